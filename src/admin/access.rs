@@ -30,8 +30,8 @@ pub(super) fn check(
     let Some(token) = token else {
         return refuse(
             StatusCode::FORBIDDEN,
-            "nothing can be changed here: set `admin.token`, or let `admin.address` be a Unix \
-             domain socket",
+            "this admin endpoint is read-only: set `admin.token`, or use a Unix domain socket as \
+             `admin.address`",
         );
     };
     let field = head.headers.get(header::AUTHORIZATION).map(|field| field.as_bytes());
@@ -41,10 +41,11 @@ pub(super) fn check(
     });
     match shown {
         Some(shown) if bool::from(shown.ct_eq(token.as_bytes())) => Ok(()),
-        Some(_) => refuse(StatusCode::UNAUTHORIZED, "the token is another one than `admin.token`"),
+        Some(_) => refuse(StatusCode::UNAUTHORIZED, "the token does not match `admin.token`"),
         None => refuse(
             StatusCode::UNAUTHORIZED,
-            "show `admin.token`: as `Authorization: Bearer …`, by --token or TIDEGATE_ADMIN_TOKEN",
+            "this request needs `admin.token`: send `Authorization: Bearer …`, or use --token or \
+             TIDEGATE_ADMIN_TOKEN",
         ),
     }
 }
@@ -55,11 +56,11 @@ fn is_from_here(head: &RequestHeader) -> Result<(), &'static str> {
     let host = without_port(written);
     let literal = host.trim_start_matches('[').trim_end_matches(']');
     if literal.parse::<IpAddr>().is_err() && !host.eq_ignore_ascii_case("localhost") {
-        return Err("the Host must be an IP address or localhost");
+        return Err("the Host header must be an IP address or localhost");
     }
     let own = |origin: &[u8]| origin.strip_prefix(b"http://") == Some(written.as_bytes());
     if head.headers.get(header::ORIGIN).is_some_and(|origin| !own(origin.as_bytes())) {
-        return Err("this is not for the pages of others");
+        return Err("pages of other origins may not use the admin endpoint");
     }
     Ok(())
 }

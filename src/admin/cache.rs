@@ -17,12 +17,12 @@ pub(super) fn purge(cache: &Cache, query: &str) -> AdminResult {
         _ => {
             return refuse(
                 StatusCode::BAD_REQUEST,
-                "say what is purged, by one of `all=true`, `url` and `prefix`",
+                "give exactly one of the parameters `all=true`, `url` and `prefix`",
             );
         }
     };
     let purged = cache.store().map_or(0, |store| store.purge(&scope));
-    log::info!("admin: {purged} cached responses are purged: {scope:?}");
+    log::info!("admin: purged {purged} cached responses: {scope:?}");
     Ok(json!({"purged": purged}))
 }
 
@@ -31,7 +31,7 @@ fn normal(written: &str) -> Result<String, (StatusCode, String)> {
         Some(url) => Ok(url),
         None => refuse(
             StatusCode::BAD_REQUEST,
-            "it is no URL as clients write it, like `https://example.com/path`",
+            "not a URL; write it as clients do, like `https://example.com/path`",
         ),
     }
 }

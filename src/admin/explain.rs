@@ -22,13 +22,13 @@ pub(super) async fn answer(current: &CurrentSnapshot, query: &str) -> AdminResul
         }
     }
     let Some(url) = url else {
-        return refuse(StatusCode::BAD_REQUEST, "say what is to be explained: `url=…`");
+        return refuse(StatusCode::BAD_REQUEST, "the parameter `url` is missing: `url=…`");
     };
     let asked = RequestToExplain::new(&url, &method, &headers);
     let mut asked = asked.or_else(|reason| refuse(StatusCode::BAD_REQUEST, reason))?;
     if let Some(client) = client {
         let Ok(client) = client.parse() else {
-            return refuse(StatusCode::BAD_REQUEST, format!("`{client}` is no address"));
+            return refuse(StatusCode::BAD_REQUEST, format!("`{client}` is not an IP address"));
         };
         asked = asked.from_client(client);
     }
@@ -45,7 +45,10 @@ pub(super) async fn difference(
     body: &[u8],
 ) -> AdminResult {
     let Ok(outline) = serde_json::from_slice::<Outline>(body) else {
-        return refuse(StatusCode::BAD_REQUEST, "the body is not what `tidegate diff` sends");
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            "the body is malformed; send it with `tidegate diff` of the gateway's version",
+        );
     };
     let touched = affected(sessions, outline.plan());
     let snapshot = current.full();
@@ -55,7 +58,7 @@ pub(super) async fn difference(
         Difference::between_outlines(&Outline::from_snapshot(&snapshot), &outline)
     });
     let Ok(difference) = comparing.await else {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway stops");
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping");
     };
     let text = difference.to_string();
     Ok(json!({"version": version, "difference": difference, "text": text, "live": touched}))

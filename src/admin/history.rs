@@ -39,7 +39,7 @@ pub(super) async fn rollback(admin: &Admin, query: &str) -> AdminResult {
     let to = match query::find(query, "version").map(|version| version.parse()) {
         None => None,
         Some(Ok(version)) => Some(version),
-        Some(Err(_)) => return refuse(StatusCode::BAD_REQUEST, "`version` is no number"),
+        Some(Err(_)) => return refuse(StatusCode::BAD_REQUEST, "`version` must be a number"),
     };
     if let Err(reason) = admin.state.history.find(to) {
         return refuse(StatusCode::NOT_FOUND, reason);
@@ -52,7 +52,7 @@ async fn order(
     order: impl FnOnce(oneshot::Sender<Result<String, String>>) -> Order,
 ) -> AdminResult {
     let (told, answer) = oneshot::channel();
-    let gone = (StatusCode::SERVICE_UNAVAILABLE, "the gateway stops".to_owned());
+    let gone = (StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping".to_owned());
     admin.orders.send(order(told)).await.map_err(|_| gone.clone())?;
     match answer.await.map_err(|_| gone)? {
         Ok(done) => Ok(json!({"version": admin.state.current.load().number, "changes": done})),

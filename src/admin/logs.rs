@@ -12,7 +12,7 @@ pub(super) fn lines(snapshot: &Snapshot, query: &str) -> AdminResult {
     let number = |name: &str, default: u64| match query::find(query, name).map(|it| it.parse()) {
         None => Ok(default),
         Some(Ok(number)) => Ok(number),
-        Some(Err(_)) => refuse(StatusCode::BAD_REQUEST, format!("`{name}` is no number")),
+        Some(Err(_)) => refuse(StatusCode::BAD_REQUEST, format!("`{name}` must be a number")),
     };
     let (after, limit) = (number("after", 0)?, number("limit", 200)?);
     let Some(log) = &snapshot.global.access_log else {
@@ -39,7 +39,7 @@ pub(super) fn set_level(snapshot: &Snapshot, query: &str) -> AdminResult {
         Some("debug") => log::set_max_level(LevelFilter::Debug),
         Some("trace") => log::set_max_level(LevelFilter::Trace),
         _ => {
-            let reason = "`level` is one of error, warn, info, debug and trace";
+            let reason = "`level` must be one of error, warn, info, debug and trace";
             return refuse(StatusCode::BAD_REQUEST, reason);
         }
     }

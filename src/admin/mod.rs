@@ -128,14 +128,15 @@ impl Admin {
         let path = head.uri.path();
         let Some((_, methods)) = paths::RESOURCES.iter().find(|(known, _)| *known == path) else {
             let known: Vec<&str> = paths::RESOURCES.iter().map(|(path, _)| *path).collect();
-            let reason = format!("there is {}", known.join(", "));
+            let reason = format!("unknown path; the admin endpoint has {}", known.join(", "));
             return Some(refused(StatusCode::NOT_FOUND, &reason));
         };
         let method = if head.method == Method::HEAD { "GET" } else { head.method.as_str() };
         if methods.split(", ").any(|known| known == method) {
             return None;
         }
-        let mut response = refused(StatusCode::METHOD_NOT_ALLOWED, &format!("it takes {methods}"));
+        let mut response =
+            refused(StatusCode::METHOD_NOT_ALLOWED, &format!("this path accepts only {methods}"));
         if let Ok(allow) = HeaderValue::try_from(methods.replace("GET", "GET, HEAD")) {
             response.headers_mut().insert(header::ALLOW, allow);
         }
@@ -147,7 +148,9 @@ impl Admin {
         match (head.uri.path(), head.method.as_str()) {
             (paths::LIVEZ, _) => Ok(json!({"live": true})),
             (paths::READYZ, _) if self.readiness.is_ready() => Ok(json!({"ready": true})),
-            (paths::READYZ, _) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway stops"),
+            (paths::READYZ, _) => {
+                refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping")
+            }
             (paths::STATUS, _) => Ok(status::show(self)),
             (paths::CONFIG, _) => Ok(config::show(&self.state.current.full())),
             (paths::ROUTES, _) => Ok(routes::list(&self.state.current.full())),
@@ -173,7 +176,7 @@ impl Admin {
             (paths::DRAIN, _) => {
                 Ok(sessions::drain(&self.state.sessions, self.state.current.load().drain))
             }
-            _ => refuse(StatusCode::NOT_FOUND, "there is no such thing"),
+            _ => refuse(StatusCode::NOT_FOUND, "not found"),
         }
     }
 }
@@ -185,7 +188,9 @@ async fn body(session: &mut ServerSession) -> Result<Vec<u8>, AdminError> {
             Ok(Some(part)) if body.len() + part.len() <= MAX_REQUEST_BODY => {
                 body.extend_from_slice(&part)
             }
-            Ok(Some(_)) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
+            Ok(Some(_)) => {
+                return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large");
+            }
             Ok(None) => return Ok(body),
             Err(error) => return refuse(StatusCode::BAD_REQUEST, error.to_string()),
         }

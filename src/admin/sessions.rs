@@ -33,7 +33,7 @@ fn selector(query: &str) -> SessionSelector {
 fn narrow(query: &str) -> Result<SessionSelector, (StatusCode, String)> {
     let selector = selector(query);
     if selector.id.is_none() && selector.user.is_none() && selector.route.is_none() {
-        return refuse(StatusCode::BAD_REQUEST, "name the sessions by id, user or route");
+        return refuse(StatusCode::BAD_REQUEST, "select sessions by `id`, `user` or `route`");
     }
     Ok(selector)
 }
@@ -43,7 +43,7 @@ pub(super) fn list(registry: &Registry, query: &str) -> AdminResult {
     let limit = match parameter(query, "limit").map(|limit| limit.parse()) {
         None => 10_000,
         Some(Ok(limit)) => limit,
-        Some(Err(_)) => return refuse(StatusCode::BAD_REQUEST, "`limit` is no number"),
+        Some(Err(_)) => return refuse(StatusCode::BAD_REQUEST, "`limit` must be a number"),
     };
     let sessions = registry.select(&selector(query));
     let shown: Vec<Value> = sessions.iter().take(limit).map(|session| show(session)).collect();
@@ -119,10 +119,10 @@ pub(super) fn close(registry: &Registry, query: &str) -> AdminResult {
     };
     let reason = parameter(query, "reason").unwrap_or_default();
     if reason.len() > MAX_REASON {
-        return refuse(StatusCode::BAD_REQUEST, "`reason` is over 123 bytes");
+        return refuse(StatusCode::BAD_REQUEST, "`reason` must have at most 123 bytes");
     }
     let closed = registry.close(&selector, &End::new(Initiator::Kick, code, reason));
-    log::info!("admin: {closed} sessions are closed with {code}");
+    log::info!("admin: closing {closed} WebSocket sessions with code {code}");
     Ok(json!({"closed": closed}))
 }
 
@@ -133,7 +133,7 @@ pub(super) fn log_frames(registry: &Registry, query: &str) -> AdminResult {
         Some("off") => LogFrames::Off,
         Some("headers") => LogFrames::Headers,
         Some("text") => LogFrames::Text,
-        _ => return refuse(StatusCode::BAD_REQUEST, "`level` is off, headers or text"),
+        _ => return refuse(StatusCode::BAD_REQUEST, "`level` must be off, headers or text"),
     };
     let sessions = registry.select(&selector);
     for session in &sessions {
@@ -146,7 +146,10 @@ pub(super) fn log_frames(registry: &Registry, query: &str) -> AdminResult {
 pub(super) fn asked(registry: &Registry, body: &[u8]) -> AdminResult {
     match serde_json::from_slice::<SessionPolicies>(body) {
         Ok(plan) => Ok(affected(registry, &plan)),
-        Err(_) => refuse(StatusCode::BAD_REQUEST, "the body is not what `tidegate check` sends"),
+        Err(_) => refuse(
+            StatusCode::BAD_REQUEST,
+            "the body is malformed; send it with `tidegate check` of the gateway's version",
+        ),
     }
 }
 
@@ -169,8 +172,12 @@ pub(super) fn drain(registry: &Registry, drain: DrainSettings) -> Value {
     registry.set_draining(true);
     let sessions = registry.select(&SessionSelector::default());
     let count = sessions.len();
-    log::info!("admin: draining, {count} sessions are closed over {:?}", drain.spread);
-    let request = End::new(Initiator::Drain, drain.code, "the gateway is drained");
+    log::info!(
+        "admin: drain started: the gateway closes {count} WebSocket sessions over {:?} and \
+         refuses new ones",
+        drain.spread
+    );
+    let request = End::new(Initiator::Drain, drain.code, "the gateway is draining");
     background::spawn("closing sessions", close_spread(sessions, request, drain.spread));
     json!({"draining": true, "sessions": count, "spread_ms": millis(drain.spread)})
 }
@@ -178,6 +185,6 @@ pub(super) fn drain(registry: &Registry, drain: DrainSettings) -> Value {
 /// Takes new sessions again.
 pub(super) fn resume(registry: &Registry) -> Value {
     registry.set_draining(false);
-    log::info!("admin: draining no more");
+    log::info!("admin: drain ended: the gateway accepts WebSocket sessions again");
     json!({"draining": false, "sessions": registry.count()})
 }

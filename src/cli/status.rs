@@ -66,11 +66,11 @@ fn text(status: &Value) -> String {
     for panics in listed("panics") {
         let now = match (panics["running"] == true, panics["stopped"] == true) {
             (true, _) => "runs again",
-            (_, true) => "is not needed any more",
+            (_, true) => "is no longer needed",
             _ => "does not run",
         };
         text.push_str(&format!(
-            "the task `{}` has panicked {} times and {now}: {}\n",
+            "the background task `{}` has panicked {} times and {now}: {}\n",
             panics["task"].as_str().unwrap_or_default(),
             panics["count"],
             panics["reason"].as_str().unwrap_or_default().escape_debug(),
@@ -93,9 +93,9 @@ mod tests {
             ],
         });
         let text = text(&status);
-        let lines = "the task `configuration` has panicked 2 times and does not run: no\\u{1b}where\n\
-                     the task `memory` has panicked 1 times and runs again: over\n\
-                     the task `probe` has panicked 3 times and is not needed any more: x\n";
+        let lines = "the background task `configuration` has panicked 2 times and does not run: no\\u{1b}where\n\
+                     the background task `memory` has panicked 1 times and runs again: over\n\
+                     the background task `probe` has panicked 3 times and is no longer needed: x\n";
         assert!(text.ends_with(lines), "{text}");
     }
 

@@ -238,16 +238,16 @@ impl fmt::Display for Explanation {
                 if !route.is_empty() {
                     writeln!(f, "route     {route}")?;
                 }
-                let no_route = if route.is_empty() { "; no route takes it" } else { "" };
+                let no_route = if route.is_empty() { "; no route matches" } else { "" };
                 let to = location.iter().map(|location| format!(", to {location}"));
                 let why = reason.iter().map(|reason| format!(": {reason}"));
                 let more: String = to.chain(why).collect();
                 writeln!(f, "answer    {status}, by the gateway{no_route}{more}")?;
             }
             Decision::Redirected { location } => writeln!(f, "answer    308 to {location}")?,
-            Decision::NoRoute => writeln!(f, "answer    404: no route takes it")?,
+            Decision::NoRoute => writeln!(f, "answer    404: no route matches")?,
             Decision::MethodNotAllowed { allowed } => {
-                writeln!(f, "answer    405: it would have to be {}", allowed.join(" or "))?;
+                writeln!(f, "answer    405: the method must be {}", allowed.join(" or "))?;
             }
             Decision::Refused { route, status, reason } => {
                 if !route.is_empty() {

@@ -43,7 +43,7 @@ pub(super) fn splits(route: &Route) -> Vec<String> {
             SplitCondition::Below(until) => {
                 let share = until.saturating_sub(below);
                 below = *until;
-                format!("{name} for {share} of 100")
+                format!("{name} for {share}%")
             }
             SplitCondition::Header(field, value) => {
                 let value = match is_secret_field(field.as_str()) {
@@ -104,7 +104,7 @@ fn compression(compression: &Compression) -> String {
 
 fn mirror(mirror: &Mirror) -> String {
     let Mirror { pool, percent, timeout, .. } = mirror;
-    format!("{percent} of 100 to {}; timeout {}", pool.name(), time(*timeout))
+    format!("{percent}% to {}; timeout {}", pool.name(), time(*timeout))
 }
 
 fn retry(policy: &RetryPolicy) -> String {

@@ -47,7 +47,7 @@ impl fmt::Display for VersionCause {
         match self {
             Self::Start => f.write_str("start"),
             Self::Edit => f.write_str("edit"),
-            Self::Rollback(to) => write!(f, "rollback to version {to}"),
+            Self::Rollback(to) => write!(f, "rollback to {to}"),
             Self::Guard { to, because } => {
                 write!(f, "reload.guard rolled back to version {to}: {because}")
             }

@@ -96,7 +96,7 @@ describe("the dashboard", () => {
     await page.getByRole("button", { name: "Close the session", exact: true }).click();
     await showToken(page, "not the token");
     // It is asked for again, and nothing is kept that is not the right one.
-    await page.getByRole("alert").getByText("the token is another one").waitFor();
+    await page.getByRole("alert").getByText("the token does not match").waitFor();
     assert.equal(await page.evaluate(() => sessionStorage.getItem("token")), null);
     await page.keyboard.press("Escape");
     await page.getByRole("dialog").waitFor({ state: "hidden" });

@@ -33,7 +33,7 @@ async fn change_without_the_token_is_refused() {
     let (upstream, admin) = (Upstream::answering(|_| ok("")).await, Admin::new());
     let _gateway = Config::to(&upstream).top(&admin.section()).start().await;
     for (name, target) in CHANGES {
-        for (shown, wanted) in [(None, "show `admin.token`"), (Some("wrong"), "another one than")] {
+        for (shown, wanted) in [(None, "needs `admin.token`"), (Some("wrong"), "does not match")] {
             let refused = admin.send(method(name), target, shown).await;
             assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "{name} {target}");
             assert!(refused.headers().contains_key("www-authenticate"));

@@ -233,7 +233,7 @@ async fn name_used_in_two_files_is_reported_with_both_positions() {
         ),
         (
             "listeners: [{address: 127.0.0.1:1}]\n",
-            "more.yaml:1:23: error: listeners[1].address: the listener in line 2 of gate.yaml has the address",
+            "more.yaml:1:23: error: listeners[1].address: the listener in line 2 of gate.yaml already has the address",
         ),
         ("routes: [\n", "more.yaml:2:1: error: invalid YAML"),
     ] {

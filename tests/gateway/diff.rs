@@ -256,7 +256,7 @@ async fn diff_reports_the_impact_on_sessions() {
     assert_eq!(told_of["sessions"]["closed"]["fate"], "closed", "{told_of:#}");
     // An endpoint that goes takes its own along.
     let run = diff(&old, &old.replace(", \"127.0.0.1:4003\"", ""), &[]).await;
-    let line = "! sessions of drained live those at 127.0.0.1:4003 are drained";
+    let line = "! sessions of drained live sessions at 127.0.0.1:4003 are drained";
     assert!(lines(&run).iter().any(|it| it == line), "{}", run.stdout);
 }
 

@@ -48,7 +48,7 @@ async fn browser_gets_the_error_page_and_a_program_json() {
     let id = down.head.only("x-request-id").expect("an id");
     assert_eq!(down.status(), 502);
     assert!(
-        down.text().starts_with("<h1>502 Bad Gateway</h1><p>the service behind"),
+        down.text().starts_with("<h1>502 Bad Gateway</h1><p>the gateway cannot connect"),
         "{}",
         down.text()
     );

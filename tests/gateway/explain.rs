@@ -64,12 +64,12 @@ async fn explain_names_the_route_its_reasons_and_near_misses() {
 async fn explain_shows_misses_redirects_and_fixed_responses() {
     let folder = TempDir::new().expect("a folder");
     for (arguments, code, told) in [
-        (&["http://localhost:3000/api/v2"][..], 1, "404: no route takes it"),
+        (&["http://localhost:3000/api/v2"][..], 1, "404: no route matches"),
         (&["http://localhost:3000/api/v2"], 1, "not met: path is /api/v1 or below; not met: host"),
         (
             &["http://x:3000/api/v1/users", "--method", "DELETE"],
             0,
-            "405: it would have to be GET or HEAD or POST",
+            "405: the method must be GET or HEAD or POST",
         ),
         (&["http://x:8080/a?b"], 0, "308 to https://x/a?b"),
         (&["http://x:3000/old"], 0, "answer    301, by the gateway"),
@@ -172,11 +172,11 @@ async fn explain_depends_on_the_client_and_lists_settings() {
         "GET /a at x:3000 from 192.0.2.7",
         "upstream  next, Host x:3000",
         "or to     next when header x-next is 1",
-        "          next for 100 of 100",
+        "          next for 100%",
         "with      balance: round_robin",
         "          cache: on; default_ttl 1m, key_headers accept-language",
         "          max_body_size: 2.0 MiB",
-        "          mirror: 10 of 100 to shadow; timeout 10s",
+        "          mirror: 10% to shadow; timeout 10s",
         "          retry: 2 attempts on connect_failure 503; backoff 25ms",
         "          websocket: on; idle_timeout 5m, max_sessions 7, max_message_size 64.0 KiB",
         "without   grpc_web",
@@ -395,7 +395,7 @@ async fn explain_encodes_targets_as_clients_do() {
             }
             None => {
                 assert_eq!(run.code, Some(2), "{target}: {}", run.all());
-                assert!(!run.all().contains("is no URL"), "{target}: {}", run.all());
+                assert!(!run.all().contains("is not a URL"), "{target}: {}", run.all());
                 assert!(run.all().contains(&sent.status().to_string()), "{target}: {}", run.all());
             }
         }

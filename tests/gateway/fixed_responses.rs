@@ -190,7 +190,7 @@ async fn route_with_two_actions_is_refused() {
         "routes[2].respond.content_type: must be a media type",
         "routes[3].respond.content_type: `content_type` needs a `body`",
         "routes[3].websocket: this setting needs an `upstream`",
-        "routes[4].redirect.status: `304` is none of 301, 302, 303, 307, 308",
+        "routes[4].redirect.status: must be 301, 302, 303, 307 or 308, not `304`",
         "routes[5].redirect.to: `{user.id}` is not allowed in the host, because clients choose its value",
         "routes[6].respond.status: `600`: must be at most 599",
         "routes[7].upstraem: unknown key",

@@ -345,7 +345,7 @@ async fn run_short(gateway: &Gateway, config: &Config, client: &str) {
     let limit = gateway.peak_memory() / 2;
     gateway.rewrite(&config.clone().top(&format!("limits: {{memory: {limit}}}")));
     let line = gateway.says(mark, "limits.memory").await;
-    assert!(line.contains(&format!("what {client} holds")), "{line}");
+    assert!(line.contains(&format!("evicts the client {client}")), "{line}");
 }
 
 #[tokio::test]

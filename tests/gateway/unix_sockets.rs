@@ -186,7 +186,7 @@ async fn stale_socket_is_replaced_and_one_in_use_is_not() {
     let file = local.gateway.file().display().to_string();
     let second = cli(local.gateway.folder(), &["run", "--config", &file], &[]).await;
     assert_eq!(second.code, Some(1));
-    assert!(second.stderr.contains("admin.sock is in use"), "{}", second.stderr);
+    assert!(second.stderr.contains("admin.sock: the address is in use"), "{}", second.stderr);
     local.gateway.signal(Signal::SIGKILL);
     local.gateway.exited(Duration::from_secs(20)).await;
     assert!(local.path("http.sock").exists(), "left behind");

@@ -168,8 +168,12 @@ async fn shadowed_route_is_warned_about_with_the_others() {
         ("deeper", "path_prefix: /a/b, methods: [GET]"),
     ])
     .await;
-    assert_eq!(by_one, ["the route `first` takes every request that `never` would take"]);
-    let by_two = "the routes `one`, `two` together take every request that `never` would take";
+    assert_eq!(
+        by_one,
+        ["the route `first` matches every request that `never` would match, so `never` gets none"]
+    );
+    let by_two = "the routes `one`, `two` together match every request that `never` would match, so \
+                  `never` gets none";
     for rules in [
         // By methods.
         [

@@ -10,9 +10,9 @@ pub(super) fn write(to: &mut Exposition, admin: &Admin) {
     let Admin { state: State { in_flight, overload, connection_limiter, .. }, arrivals, .. } =
         admin;
     arrived(to, arrivals);
-    to.family("tidegate_connections", MetricKind::Gauge, "Connections that are held.")
+    to.family("tidegate_connections", MetricKind::Gauge, "Open connections.")
         .sample(&[], connection_limiter.held());
-    to.family("tidegate_requests_in_flight", MetricKind::Gauge, "Requests under way.")
+    to.family("tidegate_requests_in_flight", MetricKind::Gauge, "Requests in flight.")
         .sample(&[], in_flight.requests());
     let mut refused = to.family(
         "tidegate_connections_refused",
@@ -37,19 +37,19 @@ pub(super) fn write(to: &mut Exposition, admin: &Admin) {
 
 fn arrived(to: &mut Exposition, arrivals: &[Arc<Arrivals>]) {
     let named = || arrivals.iter().map(|it| (it.address().to_string(), it));
-    let help = "Connections accepted, those included that were refused afterwards.";
+    let help = "Accepted connections, including those that were refused afterwards.";
     let mut family = to.family("tidegate_connections_accepted", MetricKind::Counter, help);
     for (listener, it) in named() {
         family.sample(&[("listener", &*listener)], it.accepted());
     }
-    let help = "TLS handshakes that failed, by why.";
+    let help = "Failed TLS handshakes, by reason.";
     let mut family = to.family("tidegate_tls_handshake_failures", MetricKind::Counter, help);
     for (listener, it) in named() {
         for (reason, count) in it.handshake_failures() {
             family.sample(&[("listener", &*listener), ("reason", reason)], count);
         }
     }
-    let help = "Connections without the header of the PROXY protocol that they must begin with.";
+    let help = "Connections that did not begin with the required PROXY protocol header.";
     let mut family = to.family("tidegate_proxy_header_failures", MetricKind::Counter, help);
     for (listener, it) in named() {
         family.sample(&[("listener", &*listener)], it.proxy_header_failures());

@@ -9,7 +9,7 @@ pub(super) fn write(to: &mut Exposition) {
         ("revision", option_env!("TIDEGATE_REVISION").unwrap_or("unknown")),
         ("features", &features()),
     ];
-    to.family("tidegate_build_info", MetricKind::Gauge, "Always 1; the labels tell.")
+    to.family("tidegate_build_info", MetricKind::Gauge, "Always 1; the labels describe the build.")
         .sample(&labels, 1);
     panics(to);
     #[cfg(target_os = "linux")]
@@ -23,7 +23,7 @@ fn panics(to: &mut Exposition) {
         .iter()
         .filter(|(_, panics)| panics.state == background::PanickedTaskState::Down)
         .count();
-    let help = "Background tasks that have panicked and do not run.";
+    let help = "Background tasks that have panicked and not started again.";
     to.family("tidegate_tasks_down", MetricKind::Gauge, help).sample(&[], down);
     if !panics.is_empty() {
         let mut family =
@@ -56,23 +56,32 @@ fn of_process(to: &mut Exposition) -> Option<()> {
     let process = Process::myself().ok()?;
     let stat = process.stat().ok()?;
     let ticks = procfs::ticks_per_second() as f64;
-    let help = "Time spent on processors, for itself and in the kernel.";
+    let help = "User and system CPU time of the process.";
     to.family("process_cpu_seconds", MetricKind::Counter, help)
         .sample(&[], (stat.utime + stat.stime) as f64 / ticks);
     let memory = stat.rss * rustix::param::page_size() as u64;
-    to.family("process_resident_memory_bytes", MetricKind::Gauge, "Memory that it has.")
-        .sample(&[], memory);
-    to.family("process_virtual_memory_bytes", MetricKind::Gauge, "Memory that it may address.")
+    to.family(
+        "process_resident_memory_bytes",
+        MetricKind::Gauge,
+        "Resident memory of the process.",
+    )
+    .sample(&[], memory);
+    to.family("process_virtual_memory_bytes", MetricKind::Gauge, "Virtual memory of the process.")
         .sample(&[], stat.vsize);
-    to.family("process_threads", MetricKind::Gauge, "Its threads.").sample(&[], stat.num_threads);
-    to.family("process_open_fds", MetricKind::Gauge, "Files and sockets that it has open.")
+    to.family("process_threads", MetricKind::Gauge, "Threads of the process.")
+        .sample(&[], stat.num_threads);
+    to.family("process_open_fds", MetricKind::Gauge, "Open file descriptors of the process.")
         .sample(&[], process.fd_count().ok()?);
     if let LimitValue::Value(most) = process.limits().ok()?.max_open_files.soft_limit {
-        to.family("process_max_fds", MetricKind::Gauge, "How many it may have open.")
-            .sample(&[], most);
+        to.family(
+            "process_max_fds",
+            MetricKind::Gauge,
+            "Maximum number of open file descriptors of the process.",
+        )
+        .sample(&[], most);
     }
     let since = procfs::boot_time_secs().ok()? as f64 + stat.starttime as f64 / ticks;
-    to.family("process_start_time_seconds", MetricKind::Gauge, "Since when it runs.")
+    to.family("process_start_time_seconds", MetricKind::Gauge, "Start time of the process.")
         .sample(&[], since);
     Some(())
 }

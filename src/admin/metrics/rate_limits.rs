@@ -5,8 +5,8 @@ use crate::snapshot::Snapshot;
 
 pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
     if !snapshot.rate_limits.is_empty() {
-        let help = "Requests answered 429, by whose requests are counted; `route` is empty for what \
-                    the top level says.";
+        let help = "Requests answered 429, by rate-limit key; `route` is empty for limits of the \
+                    top level.";
         let mut family = to.family("tidegate_rate_limited_requests", MetricKind::Counter, help);
         for limit in &snapshot.rate_limits {
             let settings = limit.settings();
@@ -16,11 +16,11 @@ pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
         }
     }
     let Some(shared) = &snapshot.global.shared else { return };
-    let help = "Whether the counters that gateways share can be asked.";
+    let help = "Whether the server of the shared counters can be reached.";
     to.family("tidegate_shared_counters_up", MetricKind::Gauge, help)
         .sample(&[], u8::from(shared.is_up()));
-    let help = "Questions to the counters that gateways share; `alone` is what was counted without, \
-                for they were away.";
+    let help = "Requests to the shared counters, by result; `alone`: counted by this gateway, \
+                because the server was unreachable.";
     let mut family = to.family("tidegate_shared_counters_requests", MetricKind::Counter, help);
     let tally = shared.tally();
     for (outcome, count) in

@@ -22,13 +22,13 @@ pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
     let mut family = to.family(
         "tidegate_websocket_failed_handshakes",
         MetricKind::Counter,
-        "WebSocket handshakes that came to no session.",
+        "WebSocket handshakes that did not become a session.",
     );
     for route in routes() {
         family.sample(&[("route", &route.name)], route.requests.tally().failed_handshakes);
     }
-    let help = "From the head of the request to the end of the response; for a WebSocket session, \
-                to the end of the handshake.";
+    let help = "Time from the head of the request to the end of the response, or of the \
+                WebSocket handshake.";
     let mut family = to.family("tidegate_request_duration_seconds", MetricKind::Histogram, help);
     for route in routes() {
         if let Some(duration) = route.requests.duration() {

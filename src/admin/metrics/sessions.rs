@@ -57,7 +57,7 @@ pub(super) fn write(to: &mut Exposition, registry: &Registry) {
     write(
         "tidegate_websocket_sessions",
         MetricKind::Gauge,
-        "Live sessions, handshakes under way included.",
+        "Open WebSocket sessions, including handshakes in flight.",
         &[(None, |it| it.live.len() as u64)],
     );
     write(
@@ -69,13 +69,13 @@ pub(super) fn write(to: &mut Exposition, registry: &Registry) {
     write(
         "tidegate_websocket_refused",
         MetricKind::Counter,
-        "Handshakes refused for a limit.",
+        "Handshakes refused because of a limit.",
         &[(None, |it| it.totals.refused)],
     );
     write(
         "tidegate_websocket_frames",
         MetricKind::Counter,
-        "Frames, by direction as the client's side sees it.",
+        "Frames, by direction from the client's point of view.",
         &[
             (Some("received"), |it| {
                 it.totals.client_to_upstream.frames
@@ -119,19 +119,19 @@ pub(super) fn write(to: &mut Exposition, registry: &Registry) {
 }
 
 fn times(to: &mut Exposition, entries: &[RouteSessionMetrics]) {
-    let help = "From the request to the 101, of sessions that have ended.";
+    let help = "Time from the request to the 101, of ended sessions.";
     let mut family = to.family("tidegate_websocket_handshake_seconds", MetricKind::Summary, help);
     for RouteSessionMetrics { route, totals, .. } in entries {
         let (count, sum) = totals.handshakes;
         family.summary(&[("route", route)], count, sum.as_secs_f64());
     }
-    let help = "From the 101 to the end, of sessions that have ended.";
+    let help = "Time from the 101 to the end, of ended sessions.";
     let mut family = to.family("tidegate_websocket_duration_seconds", MetricKind::Summary, help);
     for RouteSessionMetrics { route, totals, .. } in entries {
         let (count, sum) = totals.lifetimes;
         family.summary(&[("route", route)], count, sum.as_secs_f64());
     }
-    let help = "Open sessions in which nothing has passed for so many seconds or more.";
+    let help = "Open sessions without traffic for at least this number of seconds.";
     let mut family = to.family("tidegate_websocket_idle_sessions", MetricKind::Gauge, help);
     for entry in entries {
         let idle: Vec<Duration> = entry.open().map(Session::idle).collect();
@@ -143,7 +143,7 @@ fn times(to: &mut Exposition, entries: &[RouteSessionMetrics]) {
 }
 
 fn ends(to: &mut Exposition, entries: &[RouteSessionMetrics]) {
-    let help = "Sessions that ended; code 0 for none.";
+    let help = "Ended sessions, by initiator and close code; 0 without a code.";
     let mut family = to.family("tidegate_websocket_closed", MetricKind::Counter, help);
     for RouteSessionMetrics { route, totals, .. } in entries {
         for ((initiator, code), count) in &totals.closed {

@@ -10,17 +10,17 @@ type EndpointSample = fn(&Endpoint) -> usize;
 const ENDPOINT_METRICS: [(&str, &str, EndpointSample); 3] = [
     (
         "tidegate_upstream_endpoint_healthy",
-        "Whether the active checks say that it is well.",
+        "Whether the endpoint passes its health checks.",
         |endpoint| usize::from(endpoint.health().is_healthy()),
     ),
     (
         "tidegate_upstream_endpoint_ejected",
-        "Whether it is ejected for what it does to requests.",
+        "Whether the endpoint is ejected because of failed requests.",
         |endpoint| usize::from(endpoint.health().is_ejected_now()),
     ),
     (
         "tidegate_upstream_endpoint_in_flight",
-        "Requests and WebSocket sessions on it.",
+        "Requests and WebSocket sessions in flight at the endpoint.",
         |endpoint| endpoint.health().in_flight(),
     ),
 ];
@@ -43,8 +43,8 @@ pub(super) fn write(to: &mut Exposition, current: &CurrentSnapshot) {
 }
 
 fn attempts(to: &mut Exposition, snapshot: &Snapshot) {
-    let help = "Attempts to have a request answered: the class of the status, `unreachable` where \
-                no connection could be established, `broken` where it ended without an answer.";
+    let help = "Attempts to forward a request, by result: the class of the status, `unreachable` \
+                without a connection, `broken` without a response.";
     let mut family = to.family("tidegate_upstream_attempts", MetricKind::Counter, help);
     for (upstream, pool) in &snapshot.pools {
         for (result, count) in pool.counts().attempts() {
@@ -52,33 +52,33 @@ fn attempts(to: &mut Exposition, snapshot: &Snapshot) {
         }
     }
     let mut family =
-        to.family("tidegate_upstream_retries", MetricKind::Counter, "Attempts behind the first.");
+        to.family("tidegate_upstream_retries", MetricKind::Counter, "Attempts after the first.");
     for (upstream, pool) in &snapshot.pools {
         family.sample(&[("upstream", upstream)], pool.counts().retries());
     }
-    let help = "Attempts that there would have been, had the retry budget had one left.";
+    let help = "Retries that the retry budget did not allow.";
     let mut family = to.family("tidegate_upstream_retries_denied", MetricKind::Counter, help);
     for (upstream, pool) in &snapshot.pools {
         family.sample(&[("upstream", upstream)], pool.counts().retries_denied());
     }
-    let help = "Retries that the budget would allow now.";
+    let help = "Retries that the retry budget allows now.";
     let mut family = to.family("tidegate_upstream_retry_budget", MetricKind::Gauge, help);
     for (upstream, pool) in &snapshot.pools {
         family.sample(&[("upstream", upstream)], pool.budget().left());
     }
-    let help = "Connections that attempts had: opened for them, or there from one before.";
+    let help = "Connections of attempts: opened for the attempt, or reused.";
     let mut family = to.family("tidegate_upstream_connections", MetricKind::Counter, help);
     for (upstream, pool) in &snapshot.pools {
         for (kind, count) in pool.counts().connections() {
             family.sample(&[("upstream", upstream), ("kind", kind)], count);
         }
     }
-    let help = "How often an endpoint was ejected.";
+    let help = "Ejections of endpoints.";
     let mut family = to.family("tidegate_upstream_ejections", MetricKind::Counter, help);
     for (upstream, pool) in &snapshot.pools {
         family.sample(&[("upstream", upstream)], pool.counts().ejections());
     }
-    let help = "From the choice of an endpoint to the head of its answer, by attempt.";
+    let help = "Time from the selection of an endpoint to the head of its response, by attempt.";
     let mut family =
         to.family("tidegate_upstream_request_duration_seconds", MetricKind::Histogram, help);
     for (upstream, pool) in &snapshot.pools {
@@ -103,12 +103,12 @@ fn bounds(to: &mut Exposition, snapshot: &Snapshot) {
     let families: [(&str, &str, WriteMetric); 2] = [
         (
             "tidegate_upstream_limit_used",
-            "What is under way to the upstream, of its limit.",
+            "Connections or requests in flight that count towards this limit of the upstream.",
             |(used, _)| used,
         ),
         (
             "tidegate_upstream_limit",
-            "What may be under way to the upstream at most.",
+            "Maximum number of connections or requests of this limit of the upstream.",
             |(_, limit)| limit,
         ),
     ];
@@ -127,7 +127,7 @@ fn certificates(to: &mut Exposition, current: &CurrentSnapshot, snapshot: &Snaps
     let mut family = to.family(
         "tidegate_tls_certificate_not_after_timestamp_seconds",
         MetricKind::Gauge,
-        "When it expires.",
+        "Expiry time of the certificate.",
     );
     // One that is written and not bound yet shows its certificates to nobody.
     let bound = &current.started().listeners;
@@ -143,7 +143,7 @@ fn certificates(to: &mut Exposition, current: &CurrentSnapshot, snapshot: &Snaps
             family.sample(&labels, until.unwrap_or_default().as_secs());
         }
     }
-    let help = "Orders of certificates, by how they ended.";
+    let help = "Certificate orders, by result.";
     let mut family = to.family("tidegate_acme_orders", MetricKind::Counter, help);
     for managed in snapshot.managed() {
         let name = managed.settings().domains.first().map_or("", String::as_str);

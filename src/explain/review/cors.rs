@@ -43,10 +43,11 @@ fn handshakes(config: &Config, route: &Route, at: &str, found: &mut Problems) {
         Some(written) => match &written.value {
             WebSocketOrigins::Word(OriginsWord::Same) => {}
             WebSocketOrigins::Word(OriginsWord::Any) => {
-                let reason = "any page may open WebSockets with the cookies of its visitors";
+                let reason = "pages of any origin may open WebSockets with the cookies of their \
+                              visitors";
                 found
                     .warn("any-origin", written.span, format!("{at}.websocket.origins"), reason)
-                    .help("name the origins of your pages, unless the service checks `Origin`");
+                    .help("list the origins of your pages, unless the service checks `Origin`");
             }
             WebSocketOrigins::List(list) => {
                 origins(list, false, &format!("{at}.websocket.origins"), found);
@@ -59,10 +60,11 @@ fn handshakes(config: &Config, route: &Route, at: &str, found: &mut Problems) {
                 (None, None) => return,
             };
             if matches!(&cors.value, CorsPolicy::Switch(switch) if !switch.0) {
-                let reason = "it does not concern WebSockets: pages of other origins can open none";
+                let reason = "`cors: off` does not apply to WebSockets: pages of other origins \
+                              cannot open them";
                 found.warn("cors-off-websockets", cors.span, at, reason).help(
-                    "say which can: `websocket: {origins: [\"https://app.example.com\"]}`, or \
-                     `same`, or `any`",
+                    "set the allowed origins with `websocket: {origins: \
+                     [\"https://app.example.com\"]}`, or `same`, or `any`",
                 );
             }
         }
@@ -97,36 +99,41 @@ fn origins(
         let scheme = written.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         match (written, scheme.as_deref()) {
             ("*", _) => {
-                let reason = "any page may read the responses, and open WebSockets";
+                let reason = "pages of any origin may read the responses and open WebSockets";
                 found
                     .warn("any-origin", origin.span, at, reason)
-                    .help("name the origins of your pages, unless this is for everybody");
+                    .help("list the origins of your pages, unless everybody may use this route");
             }
             _ if is_public_suffix(written) => {
-                let reason = "everybody can register a name there, and is let in by it";
+                let reason = "anybody can register a domain there, and pages of this domain are \
+                              then allowed";
                 found
                     .warn("public-suffix-origin", origin.span, at, reason)
-                    .help("name your own domain: `https://*.example.com`");
+                    .help("use your own domain: `https://*.example.com`");
             }
             ("null", _) => {
-                let reason = "any page can be `null`: in a sandboxed frame it need only ask";
+                let reason = "any page can get the origin `null` by means of a sandboxed frame";
                 found
                     .warn("null-origin", origin.span, at, reason)
-                    .help("name the origins of your pages");
+                    .help("list the origins of your pages");
             }
             (_, Some(scheme @ ("ws" | "wss" | "ftp"))) => {
                 let http = if scheme == "wss" { "https" } else { "http" };
                 let rest = written.split_once("://").map_or("", |(_, rest)| rest);
-                let reason = format!("no page has the scheme `{scheme}`: this allows nobody");
+                let reason = format!(
+                    "no page has an origin with the scheme `{scheme}`, so this entry allows nobody"
+                );
                 found.warn("no-such-origin", origin.span, at, reason).help(format!(
-                    "write `{http}://{rest}`: the origin of a WebSocket is its page's"
+                    "write `{http}://{rest}`: the origin of a WebSocket handshake is that of the \
+                     page"
                 ));
             }
             (_, Some("http")) if has_credentials && !is_local(written) => {
-                let reason = "who is on the way to a page without TLS acts as its visitors here";
+                let reason = "anybody on the network path of a page without TLS can act in the \
+                              name of its visitors here";
                 found
                     .warn("insecure-origin", origin.span, at, reason)
-                    .help("serve the page by HTTPS, or drop `allow_credentials`");
+                    .help("serve the page over HTTPS, or remove `allow_credentials`");
             }
             _ => {}
         }
@@ -162,30 +169,31 @@ fn ignored_headers(policy: &Cors, at: &str, found: &mut Problems) {
     for (index, method) in policy.allow_methods.iter().flatten().enumerate() {
         let at = format!("{at}.allow_methods[{index}]");
         if method.as_str() == "*" {
-            let reason = "it stands for a method of this name, not for all";
-            found.warn("cors-star", method.span, at, reason).help("name the methods");
+            let reason = "`*` means a method of this name here, not all methods";
+            found.warn("cors-star", method.span, at, reason).help("list the methods");
         } else if FORBIDDEN_METHODS.contains(&method.as_str()) {
             let reason = format!("no browser lets a script send {}", method.as_str());
-            found.warn("cors-unheeded", method.span, at, reason).help("drop it");
+            found.warn("cors-unheeded", method.span, at, reason).help("remove this entry");
         }
     }
     for (index, name) in policy.expose_headers.iter().flatten().enumerate() {
         let at = format!("{at}.expose_headers[{index}]");
         if name.as_str() == "*" && has_credentials {
-            let reason = "with credentials, browsers take it for a field of this name, not for all";
-            found.warn("cors-star", name.span, at, reason).help("name the fields");
+            let reason = "with credentials, browsers read `*` as a header of this name, not as \
+                          all headers";
+            found.warn("cors-star", name.span, at, reason).help("list the headers");
         } else if UNREADABLE_HEADERS
             .iter()
             .any(|never| never.as_str().eq_ignore_ascii_case(name.as_str()))
         {
-            let reason = "no browser lets a script read it";
-            found.warn("cors-unheeded", name.span, at, reason).help("drop it");
+            let reason = "no browser lets a script read this header";
+            found.warn("cors-unheeded", name.span, at, reason).help("remove this entry");
         }
     }
     if let Some(age) = policy.max_age.as_ref().filter(|age| age.value.0 > MAX_PREFLIGHT_AGE) {
-        let reason = "no browser keeps a preflight's answer for so long";
+        let reason = "no browser caches the answer to a preflight for so long";
         found
             .warn("cors-unheeded", age.span, format!("{at}.max_age"), reason)
-            .help("Firefox keeps it for 24h at most, Chromium and Safari for less");
+            .help("Firefox caches the answer for at most 24h, Chromium and Safari for less");
     }
 }

@@ -40,7 +40,7 @@ fn writable_by_others(path: &Path, is_folder: bool) -> Option<FileWarning> {
     let of = fs::metadata(path).ok()?;
     let shown = path.display();
     (!is_trusted(of.uid())).then(|| {
-        let reason = format!("{shown} belongs to another user, who may change it");
+        let reason = format!("{shown} belongs to another user, who can change the content");
         ("foreign-file", reason, format!("`chown root {shown}`, or give it to the gateway's user"))
     })
 }
@@ -52,7 +52,7 @@ fn writable_by_all(path: &Path, is_folder: bool) -> Option<FileWarning> {
     let is_open = mode & OTHERS_WRITE != 0 && !(is_folder && mode & STICKY_BIT != 0);
     is_open.then(|| {
         let shown = path.display();
-        let reason = format!("everybody on this machine may write to {shown}");
+        let reason = format!("every user of this machine can write to {shown}");
         ("writable-configuration", reason, format!("`chmod o-w {shown}`"))
     })
 }
@@ -111,10 +111,11 @@ fn secrets(node: &Node, at: &str, readable: &BTreeSet<u16>, found: &mut Problems
                 let is_secret =
                     is_secret_path(&at) || without_userinfo(&scalar.text) != scalar.text;
                 if is_written && is_secret && readable.contains(&value.span.file) {
-                    let reason = "it is secret, and everybody on this machine may read the file";
+                    let reason = "this value is secret, and every user of this machine can read \
+                                  the file";
                     found
                         .warn("readable-secret", value.span, at, reason)
-                        .help("`chmod o-r` the file, or put it into a variable: `${NAME}`");
+                        .help("`chmod o-r` the file, or move the value into a variable: `${NAME}`");
                 }
             }
         }
@@ -188,7 +189,8 @@ fn keys(config: &Config, sources: &Sources, found: &mut Problems) {
                 return;
             }
         };
-        let reason = format!("everybody on this machine may {can} the key {}", path.display());
+        let reason =
+            format!("every user of this machine can {can} the private key {}", path.display());
         found
             .warn("readable-key", key.span, at, reason)
             .help(format!("`chmod o= {}`", path.display()));
@@ -215,7 +217,8 @@ fn state_dir(config: &Config, sources: &Sources, found: &mut Problems) {
     let Some(written) = &config.state_dir else { return };
     let path = sources.folder(written.span).join(&written.value);
     if mode(&path).is_some_and(|mode| mode & OTHERS_WRITE != 0) {
-        let reason = "everybody on this machine may write there: keys and versions are kept in it";
+        let reason = "every user of this machine can write to this folder, which holds keys and \
+                      versions of the configuration";
         found
             .warn("open-state-dir", written.span, "state_dir", reason)
             .help(format!("`chmod 700 {}`", path.display()));

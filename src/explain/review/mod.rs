@@ -29,7 +29,7 @@ fn unused_upstreams(config: &Config, found: &mut Problems) {
         };
         if !config.routes.iter().any(leads) {
             let at = format!("upstreams.{name}");
-            found.warn("unused-upstream", upstream.span, at, "no route leads to it");
+            found.warn("unused-upstream", upstream.span, at, "no route uses this upstream");
         }
     }
 }

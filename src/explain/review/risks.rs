@@ -28,10 +28,12 @@ fn unverified_upstreams(config: &Config, found: &mut Problems) {
         let Some(tls) = &upstream.tls else { continue };
         if matches!(&tls.value, UpstreamTlsSetting::Settings(it) if it.insecure_skip_verify) {
             let at = format!("upstreams.{name}.tls.insecure_skip_verify");
-            let reason = "anybody between the gateway and the upstream can read and change all";
-            found
-                .warn("unverified-upstream", tls.span, at, reason)
-                .help("name its authority with `ca`, or its name with `server_name`");
+            let reason = "anybody between the gateway and the upstream can read and change the \
+                          traffic";
+            found.warn("unverified-upstream", tls.span, at, reason).help(
+                "set the certificate authority with `ca`, or the name in the certificate \
+                     with `server_name`",
+            );
         }
     }
 }
@@ -40,20 +42,22 @@ fn trusted_everybody(config: &Config, found: &mut Problems) {
     let is_everybody = |network: &Cidr| network.0.prefix_len() == 0;
     for (index, trusted) in config.trusted_proxies.iter().enumerate() {
         if matches!(&trusted.value, TrustedProxy::Network(network) if is_everybody(network)) {
-            let reason = "anybody may say who the client is: logs, limits and bans go by it";
+            let reason = "any peer can claim another client address, which the log and the \
+                          limits then use";
             found
                 .warn("trusts-everybody", trusted.span, format!("trusted_proxies[{index}]"), reason)
-                .help("name the networks of your balancers");
+                .help("list the networks of your load balancers");
         }
     }
     for (index, listener) in config.listeners.iter().enumerate() {
         let from = listener.proxy_protocol.iter().flat_map(|proxy| &proxy.from).enumerate();
         for (place, network) in from.filter(|(_, network)| is_everybody(network)) {
             let at = format!("listeners[{index}].proxy_protocol.from[{place}]");
-            let reason = "anybody may say whose connection it is: logs, limits and bans go by it";
+            let reason = "any peer can claim another client address in a PROXY header, which the \
+                          log and the limits then use";
             found
                 .warn("trusts-everybody", network.span, at, reason)
-                .help("name the networks of your balancers");
+                .help("list the networks of your load balancers");
         }
     }
 }
@@ -69,7 +73,8 @@ fn traces_of_strangers(config: &Config, found: &mut Problems) {
         (None, Some(ratio)) if is_part(ratio.value) => (ratio.span, "tracing.sample.ratio"),
         _ => return,
     };
-    let reason = "whoever sends a `traceparent` decides that a request is recorded";
+    let reason = "any client that sends a `traceparent` header decides whether its request is \
+                  recorded";
     found
         .warn("strangers-sample", span, at, reason)
         .help("write `parent: trusted`, and let `trusted_proxies` decide");
@@ -79,12 +84,13 @@ fn drain_beyond_grace(config: &Config, found: &mut Problems) {
     let grace = config.shutdown.grace.map_or(DEFAULT_GRACE, |grace| grace.0);
     if let Some(spread) = config.drain.spread.as_ref().filter(|spread| spread.value.0 > grace) {
         let reason = format!(
-            "the gateway stops within `shutdown.grace`, {}: sessions are closed faster than this",
+            "the gateway stops within `shutdown.grace` ({}), so it closes sessions faster than \
+             this",
             humantime::format_duration(grace)
         );
         found
             .warn("drain-beyond-grace", spread.span, "drain.spread", reason)
-            .help("make `shutdown.grace` longer than it");
+            .help("make `shutdown.grace` longer than `drain.spread`");
     }
 }
 
@@ -94,10 +100,11 @@ fn preloads(config: &Config, found: &mut Problems) {
         let Some(HstsSetting::Settings(hsts)) = &tls.hsts else { continue };
         let is_short = hsts.max_age.is_some_and(|age| age.0 < PRELOAD_MIN_AGE);
         if hsts.preload && (is_short || !hsts.include_subdomains) {
-            let reason = "no browser's list takes it: it wants `include_subdomains` and a year";
+            let reason = "the preload lists of browsers require `include_subdomains` and a \
+                          `max_age` of at least a year";
             found
                 .warn("not-preloadable", tls.span, format!("listeners[{index}].tls.hsts"), reason)
-                .help("add `include_subdomains: true` and `max_age: 365d`, or drop `preload`");
+                .help("add `include_subdomains: true` and `max_age: 365d`, or remove `preload`");
         }
     }
 }
@@ -108,8 +115,8 @@ fn logged_messages(config: &Config, found: &mut Problems) {
         let WebSocketSetting::Settings(settings) = &websocket.value else { continue };
         if settings.log_frames == LogFrames::Text {
             let at = format!("routes[{index}].websocket.log_frames");
-            let reason = "the log keeps what people write to each other";
-            let help = "write `headers`, and look at one session with `tidegate sessions \
+            let reason = "the access log stores the messages of all users";
+            let help = "write `headers`, and log the text of one session with `tidegate sessions \
                         --session ID --log-frames text`";
             found.warn("logs-messages", websocket.span, at, reason).help(help);
         }
@@ -122,7 +129,7 @@ fn nameless_users(config: &Config, found: &mut Problems) {
         return;
     }
     let mut warn = |span: Span, at: String, reason: &str| {
-        let help = "say where it stands: `identity: {user_id: [{query: userId}]}`";
+        let help = "define where the user id is: `identity: {user_id: [{query: userId}]}`";
         found.warn("nameless-users", span, at, reason).help(help);
     };
     let by_route = config.routes.iter().enumerate().flat_map(|(index, route)| {
@@ -133,13 +140,15 @@ fn nameless_users(config: &Config, found: &mut Problems) {
     let by_all = by_all.map(|(place, limit)| (format!("rate_limits[{place}]"), limit));
     for (at, limit) in by_all.chain(by_route) {
         if matches!(limit.by, RateLimitBy::UserId) {
-            let reason = "no request has a user id, so each is counted by its address";
+            let reason = "no request has a user id, because `identity.user_id` is not set; \
+                          requests are counted by client address";
             warn(limit.span, format!("{at}.by"), reason);
         }
     }
     for (name, upstream) in &config.upstreams {
         if matches!(upstream.balance, Balance::Hash(HashKey::UserId)) {
-            let reason = "no request has a user id, so they go round robin";
+            let reason = "no request has a user id, because `identity.user_id` is not set; \
+                          endpoints are selected round robin";
             warn(upstream.span, format!("upstreams.{name}.balance"), reason);
         }
     }
@@ -148,7 +157,12 @@ fn nameless_users(config: &Config, found: &mut Problems) {
         let WebSocketSetting::Settings(settings) = &websocket.value else { continue };
         if settings.max_sessions_per_user.is_some() {
             let at = format!("routes[{index}].websocket.max_sessions_per_user");
-            warn(websocket.span, at, "no session has a user id, so there is no limit");
+            warn(
+                websocket.span,
+                at,
+                "no session has a user id, because `identity.user_id` is not set; the limit \
+                 never applies",
+            );
         }
     }
 }

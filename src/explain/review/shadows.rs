@@ -38,12 +38,14 @@ pub(super) fn review(snapshot: &Snapshot, config: &Config, found: &mut Problems)
                 .map(|(_, _, route)| format!("`{}`", route.name))
                 .collect();
             let who = match names.as_slice() {
-                [one] => format!("the route {one} takes"),
-                all => format!("the routes {} together take", all.join(", ")),
+                [one] => format!("the route {one} matches"),
+                all => format!("the routes {} together match", all.join(", ")),
             };
             let written = config.routes.iter().find(|written| **written.name == *route.name);
             let span = written.map(|written| written.name.span).unwrap_or_default();
-            let reason = format!("{who} every request that `{}` would take", route.name);
+            let name = &route.name;
+            let reason =
+                format!("{who} every request that `{name}` would match, so `{name}` gets none");
             found.warn("shadowed-route", span, format!("routes[{index}]"), reason);
         }
     }

@@ -33,7 +33,7 @@ impl InheritedListeners {
         let control = socket.control();
         let running = UnixStream::connect(&control).await.map_err(|error| {
             let what = format!(
-                "no running gateway answers at the upgrade socket {} ({error}); start without \
+                "no gateway answers at the upgrade socket {} ({error}); start without \
                  --upgrade",
                 control.display()
             );

@@ -274,7 +274,7 @@ async fn divided_route_does_not_shadow_other_routes() {
                 proxy("")
             ),
             "/u/x",
-            "no route takes it",
+            "no route matches",
         ),
         (
             format!("app.all('/a/admin', requireAuth); app.use('/a', {});", proxy("")),
