@@ -171,7 +171,10 @@ impl History {
                 newest_first().find(|version| version.number == number).cloned().ok_or_else(|| {
                     let known: Vec<_> =
                         inner.versions.iter().map(|version| version.number.to_string()).collect();
-                    format!("there is no version {number}, only {}", known.join(", "))
+                    format!(
+                        "there is no version {number} of the configuration, only {}",
+                        known.join(", ")
+                    )
                 })
             }
         }

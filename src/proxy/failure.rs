@@ -265,7 +265,7 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
         ),
         (_, ErrorSource::Upstream) => upstream(
             ErrorCode::UpstreamFailed,
-            "the service behind the gateway closed the connection or broke the protocol",
+            "the service behind the gateway closed the connection or sent an invalid response",
         ),
         _ => Some(internal()),
     }

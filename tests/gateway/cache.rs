@@ -958,7 +958,7 @@ async fn check_refuses_unsafe_cache_settings() {
     for problem in [
         "cache.max_entry: must be at most an eighth of `max_size`",
         "routes[0].cache: a request header of this route contains `{user.id}`",
-        "routes[0].cache.key_headers[0]: the gateway sets this header itself",
+        "routes[0].cache.key_headers[0]: this header cannot be part of the cache key",
         "routes[1].cache: `cache` needs an `upstream`",
     ] {
         assert!(checked.all().contains(problem), "{problem} in {}", checked.all());

@@ -99,7 +99,7 @@ async fn rollback_applies_at_once_keeps_sockets_and_ignores_the_file() {
     let missing = admin.cli(gateway.folder(), &["rollback", "77"]).await;
     assert_eq!(missing.code, Some(1));
     assert!(
-        missing.stderr.contains("there is no version 77, only 1, 2, 3, 4, 5"),
+        missing.stderr.contains("there is no version 77 of the configuration, only 1, 2, 3, 4, 5"),
         "{}",
         missing.all()
     );

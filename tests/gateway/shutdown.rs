@@ -233,6 +233,6 @@ async fn response_cut_off_by_shutdown_is_logged_with_its_status() {
     assert_eq!(line["http.response.status_code"], 200, "{line}");
     assert_eq!(
         line["error.message"],
-        "cut off: the gateway stopped before this was complete (shutdown.grace)"
+        "cut off: the gateway stopped before the request or session ended (shutdown.grace)"
     );
 }

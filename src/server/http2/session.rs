@@ -205,7 +205,7 @@ impl Http2Session {
                 return Ok(data.filter(|data| !data.is_empty()).map(|data| (data, ends)));
             }
             HttpTask::UpgradedBody(..) => {
-                let reason = "upgraded body on h2 server session";
+                let reason = "an HTTP/2 stream cannot be upgraded to another protocol";
                 return Error::e_explain(ErrorType::InternalError, reason);
             }
             HttpTask::Trailer(Some(trailers)) => {

@@ -217,7 +217,7 @@ fn check_target(to: &Template) -> Result<(), String> {
             part if is_path(part) && behind.ends_with('/') => {
                 return Err(
                     "the URL would contain `//`, because `{path}` and `{target}` begin with a \
-                     slash: remove the slash before"
+                     slash: remove the slash before the variable"
                         .to_owned(),
                 );
             }

@@ -95,8 +95,8 @@ impl Compiler<'_> {
                 self.problems.add(
                     name.span,
                     format!("{at}.cache.key_headers[{index}]"),
-                    "the gateway sets this header itself, so it cannot distinguish requests of \
-                     clients",
+                    "this header cannot be part of the cache key, because the gateway sets it \
+                     itself",
                 );
             }
             key_headers.push(header);
