@@ -113,7 +113,7 @@ pub(super) fn close(registry: &Registry, query: &str) -> AdminResult {
         Some(_) => {
             return refuse(
                 StatusCode::BAD_REQUEST,
-                format!("`code` is none that may be sent: {SENDABLE_CODES}"),
+                format!("`code` must be a close code that may be sent: {SENDABLE_CODES}"),
             );
         }
     };

@@ -9,15 +9,15 @@ use pingora_proxy::Session;
 use tidegate_http::head::MAX_HEADER_COUNT;
 
 /// The logged reason of a request that is cut off because the gateway stops.
-pub(super) const STOP_REASON: &str = "cut off: the gateway stopped before this was complete \
-                                      (shutdown.grace)";
+pub(super) const STOP_REASON: &str = "cut off: the gateway stopped before the request or session \
+                                      ended (shutdown.grace)";
 
 /// The logged reason of a request whose task panics. The panic itself is in the log before it.
 const PANIC_REASON: &str = "the gateway or one of its filters panicked; please report this bug";
 
 /// The logged reason of a request that is cut off because its client is evicted.
 pub(super) const EVICTION_REASON: &str = "cut off: the gateway was short of memory and evicted \
-                                          this client, which held the most (limits.memory)";
+                                          this client (limits.memory)";
 
 /// The logged reason of a request that its client reset while the upstream took nothing.
 pub(super) const RESET_REASON: &str = "client: reset the HTTP/2 stream";

@@ -301,7 +301,7 @@ impl Compiler<'_> {
         let token = self.config.admin.as_ref()?.token.as_ref()?;
         if token.chars().count() < MIN_TOKEN_LENGTH {
             let reason =
-                format!("it has fewer than {MIN_TOKEN_LENGTH} characters: it can be guessed");
+                format!("a token of fewer than {MIN_TOKEN_LENGTH} characters can be guessed");
             self.problems
                 .add(token.span, "admin.token", reason)
                 .help("create a token with `openssl rand -hex 16`");

@@ -69,7 +69,7 @@ impl FrameInterceptor {
         }
         let reason = match error {
             None => format!("{UPSTREAM_GONE_PREFIX} ended without a close frame"),
-            Some(error) => format!("{UPSTREAM_GONE_PREFIX} broke: {}", error.kind()),
+            Some(error) => format!("{UPSTREAM_GONE_PREFIX} failed: {}", error.kind()),
         };
         self.lose_upstream(Initiator::Upstream, reason);
     }
