@@ -125,7 +125,7 @@ impl ManagedCertificate {
     pub fn start_renewal(self: &Arc<Self>) {
         if !self.renewal_started.swap(true, Ordering::Relaxed) {
             let this = Arc::downgrade(self);
-            let name = format!("certificate `{}`", self.joined_names());
+            let name = format!("ACME order of {}", self.joined_names());
             background::spawn_restarting(name, move || renew_forever(Weak::clone(&this)));
         }
     }
@@ -395,22 +395,22 @@ mod tests {
         let reason =
             |issued: IssuedCertificate| managed.accept_issued(&issued).map(drop).unwrap_err();
         // None is valid yet: any that will be is better.
-        assert!(reason(issued("a.test", -10, -5)).contains("has expired, at "));
+        assert!(reason(issued("a.test", -10, -5)).contains("expired at "));
         assert!(managed.accept_issued(&issued("a.test", 5, 90)).is_ok());
         managed.serve_certificate(
             managed.accept_issued(&issued("a.test", -1, 30)).expect("a certificate"),
         );
         for (wrong, expected) in [
-            (issued("a.test", -10, -5), "has expired, at "),
+            (issued("a.test", -10, -5), "expired at "),
             (issued("a.test", 5, 90), "is not valid before "),
-            (issued("b.test", -1, 90), "without a.test"),
+            (issued("b.test", -1, 90), "does not contain the name a.test"),
             (
                 IssuedCertificate { key: issued("a.test", -1, 90).key, ..issued("a.test", -1, 90) },
                 "key",
             ),
             (
                 IssuedCertificate { chain: "no PEM".to_owned(), ..issued("a.test", -1, 90) },
-                "can't be used",
+                "cannot be used",
             ),
         ] {
             let got = reason(wrong);

@@ -485,8 +485,9 @@ mod tests {
             if is_compiled {
                 assert_eq!(found, "", "{feature}");
             } else {
-                let reason =
-                    format!("this build has no {what}: compile with `--features {feature}`");
+                let reason = format!(
+                    "this binary was built without {what}; build it with `--features {feature}`"
+                );
                 let start = format!("test.yaml:{line}:");
                 let is_refusal = |it: &str| it.starts_with(&start) && it.ends_with(&reason);
                 assert!(found.lines().any(is_refusal), "{found}");

@@ -257,7 +257,7 @@ mod tests {
              MIIB\n-----END RSA PRIVATE KEY-----\n",
         ] {
             let reason = refused(encrypted);
-            assert!(reason.contains("it is encrypted"), "{reason}");
+            assert!(reason.contains("the private key is encrypted"), "{reason}");
         }
         let secp256k1 = "-----BEGIN PRIVATE KEY-----\n\
              MIGEAgEAMBAGByqGSM49AgEGBSuBBAAKBG0wawIBAQQgzDIgg2JLk5OmsGINzbRL\n\
@@ -271,7 +271,7 @@ mod tests {
              -----END PRIVATE KEY-----\n";
         for (key, name) in [(secp256k1, "secp256k1"), (brainpool, "brainpoolP256r1")] {
             let reason = refused(key);
-            assert!(reason.contains(&format!("its curve, {name}")), "{reason}");
+            assert!(reason.contains(&format!("the curve {name}")), "{reason}");
         }
     }
 }
