@@ -57,7 +57,7 @@ async fn restart_needed_is_reported_until_the_edit_is_undone() {
     );
     let said = admin.cli(gateway.folder(), &["history"]).await;
     assert!(
-        said.stdout.contains("only after a restart: `threads`, `listeners[1].mode`"),
+        said.stdout.contains("`threads`, `listeners[1].mode`."),
         "{}",
         said.all()
     );
