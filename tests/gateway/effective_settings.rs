@@ -56,11 +56,7 @@ async fn restart_needed_is_reported_until_the_edit_is_undone() {
         said.all()
     );
     let said = admin.cli(gateway.folder(), &["history"]).await;
-    assert!(
-        said.stdout.contains("`threads`, `listeners[1].mode`."),
-        "{}",
-        said.all()
-    );
+    assert!(said.stdout.contains("`threads`, `listeners[1].mode`."), "{}", said.all());
     let metrics = admin.send(reqwest::Method::GET, "/metrics", None).await.text().await;
     let metrics = metrics.expect("metrics");
     assert!(metrics.contains("tidegate_config_restart_needed 3"), "{metrics}");

@@ -46,7 +46,7 @@ async fn every_example_names_its_schema_for_editors() {
     }
 }
 
-/// The tests that run them: `Example::of` stands there for each.
+/// The tests that run them: `Example::from_file` stands there for each.
 const RUN: [&str; 4] = [
     include_str!("examples_run/answers.rs"),
     include_str!("examples_run/edge.rs"),
@@ -59,7 +59,7 @@ fn every_example_is_run() {
     let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
     for file in examples() {
         let name = file.strip_prefix(&conf).expect("below conf").display().to_string();
-        let run = format!("Example::of(\"{name}\")");
+        let run = format!("Example::from_file(\"{name}\")");
         assert!(RUN.iter().any(|tests| tests.contains(&run)), "no test has {run}");
     }
 }

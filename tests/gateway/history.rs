@@ -84,7 +84,11 @@ async fn rollback_applies_at_once_keeps_sockets_and_ignores_the_file() {
     assert_eq!(at().await, "v2");
     let done = admin.cli(gateway.folder(), &["rollback"]).await;
     assert_eq!(done.code, Some(0), "{}", done.all());
-    assert!(done.stdout.contains("version 3 is in force, routes: changed version"), "{}", done.all());
+    assert!(
+        done.stdout.contains("version 3 is in force, routes: changed version"),
+        "{}",
+        done.all()
+    );
     assert_eq!(at().await, "v1");
     socket.send(Message::text("still here")).await.expect("sent");
     assert_eq!(next(&mut socket).await, Some(Message::text("still here")));
