@@ -32,7 +32,10 @@
 
 use crate::error_pages::{PageValues, render_without_page};
 use crate::exchange::{Exchange, Outcome, UserId, UserIdOrigin, WebSocketEnd};
-use crate::filter::{self, Filter, Flow, Reply, ReplyBody, Request, Response, UpstreamRequest};
+use crate::filter::{
+    self, BodyAccess, BodyPart, Filter, Flow, Reply, ReplyBody, Request, RequestBody, Response,
+    ResponseBody, UpstreamRequest, as_allowed,
+};
 use crate::tls::TlsInfo;
 use crate::websocket::Initiator;
 use bytes::Bytes;
@@ -62,7 +65,7 @@ pub fn request(line: &str) -> TestRequest {
         Some((method, target)) => build(method, target, &mut exchange),
         None => Err(format!("`{line}` is not a method and a target, such as `GET /api`")),
     };
-    TestRequest { head, body: Bytes::new(), exchange, upstream: None }
+    TestRequest { head, body: Vec::new(), exchange, upstream: None }
 }
 
 fn build(method: &str, target: &str, exchange: &mut Exchange) -> Result<RequestHeader, String> {
@@ -79,7 +82,7 @@ fn build(method: &str, target: &str, exchange: &mut Exchange) -> Result<RequestH
 pub fn response(status: u16) -> TestResponse {
     let head = ResponseHeader::build(status, None);
     let head = head.map_err(|error| format!("the status {status}: {error}"));
-    TestResponse { head, body: Bytes::new() }
+    TestResponse { head, body: Vec::new() }
 }
 
 /// A request under test; [`request`] makes one.
@@ -88,7 +91,7 @@ pub fn response(status: u16) -> TestResponse {
 pub struct TestRequest {
     /// Or what is wrong with it.
     head: Result<RequestHeader, String>,
-    body: Bytes,
+    body: Vec<Bytes>,
     exchange: Exchange,
     upstream: Option<TestResponse>,
 }
@@ -99,7 +102,7 @@ pub struct TestRequest {
 pub struct TestResponse {
     /// Or what is wrong with it.
     head: Result<ResponseHeader, String>,
-    body: Bytes,
+    body: Vec<Bytes>,
 }
 
 impl TestResponse {
@@ -114,9 +117,9 @@ impl TestResponse {
         self
     }
 
-    /// Sets the body.
-    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
-        self.body = body.into();
+    /// Adds a part to the body. Filters that want parts see each on its own.
+    pub fn body(mut self, part: impl Into<Bytes>) -> Self {
+        self.body.push(part.into());
         self
     }
 }
@@ -137,9 +140,9 @@ impl TestRequest {
         self
     }
 
-    /// Sets the body.
-    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
-        self.body = body.into();
+    /// Adds a part to the body. Filters that want parts see each on its own.
+    pub fn body(mut self, part: impl Into<Bytes>) -> Self {
+        self.body.push(part.into());
         self
     }
 
@@ -218,11 +221,13 @@ impl TestRequest {
         self.run_all(&[filter]).await
     }
 
-    /// Runs filters in this order, as the gateway does: `on_request` until a filter answers or fails, `on_forward`
-    /// unless one did, then `on_response` in reverse, for the answer as well as for the upstream's response; `on_open`
-    /// where a WebSocket opens; and `on_end` in reverse.
+    /// Runs filters in this order, as the gateway does, until a filter answers or fails: `on_request`, `on_request_body`
+    /// where it wants the whole, `on_forward`, `on_request_body` where it wants parts. Then, in reverse, `on_response` for
+    /// the answer as well as for the upstream's response, and `on_response_body` for the latter; `on_open` where a WebSocket
+    /// opens; and `on_end` in reverse.
     ///
-    /// What the gateway does itself is left out: it adds no headers, removes none and limits nothing.
+    /// What the gateway does itself is left out: it adds no headers, removes none, and limits nothing but the bodies that
+    /// filters want whole.
     ///
     /// # Panics
     /// When the request, or the upstream's response, is malformed.
@@ -246,24 +251,22 @@ impl TestRequest {
             forwarded: None,
             forwarded_body: Bytes::new(),
             response: answer,
-            body: upstream.body,
+            body: Bytes::new(),
             error_code: None,
             error: None,
             exchange,
         };
-        match run.on_request(filters).await {
-            Ok(None) => match run.on_forward(filters) {
-                Ok(forwarded) => {
-                    run.forwarded = Some(forwarded);
-                    run.forwarded_body = body;
-                }
-                Err(error) => run.fail(error),
-            },
+        let is_answered = match run.forward(filters, body).await {
+            Ok(None) => false,
             Ok(Some(reply)) => run.answer(reply),
             Err(error) => run.fail(error),
-        }
-        if let Err(error) = run.on_response(filters).await {
-            run.fail(error);
+        };
+        match run.on_response(filters).await {
+            Ok(()) if is_answered => {}
+            Ok(()) => run.on_response_body(filters, upstream.body),
+            Err(error) => {
+                run.fail(error);
+            }
         }
         run.report(filters);
         run
@@ -285,7 +288,7 @@ pub struct FilterRun {
 }
 
 impl FilterRun {
-    /// The head that the upstream gets; `None` when a filter answered or failed.
+    /// The head that the upstream gets; `None` when a filter answered the request or failed on it.
     pub fn forwarded(&self) -> Option<&RequestHeader> {
         self.forwarded.as_ref()
     }
@@ -300,7 +303,7 @@ impl FilterRun {
         &self.forwarded_body
     }
 
-    /// The status that the client gets; 500 when a filter failed.
+    /// The status that the client gets; 500 when a filter failed without a status of its own.
     pub fn status(&self) -> StatusCode {
         self.response.status
     }
@@ -325,7 +328,8 @@ impl FilterRun {
         self.error_code
     }
 
-    /// The error of the filter that failed. The gateway logs it; the client does not get it.
+    /// The error of the filter that failed, with all that the gateway logs of it. A response that has begun is then broken
+    /// off.
     pub fn error(&self) -> Option<&filter::Error> {
         self.error.as_ref()
     }
@@ -335,15 +339,64 @@ impl FilterRun {
         &self.exchange
     }
 
-    async fn on_request(
+    /// Runs the hooks of the request. Returns the answer of a filter, if one answers.
+    async fn forward(
         &mut self,
         filters: &[&dyn Filter],
+        mut body: Vec<Bytes>,
     ) -> Result<Option<Reply>, filter::Error> {
         for filter in filters {
             let mut request = Request { head: &mut self.request, exchange: &mut self.exchange };
             if let Flow::Respond(reply) = filter.on_request(&mut request).await? {
                 return Ok(Some(reply));
             }
+        }
+        let max = smallest_bound(filters.iter().map(|filter| filter.request_body()));
+        if let Some(max) = max {
+            body = vec![body.concat().into()];
+            if body.iter().any(|whole| whole.len() > max) {
+                let message = format!("a filter takes bodies of at most {max} bytes");
+                return Ok(Some(Reply::gateway_error(ErrorCode::BodyTooLarge, message)));
+            }
+            if let Some(reply) = self.on_request_body(filters, &mut body).await? {
+                return Ok(Some(reply));
+            }
+        }
+        let forwarded = self.on_forward(filters)?;
+        if max.is_none()
+            && !self.exchange.is_websocket
+            && let Some(reply) = self.on_request_body(filters, &mut body).await?
+        {
+            return Ok(Some(reply));
+        }
+        self.forwarded = Some(forwarded);
+        self.forwarded_body = body.concat().into();
+        Ok(None)
+    }
+
+    async fn on_request_body(
+        &mut self,
+        filters: &[&dyn Filter],
+        body: &mut [Bytes],
+    ) -> Result<Option<Reply>, filter::Error> {
+        let (mut offset, count) = (0, body.len());
+        for (index, bytes) in body.iter_mut().enumerate() {
+            let length = bytes.len() as u64;
+            for filter in filters {
+                let access = filter.request_body();
+                if access == BodyAccess::None {
+                    continue;
+                }
+                let mut shown = bytes.clone();
+                let part = BodyPart { bytes: &mut shown, offset, is_end: index + 1 == count };
+                let (head, exchange) = (&self.request, &mut self.exchange);
+                let mut view = RequestBody { part, head, exchange };
+                if let Flow::Respond(reply) = filter.on_request_body(&mut view).await? {
+                    return Ok(Some(reply));
+                }
+                as_allowed(access, bytes, |bytes| *bytes = shown);
+            }
+            offset += length;
         }
         Ok(None)
     }
@@ -371,6 +424,48 @@ impl FilterRun {
             filter.on_response(&mut Response { head, request, exchange }).await?;
         }
         Ok(())
+    }
+
+    fn on_response_body(&mut self, filters: &[&dyn Filter], mut body: Vec<Bytes>) {
+        let is_bodiless =
+            matches!(self.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if self.exchange.is_websocket || is_bodiless || self.request.method == Method::HEAD {
+            return;
+        }
+        if let Some(max) = smallest_bound(filters.iter().map(|filter| filter.response_body())) {
+            body = vec![body.concat().into()];
+            if body.iter().any(|whole| whole.len() > max) {
+                let message = format!("a filter takes responses of at most {max} bytes");
+                let reply = Reply::error(StatusCode::BAD_GATEWAY, ErrorCode::FilterFailed, message);
+                self.answer(reply);
+                return;
+            }
+        }
+        let (mut offset, count) = (0, body.len());
+        let mut sent: Vec<Bytes> = Vec::new();
+        for (index, mut bytes) in body.into_iter().enumerate() {
+            let length = bytes.len() as u64;
+            for filter in filters.iter().rev() {
+                let access = filter.response_body();
+                if access == BodyAccess::None {
+                    continue;
+                }
+                let (status, exchange) = (self.response.status, &mut self.exchange);
+                let is_end = index + 1 == count;
+                let shown = as_allowed(access, &mut bytes, |bytes| {
+                    let part = BodyPart { bytes, offset, is_end };
+                    filter.on_response_body(&mut ResponseBody { part, status, exchange })
+                });
+                if let Err(error) = shown {
+                    self.error = Some(error);
+                    self.body = Bytes::from(sent.concat());
+                    return;
+                }
+            }
+            offset += length;
+            sent.push(bytes);
+        }
+        self.body = Bytes::from(sent.concat());
     }
 
     fn report(&self, filters: &[&dyn Filter]) {
@@ -406,17 +501,19 @@ impl FilterRun {
         filters.iter().rev().for_each(|filter| filter.on_end(&outcome));
     }
 
-    fn fail(&mut self, error: filter::Error) {
-        self.forwarded = None;
+    /// Makes the client get the error's answer. Returns true: the client gets no response of the upstream.
+    fn fail(&mut self, error: filter::Error) -> bool {
+        let internal = || Reply::gateway_error(ErrorCode::InternalError, "the gateway failed");
+        let reply = error.reply().unwrap_or_else(internal);
         self.error = Some(error);
-        self.answer(Reply::gateway_error(ErrorCode::InternalError, "the gateway failed"));
+        self.answer(reply)
     }
 
-    /// Makes the client get this instead of the upstream's response.
-    fn answer(&mut self, reply: Reply) {
+    /// Makes the client get this. Returns true: the client gets no response of the upstream.
+    fn answer(&mut self, reply: Reply) -> bool {
         // `Reply` has a valid status.
         let head = ResponseHeader::build(reply.status, None);
-        let Ok(mut head) = head else { return };
+        let Ok(mut head) = head else { return true };
         let mut set = |name, value: HeaderValue| drop(head.insert_header(name, value));
         self.error_code = None;
         self.body = match reply.body {
@@ -438,7 +535,17 @@ impl FilterRun {
             let _ = head.append_header(name, value);
         }
         self.response = head;
+        true
     }
+}
+
+/// The most bytes of a body, where one of the filters wants it whole.
+fn smallest_bound(wanted: impl Iterator<Item = BodyAccess>) -> Option<usize> {
+    let max = |access| match access {
+        BodyAccess::Whole { max } => Some(max),
+        _ => None,
+    };
+    wanted.filter_map(max).min()
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

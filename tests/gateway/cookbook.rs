@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tidegate_testing::{Ready, Upstream, free_port, ok, respond, until};
 
 /// The recipes, by the names of their files.
-const RECIPES: [&str; 3] = ["api_keys", "tenant_metrics", "user_lookup"];
+const RECIPES: [&str; 4] = ["api_keys", "signed_webhook", "tenant_metrics", "user_lookup"];
 
 #[test]
 fn recipes_of_the_cookbook_are_the_files_of_examples() {
@@ -118,4 +118,43 @@ async fn tenant_metrics_count_requests_of_known_tenants() {
         page.lines().eq(wanted)
     })
     .await;
+}
+
+#[tokio::test]
+async fn signed_webhook_passes_only_bodies_with_the_right_signature() {
+    let deploy = Upstream::saying("deployed").await;
+    let recipe = Recipe::start("signed_webhook", &[("127.0.0.1:4000", &deploy)]).await;
+    let url = format!("http://127.0.0.1:{}/webhooks/github", recipe.port);
+    let post = async |signature: Option<&str>, body: &str| {
+        let mut request = recipe.client.post(&url).body(body.to_owned());
+        if let Some(signature) = signature {
+            request = request.header("x-hub-signature-256", format!("sha256={signature}"));
+        }
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
+    };
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"change-me");
+    let sign = |body: &str| {
+        let tag = ring::hmac::sign(&key, body.as_bytes());
+        tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let body = r#"{"ref": "refs/heads/main"}"#;
+    let right = sign(body);
+    assert_eq!(post(Some(&right), body).await, (200, "deployed".to_owned()));
+    assert_eq!(deploy.only_request().await.body, body.as_bytes());
+
+    let long = "x".repeat(70_000);
+    let (of_long, cut) = (sign(&long), right[..62].to_owned());
+    let refused = [
+        (None, body, 401, "bad_signature"),
+        (Some(right.as_str()), "{}", 401, "bad_signature"),
+        (Some(cut.as_str()), body, 401, "bad_signature"),
+        (Some("zz"), body, 401, "bad_signature"),
+        (Some(of_long.as_str()), long.as_str(), 413, "body_too_large"),
+    ];
+    for (signature, body, status, code) in refused {
+        let (answered, text) = post(signature, body).await;
+        assert!(answered == status && text.contains(code), "{signature:?}: {answered} {text}");
+    }
+    assert_eq!(deploy.requests().len(), 1, "no refused body reaches the upstream");
 }

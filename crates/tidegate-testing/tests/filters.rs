@@ -5,7 +5,10 @@
 use std::net::IpAddr;
 use std::sync::Mutex;
 use tidegate::async_trait;
-use tidegate::filter::{self, Filter, Flow, Outcome, Reply, Request, Response, UpstreamRequest};
+use tidegate::filter::{
+    self, BodyAccess, Filter, Flow, Outcome, Reply, Request, RequestBody, Response, ResponseBody,
+    UpstreamRequest,
+};
 use tidegate::http::StatusCode;
 use tidegate_testing::{request, response};
 
@@ -108,7 +111,7 @@ async fn failing_filter_becomes_500_with_its_error_for_the_log() {
     let a = Trail::named("a");
     for target in ["/fail/a", "/fail-forward", "/fail-response"] {
         let run = request(&format!("GET {target}")).run(&a).await;
-        assert!(run.forwarded().is_none(), "{target}");
+        assert_eq!(run.forwarded().is_some(), target == "/fail-response");
         assert_eq!((run.status().as_u16(), run.error_code()), (500, Some("internal_error")));
         assert_eq!(run.error().expect("an error").to_string(), "it is broken");
     }
@@ -185,4 +188,76 @@ async fn websocket_opens_and_ends() {
 #[should_panic(expected = "this test's request is malformed: the header `x y`")]
 async fn malformed_request_panics_with_the_reason() {
     let _ = request("GET /").header("x y", "1").run(&Report).await;
+}
+
+/// Writes each part that it sees of a body, and how, in front of it; refuses parts that say so.
+struct Parts(BodyAccess);
+
+#[async_trait]
+impl Filter for Parts {
+    fn request_body(&self) -> BodyAccess {
+        self.0
+    }
+
+    async fn on_request_body(&self, body: &mut RequestBody<'_>) -> Result<Flow, filter::Error> {
+        let text = String::from_utf8_lossy(body.bytes()).into_owned();
+        if text == "refuse" {
+            return Err(filter::Error::status(StatusCode::CONFLICT, "not this").code("conflict"));
+        }
+        body.replace(format!("[{} {} {text}]", body.offset(), body.is_end()));
+        Ok(Flow::Continue)
+    }
+
+    fn response_body(&self) -> BodyAccess {
+        self.0
+    }
+
+    fn on_response_body(&self, body: &mut ResponseBody<'_>) -> Result<(), filter::Error> {
+        let text = String::from_utf8_lossy(body.bytes()).into_owned();
+        if text == "refuse" {
+            return Err("it is broken".into());
+        }
+        body.replace(format!("[{} {} {text}]", body.offset(), body.is_end()));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn bodies_are_shown_in_parts_or_whole_as_filters_want_them() {
+    let parts = [
+        (BodyAccess::None, "onetwo"),
+        (BodyAccess::Observe, "onetwo"),
+        (BodyAccess::Chunks, "[0 false one][3 true two]"),
+        (BodyAccess::Whole { max: 6 }, "[0 true onetwo]"),
+    ];
+    for (access, wanted) in parts {
+        let upstream = response(200).body("one").body("two");
+        let run = request("POST /").body("one").body("two").upstream(upstream);
+        let run = run.run(&Parts(access)).await;
+        assert_eq!(run.forwarded_body(), wanted, "{access:?}");
+        assert_eq!(run.body(), wanted, "{access:?}");
+    }
+}
+
+#[tokio::test]
+async fn whole_body_above_the_bound_is_refused_both_ways() {
+    let filter = Parts(BodyAccess::Whole { max: 2 });
+    let run = request("POST /").body("one").run(&filter).await;
+    assert!(run.forwarded().is_none());
+    assert_eq!((run.status().as_u16(), run.error_code()), (413, Some("body_too_large")));
+    let run = request("GET /").upstream(response(200).body("one")).run(&filter).await;
+    assert_eq!((run.status().as_u16(), run.error_code()), (502, Some("filter_failed")));
+}
+
+#[tokio::test]
+async fn refused_body_gets_the_status_of_the_filter() {
+    for access in [BodyAccess::Chunks, BodyAccess::Whole { max: 9 }] {
+        let run = request("POST /").body("refuse").run(&Parts(access)).await;
+        assert!(run.forwarded().is_none());
+        assert_eq!((run.status().as_u16(), run.error_code()), (409, Some("conflict")));
+        assert_eq!(run.error().expect("an error").to_string(), "not this");
+        let run = request("GET /").upstream(response(200).body("refuse")).run(&Parts(access)).await;
+        assert_eq!((run.status().as_u16(), run.body().len()), (200, 0), "broken off");
+        assert_eq!(run.error().expect("an error").to_string(), "it is broken");
+    }
 }
