@@ -28,24 +28,31 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 /// What outlives a reload: `main` makes one, and each filter that the configuration uses shares it.
 struct Users {
     client: reqwest::Client,
-    /// By service and token: the user, or `None` for a token that the service refused; and when that was.
-    known: Mutex<HashMap<(String, String), (Option<String>, Instant)>>,
+    /// By service and token.
+    known: Mutex<HashMap<(String, String), Answer>>,
+}
+
+struct Answer {
+    /// `None` for a token that the service refused.
+    user: Option<String>,
+    since: Instant,
 }
 
 impl Users {
+    /// The answer in the cache, if it is new enough.
     fn cached(&self, key: &(String, String), keep: Duration) -> Option<Option<String>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (user, since) = known.get(key)?;
-        (since.elapsed() < keep).then(|| user.clone())
+        let answer = known.get(key).filter(|answer| answer.since.elapsed() < keep)?;
+        Some(answer.user.clone())
     }
 
     fn remember(&self, key: (String, String), user: Option<String>, keep: Duration) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_TOKENS {
-            known.retain(|_, (_, since)| since.elapsed() < keep);
+            known.retain(|_, answer| answer.since.elapsed() < keep);
         }
         if known.len() < MAX_TOKENS {
-            known.insert(key, (user, Instant::now()));
+            known.insert(key, Answer { user, since: Instant::now() });
         }
     }
 
@@ -66,6 +73,7 @@ impl Users {
             401 => None,
             _ => Some(response.error_for_status()?.text().await?.trim().to_owned()),
         };
+        let user = user.filter(|user| !user.is_empty());
         self.remember(key, user.clone(), keep);
         Ok(user)
     }
