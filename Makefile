@@ -17,6 +17,9 @@ SHELL_SCRIPTS = $(shell grep -lsE '^\#!.*[ /](ba)?sh$$' .ci/* scripts/* scripts/
 # Features that the tests need in addition to the default ones.
 TEST_FEATURES = --features import-express
 
+# The features of Cargo.toml, one by one.
+EACH_FEATURE = $(shell sed -n '/^\[features\]/,/^\[[^f]/s/^\([a-z][a-z-]*\) = .*/\1/p' Cargo.toml | grep -vx default)
+
 ##@ Use
 PROFILE ?= release
 run: ## The demo: gateway on :3000, notifications on :4009, page on :5173 (ARGS="--page-port 5200")
@@ -49,7 +52,7 @@ browser: ## Tests in Chromium and Node.js (builds the gateway first)
 	@cargo test --no-run --quiet $(TEST_FEATURES) --test gateway
 	@TIDEGATE_BIN=$(TIDEGATE_BIN) scripts/browser-tests
 
-check: deps fmt shellcheck hooks clippy doc configs docker-check audit ## Everything that .ci/run checks besides the tests
+check: deps fmt shellcheck hooks clippy features doc configs docker-check audit ## Everything that .ci/run checks besides the tests
 
 fmt: ## Formatting of every package of the workspace
 	cargo fmt --all --check
@@ -58,6 +61,13 @@ clippy: ## Lints, as errors: every feature, the default features, none
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	cargo clippy --workspace -- -D warnings
 	cargo clippy --workspace --no-default-features -- -D warnings
+
+# The other lints see no feature without the others. The library alone, so that the dependencies are compiled once.
+features: ## Lints of the library with each of its features alone
+	@for feature in $(EACH_FEATURE); do \
+		echo "feature $$feature"; \
+		cargo clippy --quiet --workspace --lib --no-default-features --features tidegate/$$feature -- -D warnings || exit 1; \
+	done
 
 # Twice: with private items, which docs.rs leaves out, so that links between them are checked; then as docs.rs does it.
 doc: ## Documentation, without warnings
@@ -140,5 +150,5 @@ help:
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: admin-contract audit autobahn bench browser check clippy configs deps doc docker docker-check fmt fuzz gateway \
+.PHONY: admin-contract audit autobahn bench browser check clippy configs deps doc docker docker-check features fmt fuzz gateway \
 	h2spec help hooks microbench msrv newcomer run semver shellcheck soak test test-deps unit

@@ -48,8 +48,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_http::accept::Accept;
 use tidegate_http::error_code::ErrorCode;
+use tidegate_http::header_name::spelled;
 use tidegate_http::path::Spelling;
 use tidegate_http::websocket::frame::FrameCounts;
+use tidegate_http::websocket::handshake;
 
 /// The route and the request id of requests that name none.
 const UNNAMED: &str = "test";
@@ -189,10 +191,10 @@ impl TestRequest {
     /// Makes it the opening handshake of a WebSocket, with the headers of one. The upstream then answers 101.
     pub fn websocket(mut self) -> Self {
         self.exchange.is_websocket = true;
-        self.header("Connection", "Upgrade")
-            .header("Upgrade", "websocket")
-            .header("Sec-WebSocket-Version", "13")
-            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+        self.header(spelled::CONNECTION, "Upgrade")
+            .header(spelled::UPGRADE, handshake::PROTOCOL)
+            .header(spelled::SEC_WEBSOCKET_VERSION, handshake::VERSION)
+            .header(spelled::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ==")
     }
 
     /// Makes it a dry run, as of `tidegate explain`.

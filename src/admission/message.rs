@@ -10,6 +10,7 @@ use pingora::http::RequestHeader;
 use std::borrow::Cow;
 use tidegate_http::error_code::ErrorCode;
 use tidegate_http::proxy_headers::is_for_proxies;
+use tidegate_http::raw_head::MANY_HOSTS;
 use tidegate_http::{framing, head, host, path, url};
 
 /// Why a request is refused whose header could be read in two ways: with the white space around it, and without
@@ -91,7 +92,7 @@ fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Rejection> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let Some(written) = hosts.next() else { return Ok(()) };
     if hosts.next().is_some() {
-        return Err(Rejection::bad_request("the request has more than one Host header"));
+        return Err(Rejection::bad_request(MANY_HOSTS));
     }
     let canonical = written.to_str().ok().and_then(host::canonical);
     let Some(canonical) = canonical else {

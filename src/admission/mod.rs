@@ -61,7 +61,7 @@ pub(crate) fn extended_connect(head: &RequestHeader) -> Result<bool, Rejection> 
         return Ok(false);
     }
     match head.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str) {
-        Some("websocket") => Ok(true),
+        Some(handshake::PROTOCOL) => Ok(true),
         // RFC 9220, section 3, says it for HTTP/3.
         Some(_) => Err(Rejection::request(Reply::gateway_error(
             ErrorCode::UnknownProtocol,

@@ -4,7 +4,7 @@ use crate::filter::{Reply, ReplyBody};
 use http::StatusCode;
 use http::header::{self, HeaderValue};
 use tidegate_http::error_code::ErrorCode;
-use tidegate_http::websocket::handshake::HandshakeError;
+use tidegate_http::websocket::handshake::{self, HandshakeError};
 
 /// Where a request's way ends before an upstream: why, and what is answered.
 #[derive(Debug)]
@@ -68,9 +68,12 @@ impl Rejection {
             HandshakeError::Method => reply(StatusCode::METHOD_NOT_ALLOWED)
                 .header(header::ALLOW, HeaderValue::from_static("GET")),
             HandshakeError::WebSocketVersion => reply(StatusCode::UPGRADE_REQUIRED)
-                .header(header::UPGRADE, HeaderValue::from_static("websocket"))
+                .header(header::UPGRADE, HeaderValue::from_static(handshake::PROTOCOL))
                 .header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
-                .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
+                .header(
+                    header::SEC_WEBSOCKET_VERSION,
+                    HeaderValue::from_static(handshake::VERSION),
+                ),
             HandshakeError::Version
             | HandshakeError::Body
             | HandshakeError::Connection

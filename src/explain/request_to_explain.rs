@@ -12,6 +12,7 @@ use std::io::Cursor;
 use std::net::IpAddr;
 use tidegate_http::raw_head::{self, Fault, MALFORMED};
 use tidegate_http::url::{HTTP_PORT, HTTPS_PORT};
+use tidegate_http::websocket::handshake;
 
 /// A request that nobody has sent.
 #[derive(Debug, Clone)]
@@ -55,8 +56,8 @@ impl RequestToExplain {
         if is_websocket {
             brought.extend([
                 (header::CONNECTION, "Upgrade"),
-                (header::UPGRADE, "websocket"),
-                (header::SEC_WEBSOCKET_VERSION, "13"),
+                (header::UPGRADE, handshake::PROTOCOL),
+                (header::SEC_WEBSOCKET_VERSION, handshake::VERSION),
                 (header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ=="),
             ]);
         }

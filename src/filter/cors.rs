@@ -8,7 +8,8 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use tidegate_http::control::is_control;
 use tidegate_http::error_code::ErrorCode;
 use tidegate_http::header_name::{
-    ACCESS_CONTROL_ALLOW_PRIVATE_NETWORK, ACCESS_CONTROL_REQUEST_PRIVATE_NETWORK, spelled,
+    ACCESS_CONTROL_ALLOW_PRIVATE_NETWORK, ACCESS_CONTROL_REQUEST_PRIVATE_NETWORK, CORS_PREFIX,
+    spelled,
 };
 use tidegate_http::origin::{Origin, OriginPattern};
 use tidegate_http::stable_hash;
@@ -244,7 +245,7 @@ impl Filter for CorsFilter {
         if !is_preflight {
             // The gateway speaks for the upstream here; two voices would be one too many.
             // One look over the names costs less than a look-up for each.
-            let is_answer = |name: &HeaderName| name.as_str().starts_with("access-control-");
+            let is_answer = |name: &HeaderName| name.as_str().starts_with(CORS_PREFIX);
             if head.headers.keys().any(is_answer) {
                 for name in &CORS_RESPONSE_HEADERS {
                     head.remove_header(name);

@@ -33,7 +33,7 @@ pub(crate) use redirect::RedirectFilter;
 pub use registry::SettingsError;
 pub(crate) use registry::{Registry, UseError};
 pub use reply::Reply;
-pub(crate) use reply::ReplyBody;
+pub(crate) use reply::{RETRY_SOON, ReplyBody};
 pub(crate) use respond::RespondFilter;
 pub use user_id::{UserIdFilter, UserIdReader as UserIdSource};
 pub(crate) use variables::UriTemplate;

@@ -28,6 +28,9 @@ pub(crate) enum ReplyBody {
     },
 }
 
+/// `Retry-After` of answers because of a limit that may have room again at once, in seconds.
+pub(crate) const RETRY_SOON: &str = "1";
+
 impl Reply {
     /// An answer without a body.
     pub fn new(status: StatusCode) -> Self {

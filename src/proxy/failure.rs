@@ -2,7 +2,7 @@
 
 use super::response_body::ShownBody;
 use super::{Context, first_byte_timeout, grpc_web, reply};
-use crate::filter::{self, Reply};
+use crate::filter::{self, RETRY_SOON, Reply};
 use crate::upstream::{CONNECTION_CLOSING, deepest_cause, is_out_of_files};
 use crate::websocket::{CloseRequest, HandshakeTimeout, Initiator};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
@@ -12,6 +12,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 use tidegate_http::accept::Accept;
 use tidegate_http::error_code::ErrorCode;
+use tidegate_http::raw_head::{MALFORMED, TOO_SLOW};
 use tidegate_http::websocket::close_code;
 use tidegate_http::{grpc, header_name};
 
@@ -154,7 +155,7 @@ fn is_kept(name: &HeaderName, status: StatusCode) -> bool {
         StatusCode::UNSUPPORTED_MEDIA_TYPE => ACCEPTED.contains(name),
         _ => false,
     };
-    is_kept_with || KEPT.contains(name) || name.as_str().starts_with("access-control-")
+    is_kept_with || KEPT.contains(name) || name.as_str().starts_with(header_name::CORS_PREFIX)
 }
 
 /// The error for a request that a filter fails on, or answers, while Pingora proxies it.
@@ -227,7 +228,7 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             ErrorCode::UpstreamBusy,
             "the service behind the gateway is busy: its limit of concurrent requests is reached",
         )
-        .map(|reply| reply.header(header::RETRY_AFTER, HeaderValue::from_static("1"))),
+        .map(|reply| reply.header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON))),
         (ErrorType::HTTPStatus(503), _) => upstream(
             ErrorCode::UpstreamUnavailable,
             "the service behind the gateway is unavailable: it has no known address at the moment",
@@ -242,16 +243,15 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             "the TLS handshake with the service behind the gateway failed",
         ),
         (ErrorType::ReadTimedout | ErrorType::WriteTimedout, ErrorSource::Upstream) => timed_out(),
-        (ErrorType::ReadTimedout, ErrorSource::Downstream) => Some(Reply::gateway_error(
-            ErrorCode::RequestTimeout,
-            "the request did not arrive in time",
-        )),
+        (ErrorType::ReadTimedout, ErrorSource::Downstream) => {
+            Some(Reply::gateway_error(ErrorCode::RequestTimeout, TOO_SLOW))
+        }
         (
             ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,
             ErrorSource::Downstream,
         ) => None,
         (_, ErrorSource::Downstream) => {
-            Some(Reply::gateway_error(ErrorCode::BadRequest, "the request is malformed"))
+            Some(Reply::gateway_error(ErrorCode::BadRequest, MALFORMED.reason))
         }
         (
             ErrorType::ConnectRefused
@@ -279,13 +279,13 @@ fn ended_early(request: &CloseRequest) -> Reply {
         _ => ErrorCode::ClosedEarly,
     };
     Reply::gateway_error(code, request.reason.to_string())
-        .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+        .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON))
 }
 
 /// What is said when the gateway itself is short of something.
 pub(super) fn overloaded() -> Reply {
     Reply::gateway_error(ErrorCode::Overloaded, "the gateway is overloaded; try again later")
-        .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+        .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON))
 }
 
 /// What a client is told that has as many requests in flight as it may.
@@ -294,7 +294,7 @@ pub(super) fn too_many_requests() -> Reply {
         ErrorCode::TooManyRequests,
         "too many concurrent requests from this address",
     )
-    .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON))
 }
 
 fn internal() -> Reply {
@@ -317,7 +317,7 @@ pub(super) fn describe(error: &Error, ctx: &Context) -> String {
     if let (Some(upload), ErrorType::ReadTimedout, ErrorSource::Downstream) =
         (&ctx.body.timeout, error.etype(), error.esource())
     {
-        return format!("client: the request did not arrive in time ({})", upload.key);
+        return format!("client: {TOO_SLOW} ({})", upload.key);
     }
     if let Some(request) =
         ctx.close_request().filter(|_| *error.esource() != ErrorSource::Downstream)
@@ -378,7 +378,7 @@ pub(super) fn in_words(error: &Error) -> String {
         ErrorType::TLSHandshakeTimedout => "the TLS handshake timed out (timeouts.tls)",
         ErrorType::ConnectNoRoute => "no route to the host",
         ErrorType::ConnectError | ErrorType::SocketError => "connecting failed",
-        ErrorType::ReadTimedout if is_clients => "the request did not arrive in time",
+        ErrorType::ReadTimedout if is_clients => TOO_SLOW,
         ErrorType::ReadTimedout => "no answer in time",
         ErrorType::WriteTimedout if is_clients => {
             "did not read the response in time (limits.send_timeout)"

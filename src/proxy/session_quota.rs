@@ -3,6 +3,7 @@
 
 use super::{Context, task_state};
 use crate::admission::Rejection;
+use crate::filter::RETRY_SOON;
 use crate::filter::Reply;
 use crate::load::{ConnectionLimiter, LimitExceeded};
 use crate::shared::SharedSessionOutcome;
@@ -39,7 +40,7 @@ pub(super) fn claim_connection(
         ),
     };
     let reply = Reply::error(status, ErrorCode::TooManyConnections, message);
-    Some(Rejection::answer(reply.header(header::RETRY_AFTER, HeaderValue::from_static("1"))))
+    Some(Rejection::answer(reply.header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON))))
 }
 
 /// Registers a handshake, unless it cannot become a session.
@@ -58,7 +59,7 @@ pub(super) fn register(
             "this gateway is draining and accepts no new WebSockets; connect again to reach \
              another gateway",
         );
-        let reply = reply.header(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let reply = reply.header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON));
         return Some(Rejection::answer(reply));
     }
     let head = session.req_header();

@@ -1,9 +1,10 @@
 //! Answers without a request: to clients that may not come in, or do not come to the point.
 
 use crate::exchange::{Exchange, Outcome};
+use crate::filter::RETRY_SOON;
 use crate::snapshot::CurrentSnapshot;
 use crate::telemetry::keys::OTHER_METHOD;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, header};
 use pingora::http::RequestHeader;
 use pingora::protocols::{Shutdown, Stream};
 use std::net::SocketAddr;
@@ -70,7 +71,7 @@ impl PreHttpResponse {
 
     fn message(self) -> &'static str {
         match self {
-            Self::TooSlow => "the request did not arrive in time",
+            Self::TooSlow => head::TOO_SLOW,
             Self::Malformed(fault) => fault.reason,
             Self::NotTls => "this port accepts only HTTPS: use https:// in the URL",
             Self::NoProxyHeader => {
@@ -88,8 +89,8 @@ impl PreHttpResponse {
             "{{\"error\":\"{code}\",\"message\":\"{message}\",\"request_id\":\"{request_id}\"}}"
         );
         let more = match self {
-            Self::Full | Self::FullOfClient => "retry-after: 1\r\n",
-            _ => "",
+            Self::Full | Self::FullOfClient => format!("{}: {RETRY_SOON}\r\n", header::RETRY_AFTER),
+            _ => String::new(),
         };
         let value = sends_proxy_status.then(|| proxy_status(code.as_str())).flatten();
         let value = value.as_ref().and_then(|value| value.to_str().ok());

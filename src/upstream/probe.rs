@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_http::address::Address;
 use tidegate_http::header_name::spelled;
-use tidegate_http::websocket::{frame, handshake};
+use tidegate_http::websocket::{close_code, frame, handshake};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -205,8 +205,8 @@ impl Probe {
             ProbeCheck::WebSocket(path) => {
                 let mut request = self.request(path, endpoint)?;
                 request.insert_header(spelled::CONNECTION, "Upgrade")?;
-                request.insert_header(spelled::UPGRADE, "websocket")?;
-                request.insert_header(spelled::SEC_WEBSOCKET_VERSION, "13")?;
+                request.insert_header(spelled::UPGRADE, handshake::PROTOCOL)?;
+                request.insert_header(spelled::SEC_WEBSOCKET_VERSION, handshake::VERSION)?;
                 let key = handshake::key();
                 request.insert_header(spelled::SEC_WEBSOCKET_KEY, key.as_str())?;
                 match upgraded(&peer, request, &key).await? {
@@ -301,7 +301,7 @@ async fn upgraded(peer: &HttpPeer, request: RequestHeader, key: &str) -> Result<
             // The check is over; the service may take its time.
             tokio::spawn(timeout(CLOSE_TIMEOUT, async move {
                 let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
-                let close = frame::close(1000, "", Some([a, b, c, d]));
+                let close = frame::close(close_code::NORMAL, "", Some([a, b, c, d]));
                 stream.write_all(&close).await?;
                 stream.flush().await?;
                 // RFC 6455, section 7.1.1: the server ends the connection.

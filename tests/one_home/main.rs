@@ -64,11 +64,8 @@ fn texts_of(source: &str) -> Vec<String> {
 /// Whether a file holds tests alone: `mod tests;` is behind `#[cfg(test)]`.
 fn is_test(file: &str) -> bool {
     let name = Path::new(file).file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name == "tests.rs" || file.contains("/tests/") || TESTS.contains(&file)
+    name == "tests.rs" || file.contains("/tests/")
 }
-
-/// Modules behind `#[cfg(test)]` with names of their own.
-const TESTS: [&str; 0] = [];
 
 /// The texts outside of `home` for which `is_known` holds, each with its file.
 fn elsewhere(texts: &[Text], home: &str, is_known: impl Fn(&str) -> bool) -> Vec<String> {

@@ -4,11 +4,11 @@ use super::fault::Fault;
 use super::head::Head;
 use super::target::printable;
 use http::header;
-use tidegate_http::websocket::handshake::accept_key;
+use tidegate_http::websocket::handshake::{PROTOCOL, accept_key};
 
 /// Checks a 101 as RFC 6455, section 4.1, requires of a client.
 pub(crate) fn check(head: &Head, key: &str, offered: &[String]) -> Result<(), Fault> {
-    if !head.has_token(header::UPGRADE, "websocket") {
+    if !head.has_token(header::UPGRADE, PROTOCOL) {
         return Err(Fault::BadSwitch("Upgrade: websocket"));
     }
     if !head.has_token(header::CONNECTION, "upgrade") {

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use tidegate_http::accept::EVENT_STREAM;
 use tidegate_http::header_name::spelled;
 use tidegate_http::websocket::close_reason::UPSTREAM_GONE_PREFIX;
+use tidegate_http::websocket::handshake::{PROTOCOL, VERSION};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
@@ -182,8 +183,8 @@ impl Probe<'_> {
         let key = tidegate_http::websocket::handshake::key();
         let mut asked = request(self.plan, "GET")
             .with(spelled::CONNECTION, "Upgrade")
-            .with(spelled::UPGRADE, "websocket")
-            .with(spelled::SEC_WEBSOCKET_VERSION, "13")
+            .with(spelled::UPGRADE, PROTOCOL)
+            .with(spelled::SEC_WEBSOCKET_VERSION, VERSION)
             .with(spelled::SEC_WEBSOCKET_KEY, &key);
         if !self.plan.protocols.is_empty() {
             asked = asked.with(spelled::SEC_WEBSOCKET_PROTOCOL, &self.plan.protocols.join(", "));

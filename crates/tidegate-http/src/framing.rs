@@ -3,6 +3,9 @@
 use http::{HeaderMap, header};
 use std::fmt;
 
+/// What is said of a `Content-Length` that is doubled, a list, or no number.
+pub(crate) const BAD_LENGTH: &str = "Content-Length must be given once, as a number";
+
 /// Why a body's end is in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FramingError {
@@ -15,7 +18,7 @@ pub enum FramingError {
 impl fmt::Display for FramingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Length => "Content-Length must be given once, as a number",
+            Self::Length => BAD_LENGTH,
             Self::Coding => "Transfer-Encoding must be chunked, given once",
         })
     }

@@ -208,6 +208,12 @@ pub mod spelled {
     pub const X_REQUEST_ID: &str = "X-Request-Id";
 }
 
+/// How the names of all headers of CORS begin.
+pub const CORS_PREFIX: &str = "access-control-";
+
+/// How the names of all headers of a WebSocket's handshake begin.
+pub const WEBSOCKET_PREFIX: &str = "sec-websocket-";
+
 /// Headers that a message over HTTP/2 must not have (RFC 9113, section 8.2.2); `TE` it may have.
 pub const FORBIDDEN_IN_HTTP2: [HeaderName; 5] =
     [header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION];

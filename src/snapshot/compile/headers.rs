@@ -7,6 +7,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use std::collections::BTreeMap;
 use tidegate_config::{self as config, Spanned};
 use tidegate_http::head::is_padded;
+use tidegate_http::header_name::WEBSOCKET_PREFIX;
 use tidegate_http::header_name::{HOP_BY_HOP, X_REQUEST_ID};
 
 /// The direction of the message that a header belongs to.
@@ -136,7 +137,7 @@ fn refusal(name: &HeaderName, direction: MessageDirection) -> Option<&'static st
     if HOP_BY_HOP.contains(name) {
         return Some("it applies to a single connection (hop-by-hop; RFC 9110, section 7.6.1)");
     }
-    if name.as_str().starts_with("sec-websocket-") {
+    if name.as_str().starts_with(WEBSOCKET_PREFIX) {
         return Some("it belongs to the WebSocket handshake, which the gateway checks");
     }
     if *name == X_REQUEST_ID {

@@ -1,6 +1,7 @@
 //! Names what is wrong with a head that is refused.
 
-use super::{Fault, HEAD_TOO_LARGE, MALFORMED, parse, request_line};
+use super::{Fault, HEAD_TOO_LARGE, MALFORMED, MANY_HOSTS, parse, request_line};
+use crate::framing::BAD_LENGTH;
 use crate::header_name::lower;
 
 /// Maximum size of a header's name, in bytes; the type that Pingora uses has room for no more.
@@ -66,7 +67,7 @@ pub(super) fn ambiguity(head: &[u8]) -> Option<Fault> {
             }
             (Some(only), None) if is_number(only) => None,
             // RFC 9110, section 8.6, would have equal lengths merged; what the upstream makes of them nobody knows.
-            _ => Some("Content-Length must be given once, as a number"),
+            _ => Some(BAD_LENGTH),
         }
     })
     .map(Fault::bad)
@@ -89,7 +90,7 @@ fn fault_of_fields(request: &httparse::Request<'_, '_>) -> Option<Fault> {
         _ if request.headers.iter().any(|field| field.name.len() > MAX_NAME_LENGTH) => {
             return Some(Fault::too_large("a header name is too long"));
         }
-        _ if all(lower::HOST).count() > 1 => "the request has more than one Host header",
+        _ if all(lower::HOST).count() > 1 => MANY_HOSTS,
         _ if all(lower::HOST).any(has_at) => {
             "the Host header contains a user name (`user@`), which is not allowed"
         }
@@ -105,9 +106,7 @@ fn fault_of_fields(request: &httparse::Request<'_, '_>) -> Option<Fault> {
         Some(coding) if !is_chunked(coding) => {
             "chunked is not the last coding of Transfer-Encoding"
         }
-        None if all(lower::CONTENT_LENGTH).next().is_some() => {
-            "Content-Length must be given once, as a number"
-        }
+        None if all(lower::CONTENT_LENGTH).next().is_some() => BAD_LENGTH,
         _ => return None,
     };
     Some(Fault::bad(reason))

@@ -53,6 +53,12 @@ impl Fault {
     }
 }
 
+/// What is said of a request for several hosts.
+pub const MANY_HOSTS: &str = "the request has more than one Host header";
+
+/// What is said of a request whose head or body takes too long.
+pub const TOO_SLOW: &str = "the request did not arrive in time";
+
 /// What is said where nothing more is known.
 pub const MALFORMED: Fault = Fault::bad("the request is malformed");
 

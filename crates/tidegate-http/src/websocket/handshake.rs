@@ -1,6 +1,7 @@
 //! The opening handshake: the client's request (RFC 6455, section 4.2.1), the service's answer (section 4.1).
 
 use crate::framing;
+use crate::header_name::WEBSOCKET_PREFIX;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, Method, Version, header};
@@ -59,9 +60,15 @@ pub fn accept_key(key: impl AsRef<[u8]>) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(ACCEPT_GUID).finalize())
 }
 
+/// The protocol in `Upgrade` (RFC 6455, section 11.2) and in `:protocol` (RFC 8441, section 5).
+pub const PROTOCOL: &str = "websocket";
+
+/// The version in `Sec-WebSocket-Version` (RFC 6455, section 11.6).
+pub const VERSION: &str = "13";
+
 /// Whether the request asks to become a WebSocket: `Upgrade` names `websocket`.
 pub fn is_requested(headers: &HeaderMap) -> bool {
-    has_token(headers, &header::UPGRADE, "websocket")
+    has_token(headers, &header::UPGRADE, PROTOCOL)
 }
 
 /// Checks what RFC 6455 asks of a client's handshake.
@@ -93,7 +100,7 @@ pub fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<(
 pub fn check_version(headers: &HeaderMap) -> Result<(), HandshakeError> {
     let mut versions = headers.get_all(header::SEC_WEBSOCKET_VERSION).iter();
     match (versions.next(), versions.next()) {
-        (Some(version), None) if version.as_bytes() == b"13" => Ok(()),
+        (Some(version), None) if version.as_bytes() == VERSION.as_bytes() => Ok(()),
         _ => Err(HandshakeError::WebSocketVersion),
     }
 }
@@ -138,7 +145,7 @@ pub fn check_answer(key: &[u8], version: Version, headers: &HeaderMap) -> Result
         let first = values.next().map(|value| value.as_bytes().trim_ascii());
         first.filter(|_| values.next().is_none())
     };
-    if !only(header::UPGRADE).is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
+    if !only(header::UPGRADE).is_some_and(|value| value.eq_ignore_ascii_case(PROTOCOL.as_bytes())) {
         return Err(AnswerError::Upgrade);
     }
     if !has_token(headers, &header::CONNECTION, "upgrade") {
@@ -170,7 +177,7 @@ fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 
 /// Whether this is the name of a header that a handshake consists of.
 fn is_of_handshake(name: &str) -> bool {
-    const START: &[u8] = b"sec-websocket-";
+    const START: &[u8] = WEBSOCKET_PREFIX.as_bytes();
     name.as_bytes().get(..START.len()).is_some_and(|it| it.eq_ignore_ascii_case(START))
 }
 
