@@ -2,7 +2,7 @@
 //! upstream and the gateway's own alike, and it is told how a body ends.
 
 use super::Context;
-use super::response_body::ShownBody;
+use super::shown_body::ShownBody;
 use crate::compression::{Compression, DIGEST_HEADERS, Encoder, length};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};

@@ -1,6 +1,6 @@
 //! `Expect: 100-continue` (RFC 9110, section 10.1.1) which the gateway answers for HTTP/2 upstreams. Knows nothing of the body.
 
-use super::{Context, forward};
+use super::Context;
 use http::{Version, header};
 use pingora::http::RequestHeader;
 use pingora::{Error, Result};
@@ -24,6 +24,12 @@ pub(super) async fn answer(
     if session.req_header().version == Version::HTTP_10 || session.response_written().is_some() {
         return Ok(());
     }
-    forward::interim_comes(session);
+    interim_comes(session);
     session.as_downstream_mut().write_continue_response().await.map_err(Error::into_down)
+}
+
+/// Keeps the client's connection open behind an interim response: Pingora would close it behind each response that
+/// comes before the end of the request's body.
+pub(super) fn interim_comes(session: &mut Session) {
+    session.as_downstream_mut().set_close_on_response_before_downstream_finish(false);
 }

@@ -1,6 +1,7 @@
 //! What went wrong: the answer for the client, the words for the operator.
 
-use super::response_body::ShownBody;
+use super::filter_error::{FILTER, filter_error};
+use super::shown_body::ShownBody;
 use super::{Context, first_byte_timeout, grpc_web, reply};
 use crate::filter::{self, RETRY_SOON, Reply};
 use crate::upstream::{CONNECTION_CLOSING, deepest_cause, is_out_of_files};
@@ -158,9 +159,6 @@ fn is_kept(name: &HeaderName, status: StatusCode) -> bool {
     is_kept_with || KEPT.contains(name) || name.as_str().starts_with(header_name::CORS_PREFIX)
 }
 
-/// The error for a request that a filter fails on, or answers, while Pingora proxies it.
-const FILTER: ErrorType = ErrorType::Custom("Filter");
-
 /// The answer to a request that a filter failed on.
 pub(super) fn of_filter(ctx: &mut Context, error: &filter::Error) -> Reply {
     ctx.outcome.error = Some(format!("a filter failed: {error}"));
@@ -171,11 +169,6 @@ pub(super) fn of_filter(ctx: &mut Context, error: &filter::Error) -> Reply {
 pub(super) fn filter_failed(ctx: &mut Context, error: &filter::Error) -> Box<Error> {
     ctx.outcome.substitute_reply = error.reply().map(Box::new);
     filter_error(format!("a filter failed: {error}"))
-}
-
-/// Ends a request because of a filter, with this reason for the log.
-pub(super) fn filter_error(reason: String) -> Box<Error> {
-    Error::explain(FILTER, reason).into_in()
 }
 
 /// Ends a request that a filter answers when it is on its way to the upstream.

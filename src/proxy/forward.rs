@@ -1,6 +1,6 @@
 //! What changes on the way to the upstream and back.
 
-use super::{Context, caching, failure, request_body, response_framing, tracing};
+use super::{Context, caching, expectation, failure, request_body, response_framing, tracing};
 use crate::filter::UpstreamRequest;
 use crate::snapshot::HostHeader;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -238,12 +238,6 @@ fn append_to_list(head: &mut RequestHeader, name: &'static str, element: &str) -
     head.insert_header(name, list)
 }
 
-/// Keeps the client's connection open behind an interim response: Pingora would close it behind each response that
-/// comes before the end of the request's body.
-pub(super) fn interim_comes(session: &mut Session) {
-    session.as_downstream_mut().set_close_on_response_before_downstream_finish(false);
-}
-
 /// Removes what concerns the upstream's connection alone (RFC 9110, section 7.6.1).
 pub(super) fn clean_response(session: &mut Session, response: &mut ResponseHeader) {
     session.as_downstream_mut().set_close_on_response_before_downstream_finish(true);
@@ -277,7 +271,7 @@ pub(super) fn clean_interim(session: &mut Session, response: &mut ResponseHeader
         session.as_downstream_mut().set_ignore_info_resp(true);
         return;
     }
-    interim_comes(session);
+    expectation::interim_comes(session);
     strip_hop_by_hop(response, true);
     for name in [header::TRANSFER_ENCODING, header::CONTENT_LENGTH] {
         if response.headers.contains_key(&name) {

@@ -5,7 +5,7 @@
 //! most. So when a body has been collected, Pingora is left with one byte that it keeps (a placeholder), and gives that
 //! to `request_body_filter` in each attempt. There the collected body takes its place.
 
-use super::{Context, body_timeout, failure, forward, reply};
+use super::{Context, body_timeout, expectation, failure, reply};
 use crate::filter::{self, BodyFilters, BodyPart, Flow, Reply, RequestBody, as_allowed};
 use bytes::{Bytes, BytesMut};
 use http::{Version, header};
@@ -119,7 +119,7 @@ async fn ask_for_body(session: &mut Session) -> Result<()> {
     {
         return Ok(());
     }
-    forward::interim_comes(session);
+    expectation::interim_comes(session);
     session.as_downstream_mut().write_continue_response().await.map_err(Error::into_down)
 }
 
