@@ -1,7 +1,6 @@
-//! Who may ask, and who may change anything.
-//!
-//! The endpoint is for people and programs on the same machine. Pages of others in a browser there
-//! are neither: they are refused by their `Origin`, and by a `Host` that is a name (DNS rebinding).
+//! Which requests the admin endpoint accepts, and which of them need the token. Pages of other origins in a browser on
+//! the same machine are refused by their `Origin`, and by a `Host` that is a name (DNS rebinding); what a request does
+//! is not known here.
 
 use super::paths;
 use super::{AdminError, refuse};

@@ -1,4 +1,4 @@
-//! The cache, told what to forget.
+//! `POST /cache/purge`: removes stored responses from the cache. Knows nothing of how the cache stores them.
 
 use super::{AdminResult, refuse};
 use crate::cache::{Cache, InvalidationScope};
@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::json;
 use tidegate_http::{query, url};
 
-/// Takes responses away: all, those of a URL, or of all that begin so.
+/// Purges all responses, those of one URL, or those of all URLs with a prefix.
 pub(super) fn purge(cache: &Cache, query: &str) -> AdminResult {
     let parameter = |name| query::find(query, name);
     let (all, one, prefix) = (parameter("all"), parameter("url"), parameter("prefix"));

@@ -1,4 +1,5 @@
-//! The configuration in force, without its secrets.
+//! `GET /config`: the files of the configuration in force, as written and without secrets. Knows no key: it hides
+//! values by the names beside them.
 
 use crate::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
@@ -8,7 +9,7 @@ use tidegate_http::secret::{
     REDACTED, holds_fields, is_secret, is_secret_field, is_secret_key, without_url_secrets,
 };
 
-/// Each file as it was written, variables by their names.
+/// Each file as written, with the names of variables instead of their values.
 pub(super) fn show(snapshot: &Snapshot) -> Value {
     let files = snapshot.written.files().map(|(path, text)| {
         let tree = parse(text).map_or(Value::Null, |root| tree(&root, false));
@@ -17,7 +18,7 @@ pub(super) fn show(snapshot: &Snapshot) -> Value {
     json!({"version": snapshot.number, "files": files.collect::<Vec<_>>()})
 }
 
-/// The parser has bounded the depth.
+/// A node as JSON. The recursion is bounded, because the parser limits the depth.
 fn tree(node: &Node, of_fields: bool) -> Value {
     match &node.kind {
         Kind::Sequence(items) => items.iter().map(|item| tree(item, of_fields)).collect(),
@@ -43,7 +44,7 @@ fn tree(node: &Node, of_fields: bool) -> Value {
     }
 }
 
-/// A text without the secrets that are known by the names beside them: in a URL, in JSON, in a form.
+/// A text without its secrets, which are recognised by the names beside them in a URL, in JSON or in a form.
 fn shown(text: &str) -> String {
     let text = without_url_secrets(text);
     match text.contains('"') {

@@ -1,4 +1,5 @@
-//! The dashboard: a page of its own, which asks this endpoint and no one else.
+//! The dashboard: a static page, its style and its script. The page gets its data from the admin endpoint and from no
+//! other server; this file knows none of the data.
 
 use super::paths;
 use super::response;
@@ -15,7 +16,7 @@ const ASSETS: [(&str, &str, &str); 3] = [
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// One of its parts.
+/// The part of the page at this path.
 pub(super) fn part(path: &str) -> Option<Response<Vec<u8>>> {
     let (_, media_type, text) = ASSETS.iter().find(|(known, ..)| *known == path)?;
     let mut response = response(StatusCode::OK, media_type, (*text).into());

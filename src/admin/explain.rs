@@ -1,4 +1,5 @@
-//! What would become of a request.
+//! `GET /explain` and `POST /diff`: what the gateway would do with a request, and what another configuration would
+//! change. Both sides come from `explain/`; nothing is decided here.
 
 use super::sessions::affected;
 use super::{AdminResult, refuse};
@@ -8,7 +9,8 @@ use crate::websocket::Registry;
 use http::StatusCode;
 use serde_json::json;
 
-/// Of `url`, `method` (GET unless given), any number of `header`, and `client`, who connects.
+/// Explains the request of the query: `url`, `method` (default GET), any number of `header`, and the address
+/// `client`.
 pub(super) async fn answer(current: &CurrentSnapshot, query: &str) -> AdminResult {
     let (mut url, mut method, mut headers) = (None, "GET".to_owned(), Vec::new());
     let mut client = None;
@@ -38,7 +40,7 @@ pub(super) async fn answer(current: &CurrentSnapshot, query: &str) -> AdminResul
     Ok(json!({"version": snapshot.number, "explanation": explanation, "text": text}))
 }
 
-/// What another configuration would do otherwise, and to how many of the live sessions.
+/// Compares the configuration in force with another one, and counts the live sessions that it would affect.
 pub(super) async fn difference(
     current: &CurrentSnapshot,
     sessions: &Registry,

@@ -1,4 +1,5 @@
-//! The versions of the configuration, and the way back.
+//! `GET /history`, `POST /reload` and `POST /rollback`: lists the versions of the configuration, and requests another
+//! one. Applies none itself; the server does.
 
 use super::{Admin, AdminResult, refuse};
 use crate::history::{Order, Version};
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use tidegate_http::query;
 use tokio::sync::oneshot;
 
-/// The versions, the newest first, and what is wrong with the newest edit.
+/// The versions, newest first, and the errors of the last edit if it was refused.
 pub(super) fn list(admin: &Admin) -> Value {
     let history = &admin.state.history;
     let time = |time| humantime::format_rfc3339_millis(time).to_string();
@@ -29,12 +30,12 @@ fn show(version: &Version) -> Value {
     })
 }
 
-/// Reads the files again.
+/// Requests a reload of the files.
 pub(super) async fn reload(admin: &Admin) -> AdminResult {
     order(admin, Order::Reload).await
 }
 
-/// Goes back to a version.
+/// Requests a rollback to a version.
 pub(super) async fn rollback(admin: &Admin, query: &str) -> AdminResult {
     let to = match query::find(query, "version").map(|version| version.parse()) {
         None => None,

@@ -1,4 +1,5 @@
-//! The gateway's logs: the access log's last lines, and how much the other one tells.
+//! `GET /logs`, and the level of the gateway's own log. Reads the lines that `telemetry/` keeps in memory, and opens no
+//! log file.
 
 use super::{AdminResult, refuse};
 use crate::snapshot::Snapshot;
@@ -7,7 +8,7 @@ use log::LevelFilter;
 use serde_json::{Value, json};
 use tidegate_http::query;
 
-/// The lines after the one of number `after`, at most `limit`.
+/// The lines after line number `after`, at most `limit`.
 pub(super) fn lines(snapshot: &Snapshot, query: &str) -> AdminResult {
     let number = |name: &str, default: u64| match query::find(query, name).map(|it| it.parse()) {
         None => Ok(default),
@@ -29,7 +30,7 @@ pub(super) fn level(snapshot: &Snapshot) -> Value {
     json!({"level": told(log::max_level()), "configured": told(snapshot.log.0)})
 }
 
-/// Lets it tell more or less, until the configuration is applied again.
+/// Sets the level of the log until the next reload.
 pub(super) fn set_level(snapshot: &Snapshot, query: &str) -> AdminResult {
     let wanted = query::find(query, "level");
     match wanted.as_deref() {

@@ -1,4 +1,5 @@
-//! The admin endpoint: what runs can be asked about, and told.
+//! The admin endpoint: routes its requests, checks access, and answers with JSON. One file for each resource reads or
+//! changes the shared state; no request of a client of the gateway arrives here.
 
 mod access;
 mod cache;
@@ -38,26 +39,26 @@ const MAX_REQUEST_BODY: usize = 16 * 1024 * 1024;
 /// The content of `/openapi.json`.
 const OPENAPI_DOCUMENT: &str = include_str!("openapi.json");
 
-/// Answers at the admin endpoint.
+/// The admin endpoint.
 pub(crate) struct Admin {
-    /// Where it is.
+    /// The address of the endpoint.
     pub address: Address,
-    /// Who puts another one into force.
+    /// Requests reloads and rollbacks.
     pub orders: mpsc::Sender<Order>,
-    /// What it reports on, and changes.
+    /// The state of the gateway, which the resources read and change.
     pub state: State,
-    /// Whether requests are welcome.
+    /// Whether load balancers should send requests.
     pub readiness: Arc<Readiness>,
-    /// Those that have come, by listener.
+    /// Counters of connections, by listener.
     pub arrivals: Arc<[Arc<Arrivals>]>,
-    /// Since when the gateway runs.
+    /// When the gateway started.
     pub since: Instant,
 }
 
-/// Why something is not done: the status, and the words.
+/// Status and message of a refused request.
 type AdminError = (StatusCode, String);
 
-/// An answer, or why there is none.
+/// The JSON of the response, or the refusal.
 type AdminResult = Result<Value, AdminError>;
 
 fn refuse<T>(status: StatusCode, reason: impl Into<String>) -> Result<T, AdminError> {

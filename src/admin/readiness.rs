@@ -1,15 +1,15 @@
-//! Whether balancers should send requests to this gateway. It knows nothing of why it stops.
+//! Whether load balancers should send requests to this gateway. Knows nothing of why it stops.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether balancers should send requests here.
+/// Whether load balancers should send requests to this gateway.
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
     is_stopping: AtomicBool,
 }
 
 impl Readiness {
-    /// From now on they should not.
+    /// Makes the gateway unready, forever.
     pub(crate) fn stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
     }

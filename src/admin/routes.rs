@@ -1,4 +1,4 @@
-//! The routes and what they have done.
+//! `GET /routes`: the routes with their conditions, settings and counters. Matches no request.
 
 use crate::explain::{conditions, facts};
 use crate::histogram::BOUNDS;
@@ -7,7 +7,7 @@ use crate::snapshot::{Route, Snapshot};
 use serde_json::{Map, Value, json};
 use tidegate_config::ExpandedValues;
 
-/// All of them; the one without a name answers what no other takes.
+/// All routes; the last, without a name, is for requests that no other route matches.
 pub(super) fn list(snapshot: &Snapshot) -> Value {
     let expanded = snapshot.written.expanded();
     let routes = snapshot.table.iter().map(|(rule, route)| show(Some(rule), route, expanded));

@@ -1,5 +1,5 @@
-//! The admin endpoint's list of sessions, and its closing of them. It knows nothing of frames; the registry
-//! does the work.
+//! The WebSocket sessions at the admin endpoint: lists, closes and drains them, and logs their frames. Knows nothing of
+//! tunnels; the registry does the work.
 
 use super::{AdminResult, refuse};
 use crate::background;
@@ -29,7 +29,7 @@ fn selector(query: &str) -> SessionSelector {
     }
 }
 
-/// One session or one user; never all of them by a slip of the hand.
+/// Selects one session or one user. Without either it is refused, so that a typo cannot close all sessions.
 fn narrow(query: &str) -> Result<SessionSelector, (StatusCode, String)> {
     let selector = selector(query);
     if selector.id.is_none() && selector.user.is_none() && selector.route.is_none() {
@@ -38,7 +38,7 @@ fn narrow(query: &str) -> Result<SessionSelector, (StatusCode, String)> {
     Ok(selector)
 }
 
-/// The sessions that are asked for.
+/// The sessions that the query selects.
 pub(super) fn list(registry: &Registry, query: &str) -> AdminResult {
     let limit = match parameter(query, "limit").map(|limit| limit.parse()) {
         None => 10_000,
@@ -104,7 +104,7 @@ fn counts(counts: &FrameCounts) -> Value {
     })
 }
 
-/// Closes sessions with a code and a reason of the operator's.
+/// Closes the selected sessions with the operator's code and reason.
 pub(super) fn close(registry: &Registry, query: &str) -> AdminResult {
     let selector = narrow(query)?;
     let code = match parameter(query, "code").map(|code| code.parse()) {
@@ -142,7 +142,7 @@ pub(super) fn log_frames(registry: &Registry, query: &str) -> AdminResult {
     Ok(json!({"changed": sessions.len()}))
 }
 
-/// Which sessions a configuration would touch, were it put into force.
+/// Which sessions a configuration would affect if it were applied.
 pub(super) fn asked(registry: &Registry, body: &[u8]) -> AdminResult {
     match serde_json::from_slice::<SessionPolicies>(body) {
         Ok(plan) => Ok(affected(registry, &plan)),
@@ -153,7 +153,7 @@ pub(super) fn asked(registry: &Registry, body: &[u8]) -> AdminResult {
     }
 }
 
-/// The sessions that a plan would touch.
+/// The sessions that a reload would drain or close.
 pub(super) fn affected(registry: &Registry, plan: &SessionPolicies) -> Value {
     let sessions = registry.select(&SessionSelector::default());
     let total = sessions.len();
@@ -167,7 +167,7 @@ pub(super) fn affected(registry: &Registry, plan: &SessionPolicies) -> Value {
     })
 }
 
-/// Refuses new sessions and closes those that there are.
+/// Refuses new sessions and closes the live ones over time.
 pub(super) fn drain(registry: &Registry, drain: DrainSettings) -> Value {
     registry.set_draining(true);
     let sessions = registry.select(&SessionSelector::default());
@@ -182,7 +182,7 @@ pub(super) fn drain(registry: &Registry, drain: DrainSettings) -> Value {
     json!({"draining": true, "sessions": count, "spread_ms": millis(drain.spread)})
 }
 
-/// Takes new sessions again.
+/// Accepts new sessions again.
 pub(super) fn resume(registry: &Registry) -> Value {
     registry.set_draining(false);
     log::info!("admin: drain ended: the gateway accepts WebSocket sessions again");

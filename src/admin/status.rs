@@ -1,4 +1,4 @@
-//! The gateway at a glance.
+//! `GET /status`: version, uptime, load and health of the gateway in one JSON object. Measures nothing itself.
 
 use super::Admin;
 use crate::background::{self, PanickedTaskState};

@@ -1,10 +1,10 @@
-//! The upstreams and how they are.
+//! `GET /upstreams`: the upstreams with their endpoints and the health of these. Checks no endpoint itself.
 
 use crate::snapshot::Snapshot;
 use crate::upstream::{Endpoint, Pool};
 use serde_json::{Map, Value, json};
 
-/// All of them.
+/// All upstreams.
 pub(super) fn list(snapshot: &Snapshot) -> Value {
     let upstreams = snapshot.pools.values().map(|pool| show(pool)).collect::<Vec<_>>();
     json!({"version": snapshot.number, "upstreams": upstreams})

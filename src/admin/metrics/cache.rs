@@ -1,4 +1,4 @@
-//! The cache.
+//! Metrics of the response cache. Knows nothing of what is stored.
 
 use super::exposition::{Exposition, MetricKind};
 use crate::cache::{Cache, CacheStatus};

@@ -1,10 +1,10 @@
-//! The text formats of metrics.
+//! Writes metrics in Prometheus' text format or in OpenMetrics'. Knows no metric.
 
 use crate::histogram::{BOUNDS, Exemplar, Histogram};
 use std::fmt::{Display, Write as _};
 use std::time::SystemTime;
 
-/// What kind of thing is measured.
+/// The type of a metric family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MetricKind {
     Counter,
@@ -36,7 +36,7 @@ impl Exposition {
         Self { is_open_metrics, ..Self::default() }
     }
 
-    /// What it is.
+    /// The media type of the response.
     pub(super) fn media_type(&self) -> &'static str {
         match self.is_open_metrics {
             true => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -65,7 +65,7 @@ impl Exposition {
         MetricFamily { exposition: self, name, suffix }
     }
 
-    /// All of it.
+    /// The complete text.
     pub(super) fn finish(mut self) -> String {
         if self.is_open_metrics {
             self.text.push_str("# EOF\n");
@@ -75,18 +75,18 @@ impl Exposition {
 }
 
 impl MetricFamily<'_> {
-    /// A sample.
+    /// Writes a sample.
     pub(super) fn sample(&mut self, labels: Labels<'_>, value: impl Display) {
         self.write(self.suffix, labels, None, &value);
     }
 
-    /// How often and how long, of a summary.
+    /// Writes the count and the sum of a summary.
     pub(super) fn summary(&mut self, labels: Labels<'_>, count: u64, seconds: f64) {
         self.write("_sum", labels, None, &seconds);
         self.write("_count", labels, None, &count);
     }
 
-    /// All of a histogram.
+    /// Writes all buckets of a histogram, with count and sum.
     pub(super) fn histogram(&mut self, labels: Labels<'_>, histogram: &Histogram) {
         let counts = histogram.cumulative();
         for (index, count) in counts.iter().enumerate() {
@@ -118,7 +118,7 @@ impl MetricFamily<'_> {
     }
 }
 
-/// As OpenMetrics has it behind a sample.
+/// An exemplar as OpenMetrics writes it after a sample.
 fn shown(exemplar: &Exemplar) -> String {
     let trace_id = u128::from_be_bytes(exemplar.trace_id);
     let time = exemplar.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -126,7 +126,7 @@ fn shown(exemplar: &Exemplar) -> String {
     format!(" # {{trace_id=\"{trace_id:032x}\"}} {took} {time:.3}")
 }
 
-/// As a label's value may stand between quotation marks.
+/// A label's value, escaped for use between quotation marks.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

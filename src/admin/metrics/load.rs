@@ -1,4 +1,5 @@
-//! What the gateway holds, and what it refused.
+//! Metrics of connections, requests in flight and memory, and of what was refused for a limit. Counts nothing itself;
+//! `load/` does.
 
 use super::exposition::{Exposition, MetricKind};
 use crate::admin::Admin;

@@ -1,4 +1,4 @@
-//! What the access log has lost.
+//! Metrics of access-log lines that were lost. Knows nothing of what a line says.
 
 use super::exposition::{Exposition, MetricKind};
 use crate::snapshot::Snapshot;

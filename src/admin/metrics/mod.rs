@@ -1,4 +1,4 @@
-//! All that is counted and measured, for Prometheus and whoever reads what it reads.
+//! `GET /metrics`: collects the metrics of all parts, one file for each. Only `exposition.rs` knows the text formats.
 
 mod cache;
 mod exposition;
@@ -14,7 +14,7 @@ mod upstreams;
 use super::Admin;
 use exposition::Exposition;
 
-/// The text, and its media type.
+/// The media type and the text of the response.
 pub(super) fn answer(admin: &Admin, accept: &str) -> (&'static str, String) {
     let mut to = Exposition::accepted(accept);
     let media_type = to.media_type();

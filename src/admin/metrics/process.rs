@@ -1,4 +1,5 @@
-//! The process, by the names that Prometheus' client libraries use, and what it was built of.
+//! Metrics of the process, under the names that Prometheus' client libraries use, and of the build. Reads `/proc`, and
+//! knows nothing of requests.
 
 use super::exposition::{Exposition, MetricKind};
 use crate::background;
@@ -34,7 +35,7 @@ fn panics(to: &mut Exposition) {
     }
 }
 
-/// Cargo's features that it was built with.
+/// The cargo features of this build.
 fn features() -> String {
     let features = [
         (cfg!(feature = "demo"), "demo"),
@@ -48,7 +49,7 @@ fn features() -> String {
     built.join(",")
 }
 
-/// `None` where `/proc` does not tell.
+/// Memory, CPU time and descriptors of the process; stops early where `/proc` is missing.
 #[cfg(target_os = "linux")]
 fn of_process(to: &mut Exposition) -> Option<()> {
     use procfs::process::{LimitValue, Process};

@@ -1,4 +1,4 @@
-//! Requests that were too many, and the counters that gateways share.
+//! Metrics of rate limits, and of the counters that several gateways share. Limits nothing itself.
 
 use super::exposition::{Exposition, MetricKind};
 use crate::snapshot::Snapshot;

@@ -1,4 +1,4 @@
-//! How edits of the configuration have fared.
+//! Metrics of reloads: successful and refused ones, and the version in force. Applies nothing.
 
 use super::exposition::{Exposition, MetricKind};
 use crate::history::History;

@@ -1,4 +1,4 @@
-//! What is asked for, by route.
+//! Metrics of requests by route, method and status. Counts nothing itself; `telemetry/` does.
 
 use super::exposition::{Exposition, MetricKind};
 use crate::snapshot::{Route, Snapshot};

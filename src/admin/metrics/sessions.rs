@@ -1,4 +1,4 @@
-//! The WebSocket sessions, by route.
+//! Metrics of WebSocket sessions by route: live and ended ones, their traffic and times. Knows nothing of tunnels.
 
 use super::exposition::{Exposition, MetricKind};
 use crate::websocket::{Registry, Session, SessionSelector, SessionTotals};
@@ -9,7 +9,7 @@ use tidegate_http::websocket::frame::Direction;
 /// Upper bounds of the histogram of idle times, in seconds.
 const IDLE_BUCKETS: [u64; 8] = [1, 5, 15, 60, 300, 900, 3600, 14_400];
 
-/// What has been on a route, and what is there now.
+/// The totals of a route, and its live sessions.
 struct RouteSessionMetrics {
     route: Arc<str>,
     totals: SessionTotals,

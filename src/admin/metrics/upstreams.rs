@@ -1,4 +1,4 @@
-//! Upstreams and certificates.
+//! Metrics of upstreams, their endpoints and limits, and of certificates. Decides nothing about endpoints.
 
 use super::exposition::{Exposition, MetricKind};
 use crate::snapshot::{CurrentSnapshot, Snapshot};
@@ -86,7 +86,7 @@ fn attempts(to: &mut Exposition, snapshot: &Snapshot) {
     }
 }
 
-/// What may be under way to an upstream at most; nothing of those that are not bounded.
+/// The concurrency limits of upstreams and how much of them is used; upstreams without a limit are left out.
 fn bounds(to: &mut Exposition, snapshot: &Snapshot) {
     let help = "Requests and sessions refused at once, by the limit of the upstream.";
     let mut family = to.family("tidegate_upstream_refused", MetricKind::Counter, help);
