@@ -1,5 +1,5 @@
-//! Tasks and threads that run as long as the gateway does. A panic in one is logged with the task's name,
-//! and `GET /status` lists it; what can run again does.
+//! Tasks and threads that run as long as the gateway. A panic in one is logged with the task's name and listed by `GET
+//! /status`, and a task that can restart does; what the tasks do is not known here.
 
 use std::any::Any;
 use std::borrow::Cow;

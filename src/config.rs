@@ -1,8 +1,8 @@
-//! What there is to know of a configuration: its problems, its summary, its schema, its usual form.
+//! Reads a configuration for programs that use the library: its problems, its summary, its schema, its formatted form.
+//! The types of the file itself are no part of this API.
 //!
 //! [`Config`](crate::Config) reads one, and [`Gateway::check`](crate::Gateway::check) reports all [`Problems`] of it
-//! with their positions, or a [`Summary`]. The types of the file itself are no part of this API: its keys are
-//! ([`reference_markdown`], [`json_schema`]).
+//! with their positions, or a [`Summary`]. [`reference_markdown`] and [`json_schema`] list its keys.
 
 pub use crate::gateway::Summary;
 pub use tidegate_config::{

@@ -1,5 +1,5 @@
-//! What `tidegate_doctor` asks of a configuration: a URL's route and upstream, and their lines. Answered by the compiled
-//! routes themselves, so that the doctor and the gateway never disagree.
+//! Answers the questions of `tidegate-doctor` about a configuration: route, upstream and lines for a URL. The compiled
+//! routes answer, so that the doctor and the gateway never disagree; nothing is sent.
 
 use crate::snapshot::{CompileEnv, HostHeader, Snapshot, compile};
 use crate::tls::{ClientOptions, UpstreamTls};

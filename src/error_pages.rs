@@ -1,5 +1,5 @@
-//! Pages for errors in the place of the gateway's own: HTML for people with browsers, JSON for
-//! programs.
+//! The operator's pages for errors: HTML for browsers, JSON for programs, with the values of the error filled in. Knows
+//! nothing of when an error occurs.
 
 use http::StatusCode;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ pub struct ErrorPages {
     pub intercepts: bool,
 }
 
-/// Pages of one kind.
+/// The pages in one format.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pages {
     /// For one status.
@@ -26,7 +26,7 @@ pub struct Pages {
     pub classes: BTreeMap<u16, Page>,
 }
 
-/// What a page is made of, and by which rules what is filled in is made harmless.
+/// The format of a page, which decides how values are escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageFormat {
     /// HTML.
@@ -35,7 +35,7 @@ pub enum PageFormat {
     Json,
 }
 
-/// What is known of an error.
+/// The values of an error that a page can show.
 #[derive(Debug, Clone, Copy)]
 pub struct PageValues<'e> {
     /// The status.
@@ -48,7 +48,7 @@ pub struct PageValues<'e> {
     pub request_id: &'e str,
 }
 
-/// An error without a page of the operator's: JSON, or text for a client that prefers it.
+/// The body of an error without a configured page: JSON, or text for a client that prefers it.
 pub(crate) fn render_without_page(values: PageValues<'_>, accept: Accept) -> (MediaType, String) {
     let PageValues { status: _, error, message, request_id } = values;
     match accept.preferred_without_html() {
@@ -61,7 +61,7 @@ pub(crate) fn render_without_page(values: PageValues<'_>, accept: Accept) -> (Me
     }
 }
 
-/// A page with places for what is known of the error.
+/// A page with placeholders for the values of the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     kind: PageFormat,

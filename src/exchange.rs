@@ -1,4 +1,4 @@
-//! One request and its response, as filters and logs see them.
+//! One request and its response, as filters and logs see them. Knows nothing of how they are received and sent.
 
 use http::{Extensions, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -36,7 +36,7 @@ impl UserIdOrigin {
     }
 }
 
-/// Who a request speaks for. Unless a filter [has verified it](UserId::is_verified), it is what the
+/// The user that a request names. Unless a filter [has verified it](UserId::is_verified), it is what the
 /// request says: a name for logs and counters, never a permission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserId {
@@ -115,7 +115,7 @@ impl UserId {
     }
 }
 
-/// A path that is passed on in another form than the normal one.
+/// A path that is not forwarded in its normal form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ForwardedPath {
     /// The form; `None` for the path as it came.
@@ -124,7 +124,7 @@ pub(crate) struct ForwardedPath {
     pub(crate) prefix: usize,
 }
 
-/// What the gateway knows of one request while it is on its way.
+/// What the gateway knows of one request in flight.
 #[derive(Debug)]
 pub struct Exchange {
     pub(crate) route: Arc<str>,
@@ -312,7 +312,7 @@ pub struct Outcome<'o> {
     pub error: Option<&'o str>,
 }
 
-/// What a handshake has settled.
+/// What a TLS handshake has negotiated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsInfo {
     /// `1.2` or `1.3`.

@@ -1,4 +1,5 @@
-//! An authority's answer: read whole, within bounds, and named by its status when it is a refusal.
+//! Reads the response of a certificate authority, within limits on size and time, and turns refusals into errors that
+//! name the request. Knows nothing of what is asked.
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -12,10 +13,10 @@ use tokio::time::timeout;
 /// Maximum size of a response body, in bytes. A certificate chain takes a few KiB.
 const MAX_RESPONSE_BODY: usize = 1024 * 1024;
 
-/// The longest time from a request to the end of its answer.
+/// Maximum time from a request to the end of its response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What was asked, for messages.
+/// Method and URL of a request, for messages.
 pub(super) struct RequestLabel {
     method: Method,
     url: String,

@@ -1,4 +1,4 @@
-//! The HTTPS client for an authority. It knows nothing of the protocol's steps, only of requests and
+//! The HTTPS client for a certificate authority. Knows nothing of the protocol's steps, only of requests and
 //! `Retry-After`.
 
 use super::answer::RequestLabel;
@@ -15,7 +15,7 @@ use rustls::ClientConfig;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// Speaks HTTPS with an authority.
+/// A client that trusts the given roots and records `Retry-After`.
 pub(super) struct AcmeClient {
     http: HttpClient<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
     retry_after: Arc<RetryAfter>,

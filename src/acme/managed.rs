@@ -1,5 +1,5 @@
-//! A certificate that the gateway orders and renews by itself: when to order, and what to serve until then.
-//! It knows nothing of the messages of ACME.
+//! One certificate that the gateway orders and renews: when it orders, and what it serves until then. Knows nothing of
+//! the messages of ACME.
 
 use super::order::{IssuedCertificate, order};
 use super::pending::PendingChallenges;
@@ -16,17 +16,17 @@ use std::time::{Duration, SystemTime};
 use tidegate_config::AcmeChallenge;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long an order may take in all.
+/// Maximum time of an order.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The longest wait after a failure.
+/// Maximum wait after a failed order.
 const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Maximum time between two checks whether the certificate is due: the clock may be set, and the certificate may no
 /// longer be needed.
 const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// How long another process is left alone that orders the same certificate.
+/// How often the gateway checks whether another process has finished ordering the same certificate.
 const OTHER_PROCESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The settings of an order.
@@ -314,7 +314,7 @@ impl CertificateSource for ManagedCertificate {
     }
 }
 
-/// Certificates that are good and for some of these names, those for the most of them first.
+/// Valid certificates for some of these names, those with the most of the names first.
 fn placeholder_certificates(
     domains: &[String],
     shown: Vec<Arc<Certificate>>,
@@ -330,7 +330,7 @@ fn placeholder_certificates(
     good
 }
 
-/// Looks after it as long as anybody holds it.
+/// Renews the certificate until nobody holds it any more.
 async fn renew_forever(managed: Weak<ManagedCertificate>) {
     let mut failures = 0;
     loop {

@@ -1,4 +1,5 @@
-//! Certificates that the gateway orders by itself (RFC 8555), keeps on disk and renews.
+//! Certificates from ACME authorities (RFC 8555): the gateway orders, stores and renews them. Knows nothing of
+//! listeners and handshakes.
 
 mod answer;
 mod client;

@@ -1,5 +1,5 @@
-//! One order of a certificate, from the account to the issued chain (RFC 8555). It knows nothing of when to
-//! order, nor of listeners.
+//! One order of a certificate, from the account to the issued chain (RFC 8555). Knows nothing of when to order, nor of
+//! listeners.
 
 use super::AcmeSettings;
 use super::client::AcmeClient;
@@ -17,11 +17,11 @@ use std::time::Duration;
 use tidegate_config::AcmeChallenge;
 use tokio::time::sleep;
 
-/// How long the authority may take for its checks, and again to issue.
+/// Maximum time of the validation by the authority, and again of the issuance.
 const ORDER_TIMEOUT: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(500)).timeout(Duration::from_secs(120));
 
-/// The longest wait between proving the names and asking what the authority has found.
+/// Maximum wait between two polls of the result of the validation.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A chain and the key of its first certificate, both in PEM.
@@ -78,7 +78,7 @@ pub(super) async fn order(
     Ok(IssuedCertificate { chain, key: key.serialize_pem() })
 }
 
-/// The account that was kept, or a new one.
+/// The stored account, or a new one.
 async fn account(
     settings: &AcmeSettings,
     store: &AcmeStore,
@@ -99,8 +99,8 @@ async fn account(
     register(settings, store, retry_after).await
 }
 
-/// Whether the authority has lost the account (RFC 8555, section 6.7). One that it has deactivated
-/// is another matter: somebody wanted that.
+/// Whether the authority no longer knows the account (RFC 8555, section 6.7). A deactivated account does not count:
+/// somebody deactivated it on purpose.
 fn is_unknown_account(error: &Error) -> bool {
     let Error::Api(problem) = error else { return false };
     problem.r#type.as_deref() == Some("urn:ietf:params:acme:error:accountDoesNotExist")
@@ -181,7 +181,7 @@ fn keep(credentials: &AccountCredentials, store: &AcmeStore) -> Result<(), Strin
         .map_err(|error| format!("cannot store the ACME account: {error}"))
 }
 
-/// Lets the authority see that the names lead here.
+/// Makes the challenges available and asks the authority to validate the names.
 async fn prove(
     order: &mut Order,
     settings: &AcmeSettings,
@@ -213,7 +213,7 @@ async fn prove(
     Ok(())
 }
 
-/// What the authority has found when it came to look.
+/// Why the authority failed to validate the names, if it did.
 async fn refusals(order: &mut Order) -> Option<String> {
     let mut told = Vec::new();
     let mut authorizations = order.authorizations();

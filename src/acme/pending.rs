@@ -1,5 +1,4 @@
-//! The challenges that the authority may ask for at this moment. It knows nothing of orders; it only answers
-//! look-ups by token or by name.
+//! The challenges that an authority may request now, found by token or by name. Knows nothing of orders.
 
 use crate::tls::provider;
 use rcgen::{CertificateParams, CustomExtension, KeyPair};

@@ -1,15 +1,15 @@
-//! When an authority wants to be asked again (RFC 8555, sections 6.6, 7.4 and 7.5.1; RFC 9110, section
-//! 10.2.3).
+//! How long an authority asks to wait before the next request (RFC 8555, sections 6.6, 7.4 and 7.5.1; RFC 9110, section
+//! 10.2.3). Sends no request and waits for nothing.
 
 use http::header::{self, HeaderMap, HeaderValue};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
-/// The longest wait that an authority may ask for.
+/// Maximum wait that an authority may ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What the last response said.
+/// The time of the next allowed request, by the last response.
 #[derive(Debug, Default)]
 pub(super) struct RetryAfter(Mutex<Option<Instant>>);
 
@@ -36,7 +36,7 @@ impl RetryAfter {
     }
 }
 
-/// Seconds, or a date.
+/// Reads the value: seconds, or a date.
 fn read(value: &HeaderValue) -> Option<Duration> {
     let value = value.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -1,4 +1,4 @@
-//! The files of accounts and certificates below `state_dir`. It knows nothing of the protocol.
+//! The files of accounts and certificates below `state_dir`. Knows nothing of the protocol.
 
 use super::AcmeSettings;
 use crate::tls::Certificate;
@@ -17,7 +17,7 @@ const ACCOUNT_FILE: &str = "account.json";
 /// Maximum size of a stored file, in bytes.
 const MAX_FILE_SIZE: u64 = 4 * 1024 * 1024;
 
-/// Where an account and a certificate are kept: files that only this user may read.
+/// The files of an account and a certificate, which only the gateway's user may read.
 ///
 /// `acme/AUTHORITY/account.json` and `acme/AUTHORITY/NAME-DIGEST.pem`, the key and the chain in
 /// one file, so that they can't be of two orders.
@@ -30,7 +30,7 @@ pub(super) struct AcmeStore {
     name: String,
 }
 
-/// As long as it lives, no other process orders this certificate.
+/// While this lock is held, no other process orders the certificate.
 pub(super) struct AcmeLock(#[expect(dead_code, reason = "the lock goes with the file")] File);
 
 impl AcmeStore {
@@ -151,7 +151,7 @@ impl AcmeStore {
     }
 }
 
-/// Nothing that means something to a file system.
+/// The name without characters that are special in a file system.
 fn plain(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
     name.chars().map(|c| if is_plain(c) { c } else { '_' }).take(80).collect()

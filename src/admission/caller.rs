@@ -1,5 +1,5 @@
-//! The client of a request, behind trusted proxies. It knows nothing of connections beyond the peer's
-//! address.
+//! The client of a request and the scheme and host that it used, as trusted proxies report them. Knows nothing of
+//! connections beyond the peer's address.
 
 use crate::snapshot::GlobalSettings;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -9,20 +9,20 @@ use tidegate_http::forwarded::{self, Hop};
 use tidegate_http::header_name::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use tidegate_http::host;
 
-/// Who asks, as far as the gateway can know.
+/// The client of a request, as far as the gateway can know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caller {
     /// The client's address.
     pub address: Option<IpAddr>,
-    /// By what it came: `http` or `https`.
+    /// The scheme that the client used: `http` or `https`.
     pub scheme: &'static str,
-    /// The host that it asked for, where a trusted proxy reports it.
+    /// The host that the client requested, if a trusted proxy reports it.
     pub forwarded_host: Option<Box<str>>,
 }
 
-/// Who asks: who connects, or the client for which a trusted proxy speaks. Each fact is taken from
-/// `X-Forwarded-*`, and from `Forwarded` (RFC 7239) where the proxy sends no such header: a balancer
-/// that writes the former may pass on a stranger's `Forwarded`.
+/// Identifies the client: the peer, or the client that a trusted proxy reports. Each fact comes from
+/// `X-Forwarded-*`, and from `Forwarded` (RFC 7239) only if the proxy sends no such header: a load balancer
+/// that writes the former may forward a client's `Forwarded` unchanged.
 pub(crate) fn caller(
     global: &GlobalSettings,
     peer: Option<IpAddr>,
@@ -67,13 +67,13 @@ pub(crate) fn caller(
     }
 }
 
-/// Each line of a header. What is no UTF-8 in one is replaced, so that a stranger's bytes at the beginning
-/// of a list hide nothing of what trusted proxies have added to its end.
+/// Each line of a header. Bytes that are not UTF-8 are replaced, so that a client's bytes at the beginning of a
+/// list cannot hide what trusted proxies have added to its end.
 fn texts<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = Cow<'h, str>> {
     headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()))
 }
 
-/// The first of a list: each proxy on the way may have added its own, and the first met the client.
+/// The first value of a list: each proxy appends its own, so the first is from the proxy next to the client.
 fn first(list: &HeaderValue) -> Option<&str> {
     list.to_str().ok()?.split(',').map(str::trim).find(|element| !element.is_empty())
 }

@@ -1,5 +1,5 @@
-//! Runs the filters of a route, and the check of a WebSocket's origin between them. It knows nothing of what
-//! a filter does.
+//! Runs the filters of a route, and between them the check of a WebSocket's origin. Knows nothing of what a filter
+//! does.
 
 use super::{Rejection, authority};
 use crate::exchange::Exchange;
@@ -9,8 +9,8 @@ use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::sync::Arc;
 
-/// Runs the route's filters over the request, and checks the `Origin` of a WebSocket handshake
-/// between them; the first that answers ends the walk.
+/// Runs the route's filters on the request, and checks the `Origin` of a WebSocket handshake between them. The
+/// first filter that answers ends the run.
 pub(crate) async fn filter(
     route: &Route,
     head: &mut RequestHeader,
@@ -43,7 +43,7 @@ async fn run(
     Ok(None)
 }
 
-/// Refuses the handshake of a page whose origin is not allowed; who sends none is no browser.
+/// Rejects a handshake from a page whose origin is not allowed. A client without `Origin` is no browser.
 fn check_origin(route: &Route, head: &RequestHeader, exchange: &Exchange) -> Option<Reply> {
     let origins = &route.websocket.as_ref()?.origins;
     let origin = head.headers.get(header::ORIGIN)?;
@@ -57,7 +57,7 @@ fn check_origin(route: &Route, head: &RequestHeader, exchange: &Exchange) -> Opt
     Some(refuse_origin(origin, origins.key()))
 }
 
-/// Runs the route's filters over the response, in reverse.
+/// Runs the route's filters on the response, in reverse order.
 pub(crate) async fn filter_back(
     route: &Route,
     head: &mut ResponseHeader,

@@ -1,4 +1,4 @@
-//! What a message must be like, whatever it asks for.
+//! Validates and normalises a request head, whichever route it is for: host, headers, framing, limits. Knows no route.
 
 use super::{HeaderSurvey, KnownHeader, Rejection};
 use crate::filter::Reply;
@@ -18,9 +18,8 @@ use tidegate_http::{framing, head, host, path, url};
 pub(crate) const PADDED_VALUE_REASON: &str =
     "the value of a header begins or ends with white space";
 
-/// Brings a head into the form that everything behind this reads: without headers that pass for
-/// others or that only a trusted proxy may send, its host in the one spelling. Refuses what is too
-/// large, and what has been here before.
+/// Normalises a head for all later steps: removes headers that imitate others or that only a trusted proxy may
+/// send, and writes the host in its canonical form. Rejects heads over a limit, and requests that loop back.
 pub(crate) fn prepare(
     global: &GlobalSettings,
     survey: &HeaderSurvey,
@@ -28,7 +27,7 @@ pub(crate) fn prepare(
     head: &mut RequestHeader,
 ) -> Result<(), Rejection> {
     check_limits(&global.limits, survey, head)?;
-    // Over HTTP/1.1 the parser has taken the white space off.
+    // Over HTTP/1.1 the parser has removed the white space.
     if survey.has_padded_value && head.version == Version::HTTP_2 {
         return Err(Rejection::bad_request(PADDED_VALUE_REASON));
     }
@@ -48,7 +47,7 @@ pub(crate) fn prepare(
     canonicalize_host(head)
 }
 
-/// Removes the headers that CGI and its heirs would take for others.
+/// Removes headers that CGI, WSGI and the like would read as other headers.
 fn drop_aliases(managed: &ManagedHeaders, head: &mut RequestHeader) -> Result<(), Rejection> {
     if managed.underscores == Underscores::Reject
         && let Some(name) = head.headers.keys().find(|name| has_underscore(name))
@@ -63,14 +62,14 @@ fn drop_aliases(managed: &ManagedHeaders, head: &mut RequestHeader) -> Result<()
     Ok(())
 }
 
-/// Removes what strangers say of their connection and certificate. A filter may say it behind this.
+/// Removes headers about connection and certificate that an untrusted client sent. Filters may set them later.
 fn drop_forged(head: &mut RequestHeader) {
     while let Some(name) = head.headers.keys().find(|name| is_for_proxies(name)).cloned() {
         head.remove_header(&name);
     }
 }
 
-/// Writes the host in its one spelling, in both places where a head can have it.
+/// Writes the host in its canonical form into both places where a head can have it.
 fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Rejection> {
     if let Some(authority) = head.uri.authority() {
         match host::canonical(authority.as_str()) {
@@ -99,10 +98,10 @@ fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Rejection> {
         return Err(Rejection::bad_request("the Host header is not a valid host"));
     };
     if canonical.is_empty() {
-        // RFC 9110, section 4.2.1: a URL without a host is none.
+        // RFC 9110, section 4.2.1: a URL without a host is invalid.
         return Err(Rejection::bad_request("the Host header is empty"));
     }
-    // RFC 9113, section 8.3.1: `:authority` is what counts, and Host may say no other thing.
+    // RFC 9113, section 8.3.1: `:authority` decides, and `Host` must not differ from it.
     if let Some(authority) = head.uri.authority().map(Authority::as_str)
         && authority != canonical
     {
@@ -123,7 +122,7 @@ fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Rejection> {
         return Ok(());
     }
     match HeaderValue::try_from(canonical.as_ref()) {
-        // What was a value with less in it, or other digits, is one.
+        // It was a valid value before, and lost only characters or case.
         Ok(canonical) => drop(head.insert_header(header::HOST, canonical)),
         Err(_) => return Err(Rejection::bad_request("the Host header is not a valid host")),
     }
@@ -142,7 +141,7 @@ fn check_limits(
             format!("path and query may have at most {} bytes", limits.uri_size),
         )));
     }
-    // Whoever reads another of them than this gateway judges by another page, or another method.
+    // A server that reads another of the repeated headers would see another page or method than this gateway.
     if survey.has_twice(KnownHeader::Origin) {
         return Err(Rejection::bad_request("the request has more than one Origin header"));
     }
@@ -163,14 +162,14 @@ fn check_limits(
     Ok(())
 }
 
-/// What could be read in two ways, and thus be two requests to somebody.
+/// Rejects heads that two servers could read differently, for instance as one request or as two.
 ///
-/// What the bytes of a head over HTTP/1 show, `raw_head` has judged before.
+/// `raw_head` has already checked the raw bytes of a head over HTTP/1.
 pub(super) fn check(request: &RequestHeader, survey: &HeaderSurvey) -> Result<(), Rejection> {
     if request.version == Version::HTTP_2
         && request.uri.scheme().is_some_and(|scheme| !is_served(scheme))
     {
-        // In absolute-form over HTTP/1.1 it is refused as well.
+        // This includes the absolute form over HTTP/1.1.
         return Err(Rejection::bad_request("the :scheme is neither http nor https"));
     }
     if survey.has(KnownHeader::ContentLength) || survey.has(KnownHeader::TransferEncoding) {
@@ -212,12 +211,12 @@ fn check_framing(request: &RequestHeader) -> Result<(), Rejection> {
     })
 }
 
-/// Whether a request asks what the gateway itself can do (RFC 9110, section 9.3.7).
+/// Whether the request is `OPTIONS *`, which asks about the gateway itself (RFC 9110, section 9.3.7).
 pub(super) fn is_about_gateway(request: &RequestHeader) -> bool {
     request.method == Method::OPTIONS && request.raw_path() == b"*"
 }
 
-/// Whether the gateway must answer though the request asks for something else: OPTIONS with `Max-Forwards: 0`
+/// Whether the gateway must answer the request instead of forwarding it: OPTIONS with `Max-Forwards: 0`
 /// (RFC 9110, section 7.6.2). TRACE is answered here anyway.
 pub(super) fn is_final_here(request: &RequestHeader) -> bool {
     request.method == Method::OPTIONS
@@ -227,14 +226,14 @@ pub(super) fn is_final_here(request: &RequestHeader) -> bool {
         })
 }
 
-/// Whether resources of this scheme are served here.
+/// Whether the gateway serves URLs of this scheme.
 fn is_served(scheme: &Scheme) -> bool {
-    // RFC 3986, section 3.1: its case does not matter.
+    // RFC 3986, section 3.1: schemes are case-insensitive.
     [Scheme::HTTP, Scheme::HTTPS].iter().any(|it| it.as_str().eq_ignore_ascii_case(scheme.as_str()))
 }
 
-/// Whether a method is one of the standard ones but for its case: some frameworks take it for that
-/// one, and a rule by methods could be walked past.
+/// Whether a method differs from a standard one only in case. Some frameworks accept it as the standard one, so it
+/// could bypass a rule by methods.
 fn is_misspelt(method: &Method) -> bool {
     const STANDARD: [Method; 9] = [
         Method::GET,
@@ -252,7 +251,7 @@ fn is_misspelt(method: &Method) -> bool {
         && STANDARD.iter().any(|standard| standard.as_str().eq_ignore_ascii_case(name))
 }
 
-/// The host that is asked for (RFC 9110, section 7.2), of a head that has been prepared.
+/// The requested host (RFC 9110, section 7.2) of a head after [`prepare`].
 pub(crate) fn authority(head: &RequestHeader) -> Result<&str, Rejection> {
     if let Some(authority) = head.uri.authority() {
         return Ok(authority.as_str());

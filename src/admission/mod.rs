@@ -1,6 +1,5 @@
-//! Whether a request may come in, which route takes it, and what it is refused for: judged by its
-//! head and a snapshot alone. The proxy goes by it, and so does who asks without sending
-//! anything.
+//! Admits a request, by its head and a snapshot alone: finds its route, or the reason to reject it. The proxy and
+//! `explain` both use it, so it must not send anything or touch a connection.
 
 mod caller;
 mod filters;
@@ -29,18 +28,18 @@ use tidegate_http::path::{self, Forwarded, PathError, Spelling};
 use tidegate_http::url::HTTPS_PORT;
 use tidegate_http::websocket::handshake;
 
-/// What is known of a request when its head has come.
+/// What is known of a request once its head has arrived.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival<'a> {
-    /// Its head.
+    /// The head.
     pub head: &'a RequestHeader,
-    /// What a walk over its headers found.
+    /// What the survey of its headers found.
     pub survey: &'a HeaderSurvey,
-    /// `http` or `https`, as [`caller()`] has it.
+    /// `http` or `https`, as [`caller()`] determined it.
     pub scheme: &'static str,
-    /// Where it came to.
+    /// The listener that accepted it.
     pub listener: Option<&'a Listener>,
-    /// Whether it is a WebSocket by HTTP/2, as [`extended_connect`] has it.
+    /// Whether it is a WebSocket over HTTP/2, as [`extended_connect`] determined it.
     pub is_extended: bool,
 }
 
@@ -55,14 +54,14 @@ pub(crate) struct RequestTarget<'a> {
     head: &'a RequestHeader,
 }
 
-/// Whether a head is a WebSocket's by HTTP/2 (RFC 8441).
+/// Whether a head opens a WebSocket over HTTP/2 (RFC 8441).
 pub(crate) fn extended_connect(head: &RequestHeader) -> Result<bool, Rejection> {
     if head.method != Method::CONNECT {
         return Ok(false);
     }
     match head.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str) {
         Some(handshake::PROTOCOL) => Ok(true),
-        // RFC 9220, section 3, says it for HTTP/3.
+        // RFC 9220, section 3, requires this for HTTP/3.
         Some(_) => Err(Rejection::request(Reply::gateway_error(
             ErrorCode::UnknownProtocol,
             "CONNECT is supported only with the protocol websocket",
@@ -72,15 +71,15 @@ pub(crate) fn extended_connect(head: &RequestHeader) -> Result<bool, Rejection> 
 }
 
 impl Arrival<'_> {
-    /// Whether it asks to become a WebSocket.
+    /// Whether the request is a WebSocket handshake.
     fn is_websocket(&self) -> bool {
         let may_be = self.survey.has(KnownHeader::Upgrade);
         self.is_extended || (may_be && handshake::is_requested(&self.head.headers))
     }
 }
 
-/// The route that the request goes by, with what the exchange has to know of it. Where none takes
-/// it, that is the fallback, whose filters have a say.
+/// Finds the route of the request and records it in the exchange. A request that no route matches gets the fallback
+/// route, whose filters run as well.
 pub(crate) fn admit<'g>(
     snapshot: &'g Snapshot,
     arrival: &Arrival<'_>,
@@ -102,7 +101,7 @@ pub(crate) fn admit<'g>(
     Ok(route)
 }
 
-/// What the request asks for, unless it goes no further whichever routes there are.
+/// Reads what the request asks for, or rejects it for a reason that holds for every route.
 fn read_target<'a>(
     snapshot: &Snapshot,
     arrival: &Arrival<'a>,
@@ -126,14 +125,14 @@ fn read_target<'a>(
 }
 
 impl<'a> RequestTarget<'a> {
-    /// Of a head and the host that it asks for.
+    /// Reads the target from a head and its requested host.
     pub(crate) fn parse(head: &'a RequestHeader, authority: &'a str) -> Result<Self, Rejection> {
         if !head.raw_path_is_utf8() {
             return Err(Rejection::bad_request(&path::PathError::NotUtf8.to_string()));
         }
         let path = Spelling::read(head.uri.path())
             .map_err(|error| Rejection::bad_request(&error.to_string()))?;
-        // A preflight asks on behalf of a request that is yet to come: its route is that one's.
+        // A preflight announces another request, and belongs to the route of that request.
         let asked = is_preflight(head)
             .then(|| head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD))
             .flatten()
@@ -142,7 +141,7 @@ impl<'a> RequestTarget<'a> {
         Ok(Self { authority, path, method, head })
     }
 
-    /// The same, as a table is asked.
+    /// The same as a query to the routing table.
     pub(crate) fn query(&self) -> Query<'_> {
         Query {
             path: &self.path.normal,
@@ -153,9 +152,9 @@ impl<'a> RequestTarget<'a> {
         }
     }
 
-    /// What this route passes on of the path, where that is not its normal form. It is refused
-    /// where the upstream could read it as a path that another route takes: a guard could be
-    /// walked past; and where it could read it as one outside of the prefix that the route gives it.
+    /// The form of the path that this route forwards, if it is not the normal form. The path is rejected if the
+    /// upstream could read it as a path of another route, which would bypass that route's guards, or as one outside
+    /// of the prefix that this route gives it.
     fn forwarded(
         &self,
         snapshot: &Snapshot,
@@ -209,7 +208,7 @@ impl<'a> RequestTarget<'a> {
         Ok(Some(Box::new(ForwardedPath { path, prefix })))
     }
 
-    /// The route that takes it, if one does.
+    /// The route that matches, if there is one.
     fn route<'g>(&self, snapshot: &'g Snapshot) -> Result<Option<&'g Arc<Route>>, Rejection> {
         match snapshot.table.find(&self.query()) {
             Ok(route) => Ok(Some(route)),
@@ -221,8 +220,7 @@ impl<'a> RequestTarget<'a> {
     }
 }
 
-/// What is refused after the filters have seen it, so that logs know the user and browsers
-/// may read the reason.
+/// Rejections that come after the filters, so that logs have the user and browsers may read the reason (CORS).
 pub(crate) fn refuse(
     route: &Route,
     head: &RequestHeader,
@@ -264,7 +262,7 @@ pub(crate) fn refuse(
     })
 }
 
-/// What an authority of certificates asks for, if it does (RFC 8555, section 8.3).
+/// The response to a challenge of a certificate authority, if the request is one (RFC 8555, section 8.3).
 fn acme_challenge(snapshot: &Snapshot, head: &RequestHeader) -> Option<Reply> {
     let token = head.uri.path().strip_prefix("/.well-known/acme-challenge/")?;
     let answer = snapshot.managed().find_map(|managed| managed.answer_to_request(token))?;
@@ -272,7 +270,7 @@ fn acme_challenge(snapshot: &Snapshot, head: &RequestHeader) -> Option<Reply> {
     Some(Reply::new(StatusCode::OK).header(header::CONTENT_TYPE, media_type).body(answer))
 }
 
-/// The same URL by HTTPS, for who came without to a listener that asks for it.
+/// The redirect to the same URL over HTTPS, if the listener has `redirect_to_https`.
 fn to_https(listener: &Listener, arrival: &Arrival<'_>, authority: &str) -> Option<Rejection> {
     let port = listener.redirect_to?;
     if arrival.scheme == "https" {
@@ -294,7 +292,7 @@ fn to_https(listener: &Listener, arrival: &Arrival<'_>, authority: &str) -> Opti
     Some(Rejection::new(RejectReason::Https, reply.header(header::LOCATION, location)))
 }
 
-/// What is said of a path that is not passed on.
+/// The rejection of a path that is not forwarded.
 fn bad_path(error: PathError) -> Rejection {
     match error.setting() {
         None => Rejection::bad_request(&error.to_string()),
@@ -304,7 +302,7 @@ fn bad_path(error: PathError) -> Rejection {
     }
 }
 
-/// The methods that the gateway passes on where a route names none.
+/// The methods that the gateway forwards for routes without `methods`.
 const PASSED_METHODS: [Method; 7] = [
     Method::GET,
     Method::HEAD,
@@ -315,7 +313,7 @@ const PASSED_METHODS: [Method; 7] = [
     Method::OPTIONS,
 ];
 
-/// The methods that the gateway passes on for what a head asks for.
+/// The methods that the gateway forwards for the target of this head.
 fn passed_methods(snapshot: &Snapshot, head: &RequestHeader) -> Vec<Method> {
     let target = authority(head).and_then(|authority| RequestTarget::parse(head, authority));
     match target.map(|target| snapshot.table.find(&target.query())) {
@@ -324,7 +322,7 @@ fn passed_methods(snapshot: &Snapshot, head: &RequestHeader) -> Vec<Method> {
     }
 }
 
-/// The answer to `OPTIONS *`, and to OPTIONS that must not be passed on.
+/// The response to `OPTIONS *`, and to OPTIONS that must not be forwarded.
 fn methods_of_gateway() -> Reply {
     let reply = Reply::new(StatusCode::NO_CONTENT);
     match HeaderValue::try_from(names(&PASSED_METHODS)) {

@@ -1,4 +1,4 @@
-//! Why a request is rejected, and what is answered. It knows nothing of how the reply is sent.
+//! Why a request is rejected, and the response that its client gets. Knows nothing of how the response is sent.
 
 use crate::filter::{Reply, ReplyBody};
 use http::StatusCode;
@@ -6,7 +6,7 @@ use http::header::{self, HeaderValue};
 use tidegate_http::error_code::ErrorCode;
 use tidegate_http::websocket::handshake::{self, HandshakeError};
 
-/// Where a request's way ends before an upstream: why, and what is answered.
+/// The end of a request before it reaches an upstream: the reason and the response.
 #[derive(Debug)]
 pub(crate) struct Rejection {
     /// Why.
@@ -15,33 +15,33 @@ pub(crate) struct Rejection {
     pub reply: Reply,
 }
 
-/// Why a request goes no further.
+/// Why a request is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RejectReason {
-    /// It is served by HTTPS only.
+    /// The listener serves HTTPS only.
     Https,
-    /// Routes take it by other methods only.
+    /// Routes match it only with other methods.
     Method,
-    /// It is malformed, or more than the gateway takes.
+    /// The request is malformed or over a limit.
     Request,
-    /// No route takes it.
+    /// No route matches.
     NoRoute,
-    /// The gateway has an answer of its own.
+    /// The gateway answers by itself, for instance `OPTIONS *`.
     Answer,
 }
 
 impl Rejection {
-    /// For this reason, with this answer.
+    /// A rejection with this reason and response.
     pub(crate) fn new(reason: RejectReason, reply: Reply) -> Self {
         Self { reason, reply }
     }
 
-    /// For an answer of the gateway's own.
+    /// A rejection because the gateway answers by itself.
     pub(crate) fn answer(reply: Reply) -> Self {
         Self::new(RejectReason::Answer, reply)
     }
 
-    /// For what the request itself is.
+    /// A rejection because of the request itself.
     pub(crate) fn request(reply: Reply) -> Self {
         Self::new(RejectReason::Request, reply)
     }
@@ -50,7 +50,7 @@ impl Rejection {
         Self::request(Reply::gateway_error(ErrorCode::BadRequest, reason))
     }
 
-    /// What is wrong with the request, where the client is at fault.
+    /// What is wrong with the request, if the client is at fault.
     pub(crate) fn fault(&self) -> Option<&str> {
         match &self.reply.body {
             ReplyBody::Error { message, .. }

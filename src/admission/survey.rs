@@ -1,5 +1,5 @@
-//! What admission has to know about a request's headers, found in one walk over them: each look-up
-//! of a header costs more than this walk does for each header.
+//! Collects in one pass over the headers what admission needs to know about them, because each lookup by name costs
+//! more than this pass costs per header. Decides nothing.
 
 use crate::snapshot::is_odd;
 use http::HeaderMap;
@@ -7,7 +7,7 @@ use tidegate_http::head::is_padded;
 use tidegate_http::header_name::lower;
 use tidegate_http::proxy_headers::is_for_proxies;
 
-/// A header that only some requests have, and that admission reads where it is there.
+/// A header that only some requests have and that admission reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KnownHeader {
     /// `Connection`.
@@ -31,7 +31,7 @@ pub(crate) enum KnownHeader {
 }
 
 impl KnownHeader {
-    /// The header with this name, which is in lower case.
+    /// The header with this lower-case name.
     fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             lower::CONNECTION => Self::Connection,
@@ -48,25 +48,25 @@ impl KnownHeader {
     }
 }
 
-/// The headers of a request, as the walk found them.
+/// What the survey found about the headers of a request.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct HeaderSurvey {
-    /// Bytes of names and values, with the colon, the space and the line's end of each.
+    /// Bytes of all headers, each with its colon, space and line end.
     pub(super) size: usize,
-    /// Whether a name has other characters than letters, digits and `-`.
+    /// Whether a name has characters other than letters, digits and `-`.
     pub(super) has_odd_name: bool,
     /// Whether a value begins or ends with white space.
     pub(super) has_padded_value: bool,
-    /// Whether there is a header that nobody but a trusted proxy may send.
+    /// Whether there is a header that only a trusted proxy may send.
     pub(super) is_like_a_proxys: bool,
-    /// A bit for each [`KnownHeader`] header.
+    /// A bit for each [`KnownHeader`] that is present.
     known: u16,
-    /// The same, for those that are there more than once.
+    /// A bit for each [`KnownHeader`] that is present more than once.
     twice: u16,
 }
 
 impl HeaderSurvey {
-    /// Walks over the headers.
+    /// Surveys the headers.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         let mut survey = Self::default();
         for (name, value) in headers {
@@ -81,12 +81,12 @@ impl HeaderSurvey {
         survey
     }
 
-    /// Whether this header is there.
+    /// Whether this header is present.
     pub(crate) fn has(&self, header: KnownHeader) -> bool {
         self.known & header as u16 != 0
     }
 
-    /// Whether this header is there more than once.
+    /// Whether this header is present more than once.
     pub(crate) fn has_twice(&self, header: KnownHeader) -> bool {
         self.twice & header as u16 != 0
     }

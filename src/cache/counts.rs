@@ -1,4 +1,4 @@
-//! How often the cache gave which answer on a route. Knows nothing of requests.
+//! Counts the cache results of a route (hit, miss and so on) for metrics. Knows nothing of requests.
 
 use super::CacheStatus;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -1,11 +1,11 @@
-//! Whether a request names a user, so that `default_ttl` never shares its response with another.
+//! Whether a request identifies a user by its headers or certificate, so that `default_ttl` never shares a response
+//! between users. Knows nothing of stored responses.
 
 use crate::exchange::Exchange;
 use http::header::{self, HeaderMap, HeaderName};
 use tidegate_http::header_name::{SEC_FETCH_USER, X_USER_AGENT};
 
-/// Words in the names of headers in which a proxy that authenticates passes the user, or the tenant, to a
-/// service. Headers that carry a secret name a user too: their list is in `http::secret`; and so do those
+/// Words in the names of headers by which an authenticating proxy tells a service the user or the tenant. Headers that carry a secret name a user too: their list is in `http::secret`; and so do those
 /// that tell about a certificate, whose list is in `http::proxy_headers`.
 const USER_WORDS: [&str; 36] = [
     "uid",

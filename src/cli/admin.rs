@@ -1,4 +1,5 @@
-//! Talks to a running gateway's admin endpoint.
+//! A client of a running gateway's admin endpoint, and how a command finds its address. Knows nothing of what the
+//! commands ask.
 
 use super::{ConfigFile, DEFAULT_CONFIG_PATHS, EXIT_BAD_CONFIGURATION, EXIT_FAILURE};
 use crate::Config;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Which gateway.
+/// The options that select a running gateway.
 #[derive(Args)]
 pub(super) struct AdminEndpoint {
     /// Address of the running gateway's admin endpoint [default: `admin.address` of the configuration].
@@ -80,7 +81,7 @@ impl AdminEndpoint {
     }
 }
 
-/// A gateway that runs.
+/// A client of a running gateway.
 pub(super) struct AdminClient {
     address: Address,
     token: Option<String>,
@@ -115,7 +116,7 @@ impl AdminClient {
     }
 }
 
-/// Why there is no good answer.
+/// Why a request to the admin endpoint failed.
 enum AdminFailure {
     Unreachable(Address, io::Error),
     NoGateway(Address),
@@ -173,7 +174,7 @@ fn exchange(
     }
 }
 
-/// A connection, on which an answer may take so long.
+/// Connects; reads and writes then time out after this time.
 pub(super) fn connect(address: &Address, patience: Duration) -> io::Result<Box<dyn ByteStream>> {
     match address {
         Address::Inet(address) => {
@@ -189,12 +190,12 @@ pub(super) fn connect(address: &Address, patience: Duration) -> io::Result<Box<d
     }
 }
 
-/// What is read from and written to.
+/// A TCP or Unix connection.
 pub(super) trait ByteStream: Read + Write {}
 
 impl<S: Read + Write> ByteStream for S {}
 
-/// A target with the parameters that are given.
+/// A request target with the parameters that have a value.
 pub(super) fn target(path: &str, parameters: &[(&str, Option<&str>)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for (name, value) in parameters {

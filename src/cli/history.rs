@@ -1,4 +1,5 @@
-//! `tidegate history` and `tidegate rollback`. It reads no state of its own; the admin endpoint has it.
+//! `tidegate history` and `tidegate rollback`: lists the versions of a running gateway, and goes back to one. Reads no
+//! state itself; the admin endpoint has it.
 
 use super::admin::{AdminEndpoint, target};
 use crate::admin::paths;

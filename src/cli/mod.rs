@@ -1,4 +1,4 @@
-//! The command line: one file for each verb. Nothing here decides anything that the library does not.
+//! The command line: one file for each command. Parses arguments and prints; every decision is made by the library.
 #![cfg_attr(
     not(test),
     allow(

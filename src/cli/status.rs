@@ -1,4 +1,4 @@
-//! `tidegate status`: what is in force in a running gateway.
+//! `tidegate status`: prints what is in force in a running gateway. Knows it only from the admin endpoint.
 
 use super::admin::AdminEndpoint;
 use super::history::keys;

@@ -1,7 +1,5 @@
-//! Segments of a Brotli stream, each made by an encoder of its own.
-//!
-//! They can be put together where each but the first is told which bytes come before it, and to
-//! take nothing else for granted ("catable").
+//! Segments of a Brotli stream, each made by an encoder of its own, so that a slow response holds no encoder. Knows
+//! nothing of HTTP.
 
 use brotli::enc::combined_alloc::BrotliAlloc;
 use brotli::enc::encode::{

@@ -1,3 +1,6 @@
+//! Compresses one response body in pieces with gzip, Brotli or Zstandard, and holds little memory while a client reads
+//! slowly. Knows nothing of headers.
+
 use super::Levels;
 use super::brotli_segment;
 use bytes::Bytes;

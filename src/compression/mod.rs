@@ -1,8 +1,7 @@
-//! Which responses are compressed, and how.
+//! Decides which responses are compressed, and how. It must not know who sends them.
 //!
-//! Pingora's own module is not used: it does not know quality values, compresses server-sent
-//! events and partial content, holds back what an upstream streams, and leaves a Brotli stream
-//! without its end.
+//! Pingora's own module is not used: it ignores quality values, compresses server-sent events and partial content,
+//! delays what an upstream streams, and leaves a Brotli stream unfinished.
 
 mod brotli_segment;
 mod encoder;
@@ -18,12 +17,12 @@ use tidegate_http::header_name;
 use tidegate_http::stable_hash;
 use tidegate_http::stable_hash::{StableHash, StableHasher};
 
-/// What is compressed, and how.
+/// Which responses of a route are compressed, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compression {
-    /// In the order in which they are taken when a client likes several alike.
+    /// In order of preference, for clients that accept several equally.
     pub codings: Vec<Coding>,
-    /// What is smaller is left as it is.
+    /// Minimum size of a body, in bytes; smaller ones are not compressed.
     pub min_size: u64,
     /// The media types that are compressed.
     pub types: Vec<MediaRange>,
@@ -97,7 +96,7 @@ fn is_token(text: &str) -> bool {
 }
 
 impl Compression {
-    /// Whether this response would be compressed for somebody.
+    /// Whether this response is compressed for clients that accept it.
     pub fn takes(&self, response: &ResponseHeader) -> bool {
         let headers = &response.headers;
         let is_whole = !matches!(
@@ -146,7 +145,7 @@ pub(crate) fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// RFC 9111, section 5.2.2.6.
+/// Whether `Cache-Control` has `no-transform` (RFC 9111, section 5.2.2.6).
 fn forbids_transformation(headers: &HeaderMap) -> bool {
     let fields = headers.get_all(header::CACHE_CONTROL).iter();
     // What it is said with, and what is said beside it, takes nothing from it (RFC 9110, section 7.7).

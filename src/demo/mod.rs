@@ -1,8 +1,5 @@
-//! The story of the README, on one machine: a notification service, and the page that uses it.
-//!
-//! Neither knows the gateway. The service is what a team would run behind it; the page is what a
-//! browser on another origin would load. What joins them is the gateway's configuration alone, so
-//! the demo shows nothing that a user's own services could not have.
+//! The demo of the README on one machine: a notification service, and a web page on another origin that uses it.
+//! Neither knows the gateway, so the demo shows nothing that a user's own services could not have.
 
 mod notifications;
 mod page;

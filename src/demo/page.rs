@@ -1,7 +1,5 @@
-//! The front end: one page with a notification bell, served from an origin of its own.
-//!
-//! The page speaks to the gateway only, never to the service behind it. Its Content-Security-Policy
-//! says so to the browser, which makes every other address a console error and not a habit.
+//! The demo's front end: one page with a notification bell, on an origin of its own. It talks only to the gateway,
+//! which its Content-Security-Policy enforces, and knows no other service.
 
 use std::{future::Future, io};
 
