@@ -1,5 +1,5 @@
-//! The library's face: a configuration that is loaded, and a gateway that runs it. It knows nothing of the
-//! command line.
+//! The library's entry points: a configuration that is loaded, and a gateway that runs it. Knows nothing of the command
+//! line.
 
 use crate::explain::{Explainer, review, verify};
 use crate::filter::{self, Filter, Registry as FilterRegistry};

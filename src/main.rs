@@ -1,4 +1,4 @@
-//! The `tidegate` program.
+//! The `tidegate` program. Everything it does is in the library.
 
 #[cfg(feature = "jemalloc")]
 #[global_allocator]

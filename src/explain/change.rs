@@ -1,5 +1,4 @@
-//! One setting that two configurations have differently.
-//! It knows nothing of how that is found.
+//! One setting that differs between two configurations. Knows nothing of how the difference is found.
 
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;

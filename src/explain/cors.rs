@@ -1,5 +1,5 @@
-//! What a browser makes of the response to a cross-origin request. It knows nothing of policies; it reads
-//! headers alone.
+//! Whether a browser lets a page read the response to a cross-origin request, by the headers of the response alone.
+//! Knows nothing of policies.
 
 use crate::admission::Rejection;
 use crate::filter::is_preflight;

@@ -1,4 +1,5 @@
-//! A default that is written out changes nothing: not what is compiled, and not what a difference shows.
+//! Tests that writing out a default changes nothing: not the compiled snapshot, and not the result of `tidegate diff`.
+//! They start no gateway.
 
 use super::Difference;
 use super::edits::{EditedExamples, examples, json};

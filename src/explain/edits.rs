@@ -1,4 +1,5 @@
-//! No edit goes unseen: each value of each example is changed, and each change is a difference.
+//! Tests that every edit shows: each value of each example is changed, and `tidegate diff` must report it or a test of
+//! the file must fail. They start no gateway.
 
 use super::{Difference, Explainer};
 use crate::gateway::Config;

@@ -1,5 +1,5 @@
-//! Fingerprints of routes are the same in every process and version, so that `tidegate diff` can compare the
-//! configuration of another one.
+//! Tests that fingerprints of routes are the same in every process and version, so that `tidegate diff` can compare
+//! with another process. They know nothing of requests.
 
 use crate::gateway::Config;
 use serde_json::Value;

@@ -68,7 +68,7 @@ use tidegate_http::address::Address;
 use tidegate_http::error_code::ErrorCode;
 use tidegate_http::host::without_port;
 
-/// What this snapshot would do with the request.
+/// Explains what this snapshot would do with the request.
 pub(crate) async fn explain(snapshot: &Snapshot, asked: &RequestToExplain) -> Explanation {
     let mut came = match asked.arrive().await {
         Ok(came) => came,
@@ -110,7 +110,7 @@ pub(crate) async fn explain(snapshot: &Snapshot, asked: &RequestToExplain) -> Ex
     explanation
 }
 
-/// What the gateway would know of the request before it has looked at its configuration.
+/// What the gateway would know of the request before it reads its configuration.
 fn exchange(
     snapshot: &Snapshot,
     asked: &RequestToExplain,
@@ -129,7 +129,7 @@ fn exchange(
     exchange
 }
 
-/// What is settled with a client that shows no certificate.
+/// The TLS facts of a client without a certificate.
 fn handshake(head: &RequestHeader) -> TlsInfo {
     let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     TlsInfo {
@@ -140,7 +140,7 @@ fn handshake(head: &RequestHeader) -> TlsInfo {
     }
 }
 
-/// The listener at a port.
+/// The listener with this port.
 fn listener(snapshot: &Snapshot, port: u16) -> Option<&Listener> {
     let is_there = |address: &Address| address.port() == Some(port);
     snapshot.listeners.iter().find(|it| is_there(&it.address)).map(|it| &**it)
@@ -153,8 +153,8 @@ fn failed(error: &filter::Error) -> Rejection {
     }))
 }
 
-/// The upstream that the request goes to. Of a client that is not known, no lot can be drawn: it is
-/// taken for one of the many that a share leaves where they are.
+/// The upstream for the request. An unknown client has no bucket, so it counts as one of the majority that a split
+/// does not redirect.
 fn pool<'r>(route: &'r Route, head: &RequestHeader, exchange: &Exchange) -> Option<&'r Arc<Pool>> {
     let is_known = exchange.client_address.is_some() || exchange.user_id.is_some();
     let elsewhere = match is_known {
@@ -168,7 +168,7 @@ fn pool<'r>(route: &'r Route, head: &RequestHeader, exchange: &Exchange) -> Opti
     elsewhere.or(route.pool.as_ref())
 }
 
-/// The head of the response, as the route's filters leave it.
+/// The head of the response after the route's filters.
 async fn response(
     route: &Route,
     request: &RequestHeader,

@@ -1,4 +1,5 @@
-//! Routing, explanations and guards agree about every path, whatever form routes pass on.
+//! Tests that routing, `explain` and guards agree about every path, in every form in which routes forward paths. They
+//! send nothing.
 
 use super::{Decision, Explainer, RequestToExplain};
 use crate::gateway::Config;

@@ -1,4 +1,4 @@
-//! How a route is set, in the words of the file.
+//! The settings of a route as text, under the names of their keys, for `explain` and `diff`. Knows nothing of requests.
 
 use crate::cache;
 use crate::compression::{Compression, MediaRange};
@@ -15,7 +15,7 @@ use tidegate_http::secret::{REDACTED, is_secret_field};
 /// The description of a setting that is off.
 pub(super) const OFF: &str = "off";
 
-/// What happens on the way to this upstream and back, by the names that it has in the file.
+/// The settings for requests to this upstream, by the names of their keys.
 pub(super) fn settings(route: &Route, pool: &Pool) -> BTreeMap<&'static str, String> {
     let or_off = |text: Option<String>| text.unwrap_or_else(|| OFF.to_owned());
     let mut settings = BTreeMap::from([
@@ -34,7 +34,7 @@ pub(super) fn settings(route: &Route, pool: &Pool) -> BTreeMap<&'static str, Str
     settings
 }
 
-/// Where some of a route's requests go instead, and which they are.
+/// The splits of a route: which requests go to another upstream.
 pub(super) fn splits(route: &Route) -> Vec<String> {
     let mut below = 0;
     let split = |split: &crate::snapshot::SplitRule| {
@@ -189,7 +189,7 @@ fn websocket(settings: &WebSocketSettings) -> String {
     text.0
 }
 
-/// `on; this 1, that 2`.
+/// The text of a setting with its parts: `on; this 1, that 2`.
 struct SettingText(String);
 
 impl SettingText {

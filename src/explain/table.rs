@@ -1,4 +1,4 @@
-//! A difference as a table for people: what, before, after.
+//! Formats a difference as a table for terminals: setting, before, after. Compares nothing.
 
 use super::change::Change;
 use super::difference::{Difference, route_or_none};
@@ -13,7 +13,7 @@ const MAX_FIRST_COLUMN: usize = 44;
 /// Space between two columns.
 const COLUMN_GAP: usize = 2;
 
-/// What a colour stands for.
+/// The meaning of a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tone {
     Plain,
@@ -117,7 +117,7 @@ impl Difference {
     }
 }
 
-/// Writes a row, in as many lines as it takes.
+/// Writes a row on one or more lines.
 fn write(row: &Row, widths: [usize; 3], is_coloured: bool, table: &mut String) {
     let cells: Vec<Vec<String>> =
         row.iter().zip(widths).map(|((text, _), width)| wrapped(text, width)).collect();
@@ -144,8 +144,7 @@ fn write(row: &Row, widths: [usize; 3], is_coloured: bool, table: &mut String) {
     }
 }
 
-/// The text in lines of so many characters, broken between words where that goes; what follows the
-/// first line keeps its indent.
+/// The text wrapped at this width, between words if possible; continuation lines keep the indent of the first.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let text: Vec<char> = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let indent = text.iter().take_while(|c| **c == ' ').count();

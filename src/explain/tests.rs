@@ -1,5 +1,4 @@
-//! Runs the tests that a configuration holds against its own snapshot. It sends nothing, and knows nothing of
-//! files.
+//! Runs the `tests` of a configuration against its own snapshot. Sends nothing, and knows nothing of files.
 
 use super::{Decision, Explanation, RequestToExplain, explain};
 use crate::snapshot::Snapshot;

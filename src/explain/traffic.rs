@@ -1,4 +1,5 @@
-//! Requests that another route takes than before: each table is asked about the same ones.
+//! Finds requests that another route takes than before, by asking both routing tables about the same sample requests.
+//! Sends nothing.
 
 use crate::routing::{PathRule, Query, Rule, Table, ValueRule};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -96,7 +97,7 @@ impl SerializedRule {
 /// Rules in the order of their file, each with the name of its route.
 pub(super) type Rules<'r> = Vec<(Rule, &'r str)>;
 
-/// What another route takes than before, one request for each two routes.
+/// Requests that changed their route, one for each pair of routes.
 pub(super) fn moved(before: &Rules<'_>, after: &Rules<'_>) -> Vec<Moved> {
     if before == after {
         return Vec::new();
@@ -115,8 +116,8 @@ pub(super) fn moved(before: &Rules<'_>, after: &Rules<'_>) -> Vec<Moved> {
     all
 }
 
-/// The requests that both tables are asked about: for each rule some that it takes, and for each
-/// two of which one is new, gone or elsewhere, one that both take.
+/// The sample requests: for each rule some that match it, and for each pair with a changed rule one that matches
+/// both.
 fn probes(before: &Rules<'_>, after: &Rules<'_>) -> Vec<SampleRequest> {
     let all: Vec<&Rule> = after.iter().chain(before).map(|(rule, _)| rule).collect();
     let (hosts, methods) = hosts_and_methods(&all);
@@ -144,7 +145,7 @@ fn probes(before: &Rules<'_>, after: &Rules<'_>) -> Vec<SampleRequest> {
     probes
 }
 
-/// Pairs of rules of which one is new, gone or otherwise, or which have changed places.
+/// Pairs of rules of which one was added, removed or changed, or whose order changed.
 fn pairs<'r>(before: &'r Rules<'_>, after: &'r Rules<'_>) -> Vec<(&'r Rule, &'r Rule)> {
     let (was, is) = (rule_positions(before), rule_positions(after));
     let mut pairs = Vec::new();
@@ -181,14 +182,14 @@ fn pairs<'r>(before: &'r Rules<'_>, after: &'r Rules<'_>) -> Vec<(&'r Rule, &'r 
     pairs
 }
 
-/// Rules and their places in the file, by the names of their routes.
+/// Rules and their positions in the file, by the names of their routes.
 type RulePositions<'r> = HashMap<&'r str, (usize, &'r Rule)>;
 
 fn rule_positions<'r>(rules: &'r Rules<'_>) -> RulePositions<'r> {
     rules.iter().enumerate().map(|(index, (rule, name))| (*name, (index, rule))).collect()
 }
 
-/// The hosts and methods that any rule knows, and some that none does.
+/// The hosts and methods of all rules, and some that no rule has.
 fn hosts_and_methods(rules: &[&Rule]) -> (Vec<String>, Vec<Method>) {
     let mut hosts = BTreeSet::new();
     let mut methods = vec![Method::GET, Method::POST];
@@ -202,7 +203,7 @@ fn hosts_and_methods(rules: &[&Rule]) -> (Vec<String>, Vec<Method>) {
     (std::iter::once(UNNAMED_HOST.to_owned()).chain(hosts).collect(), methods)
 }
 
-/// A host that the pattern takes.
+/// A host that matches the pattern.
 fn example(pattern: &HostPattern) -> String {
     match pattern {
         HostPattern::Exact(name) => name.clone(),
@@ -214,7 +215,7 @@ fn takes_host(rule: &Rule, host: &str) -> bool {
     rule.hosts.is_empty() || rule.hosts.iter().any(|pattern| pattern.matches(host))
 }
 
-/// A request that nobody has sent.
+/// A request that is asked of the routing tables and never sent.
 #[derive(Debug, Clone)]
 pub(super) struct SampleRequest {
     path: String,

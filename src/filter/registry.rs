@@ -1,7 +1,5 @@
-//! The filters that a program brings along: those that see every request, and those that the configuration
-//! uses by name.
-//!
-//! It knows names, types of settings and factories. Routes, and the order of filters on them, it must not know.
+//! The filters that a program adds: those that see every request, and those that the configuration uses by name. Knows
+//! names, types of settings and factories; not routes, and not the order of filters on them.
 
 use super::Filter;
 use schemars::JsonSchema;

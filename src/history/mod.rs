@@ -1,4 +1,4 @@
-//! The versions of the configuration that took effect: when, why, and what they changed.
+//! The versions of the configuration that took effect: when, why, and what they changed. Applies none of them.
 
 mod order;
 mod store;
@@ -17,10 +17,10 @@ use store::VersionStore;
 /// Maximum number of versions that are kept.
 const MAX_VERSIONS: usize = 20;
 
-/// The files of a configuration, and their texts.
+/// The files of a configuration with their texts.
 pub(crate) type VersionFiles = Vec<(PathBuf, String)>;
 
-/// The last versions, in memory and, where there is a place for it, on the disk.
+/// The last versions, in memory and, if `state_dir` is usable, on disk.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     inner: Mutex<HistoryState>,
@@ -37,7 +37,7 @@ struct HistoryState {
     last: Option<SystemTime>,
 }
 
-/// Why the newest edit did not take effect.
+/// Why the last edit was refused.
 #[derive(Debug, Clone)]
 pub(crate) struct EditRefusal {
     /// When it was tried.

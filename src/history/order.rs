@@ -1,4 +1,5 @@
-//! What an operator can order: a reload or a rollback. It knows nothing of how a version is applied.
+//! The requests of an operator to change the version: a reload or a rollback. Knows nothing of how a version is
+//! applied.
 
 use tokio::sync::oneshot;
 

@@ -1,4 +1,5 @@
-//! What each client has in flight, counted by its address.
+//! Counts for each client address its connections and requests, so that one client can be limited or evicted. Evicts
+//! nothing itself.
 
 use atomic_waker::AtomicWaker;
 use std::collections::HashMap;
@@ -10,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use tidegate_http::address::client;
 
-/// Locks over the clients, so that connections seldom wait for each other.
+/// Number of locks over the clients, so that connections seldom wait for each other.
 const SHARDS: usize = 16;
 
-/// The clients that hold something, by their addresses.
+/// The clients with connections or requests, by address.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     shards: [Mutex<HashMap<IpAddr, Weak<ClientLoad>>>; SHARDS],

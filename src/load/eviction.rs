@@ -1,4 +1,4 @@
-//! When memory is short, the client that holds most loses it.
+//! Evicts the client that holds most when memory is short. Knows nothing of how memory is measured.
 
 use super::{ClientLoad, Clients};
 use crate::background;

@@ -1,4 +1,4 @@
-//! What the gateway carries, and whether it can take more: connections, requests, memory.
+//! The load of the gateway and its limits: connections, requests, memory. Knows nothing of routes.
 
 mod arrivals;
 mod clients;

@@ -1,5 +1,5 @@
-//! Which requests the cache answers, by what it tells them apart, and what it says of that
-//! (RFC 9111, RFC 9211).
+//! Connects the cache to the hooks: which requests it answers, with which keys, and what the response says about it
+//! (RFC 9111, RFC 9211). The rules about responses are in `cache/`.
 
 use super::{Context, Proxy, failure, reply};
 use crate::admission::authority;
@@ -32,7 +32,7 @@ const STAMPEDE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of ranges in a response: each may be the whole body.
 const MAX_RANGES: usize = 8;
 
-/// Headers in which a trusted proxy describes the request, and the gateway describes it to the upstream.
+/// Headers by which trusted proxies and the gateway describe the original request.
 const FORWARDING_HEADERS: [HeaderName; 6] = [
     header_name::X_FORWARDED_HOST,
     header_name::X_FORWARDED_PROTO,
@@ -58,12 +58,12 @@ pub(super) struct Caching {
     has_host_of_ours: bool,
 }
 
-/// Whether the gateway asks for its own sake: nobody waits for this one.
+/// Whether this is a background revalidation, for which no client waits.
 pub(super) fn is_background(session: &Session) -> bool {
     session.subrequest_ctx.is_some()
 }
 
-/// Lets the cache have a look at the request, where its route says so.
+/// Enables the cache for the request, if its route has one.
 pub(super) fn enable(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
     let (Some(policy), Some(store)) = (&ctx.route.cache, proxy.state.cache.store()) else { return };
     let has_body = !session.is_body_empty();
@@ -115,8 +115,8 @@ pub(super) fn enable(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
     }));
 }
 
-/// The host that the upstream sees of a request that the cache may answer: that of the key, so that
-/// no spelling of it decides what others get. `None` where the cache has no say.
+/// The host that the upstream gets for a request that the cache may answer: the one of the cache key, so that no
+/// spelling of it affects the response that other clients get. `None` if the cache is not used.
 pub(super) fn host(session: &Session, ctx: &Context) -> Option<String> {
     ctx.caching.as_ref()?;
     let authority = authority(session.req_header()).ok().filter(|it| !it.is_empty())?;
@@ -129,8 +129,8 @@ fn target_url(head: &RequestHeader, path: &str, ctx: &Context) -> Option<String>
     Some(url::normal(ctx.exchange.scheme(), authority, path, head.uri.query()))
 }
 
-/// What tells a request from others: the requested target as the upstream gets it, the upstream,
-/// and the route with all that it does, so that no reload gives out what was fetched by other rules.
+/// The cache key of a request: the target as the upstream gets it, the upstream, and the route with its settings,
+/// so that after a reload no response is served that was fetched under other rules.
 pub(super) fn key(session: &Session, ctx: &Context) -> Result<CacheKey> {
     let head = session.req_header();
     let path = ctx.exchange.forwarded_path(head);
@@ -166,8 +166,8 @@ pub(super) fn key(session: &Session, ctx: &Context) -> Result<CacheKey> {
     Ok(key)
 }
 
-/// What `Forwarded` says (RFC 7239) beside the addresses, which would make each client a key of its
-/// own. In doubt about a quotation more is told apart, not less.
+/// Adds the parameters of `Forwarded` (RFC 7239) to the key, except addresses, which would give each client a key
+/// of its own. If quoting is ambiguous, the key distinguishes more, not less.
 fn told_of_host(headers: &HeaderMap, key: &mut Vec<u8>) {
     let is_address = |pair: &[u8]| {
         [&b"for="[..], b"by="]
@@ -183,7 +183,7 @@ fn told_of_host(headers: &HeaderMap, key: &mut Vec<u8>) {
     }
 }
 
-/// A field's value over all its lines; `None` when there is none.
+/// A header's value, joined over all its lines; `None` if it is absent.
 fn joined<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Cow<'h, [u8]>> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
@@ -196,8 +196,8 @@ fn joined<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Cow<'h, [u8]>
     Some(value)
 }
 
-/// By what `Vary` names, and by `Accept-Encoding` for what is encoded, should the upstream have
-/// forgotten to say so.
+/// The variant of a response by the headers that `Vary` names, and by `Accept-Encoding` for an encoded response even
+/// if `Vary` lacks it.
 pub(super) fn variance(meta: &CacheMeta, head: &RequestHeader) -> Option<HashBinary> {
     let headers = meta.headers();
     let named = headers.get_all(header::VARY).iter().filter_map(|value| value.to_str().ok());
@@ -215,7 +215,7 @@ pub(super) fn variance(meta: &CacheMeta, head: &RequestHeader) -> Option<HashBin
     variance.finalize()
 }
 
-/// There is nothing that could be given.
+/// Records that no stored response matches.
 pub(super) fn record_miss(session: &mut Session, ctx: &Context) {
     if ctx.caching.as_ref().is_some_and(|caching| caching.is_range) {
         // It goes as it is; the whole would be fetched for a part.
@@ -225,7 +225,7 @@ pub(super) fn record_miss(session: &mut Session, ctx: &Context) {
     }
 }
 
-/// Whether what is kept must be validated for this request.
+/// Whether the stored response must be revalidated for this request.
 pub(super) fn forced_freshness(meta: &CacheMeta, ctx: &Context) -> Option<ForcedFreshness> {
     let caching = ctx.caching.as_ref().filter(|caching| !caching.is_background)?;
     if caching.facts.names_somebody() && !says_how_long(meta.headers()) {
@@ -236,7 +236,7 @@ pub(super) fn forced_freshness(meta: &CacheMeta, ctx: &Context) -> Option<Forced
     caching.directives.require_validation(meta, now).then_some(ForcedFreshness::ForceExpired)
 }
 
-/// Whether the upstream may be asked: not for a client that accepts a stored response alone.
+/// Whether the upstream may be asked. With `only-if-cached` it may not, and the client gets 504.
 pub(super) async fn may_ask_upstream(session: &mut Session, ctx: &mut Context) -> Result<bool> {
     let caching = ctx.caching.as_ref().filter(|caching| !caching.is_background);
     if !caching.is_some_and(|caching| caching.directives.only_if_cached) {
@@ -249,14 +249,14 @@ pub(super) async fn may_ask_upstream(session: &mut Session, ctx: &mut Context) -
     reply::send(session, ctx, reply).await.map(|()| false)
 }
 
-/// The upstream is asked.
+/// Records that the upstream is asked.
 pub(super) fn record_request(ctx: &mut Context) {
     if let Some(caching) = &mut ctx.caching {
         caching.sent = Some(Instant::now());
     }
 }
 
-/// The upstream has answered.
+/// Records the response of the upstream.
 pub(super) fn record_response(response: &ResponseHeader, ctx: &mut Context) {
     if let Some(caching) = &mut ctx.caching
         && !response.status.is_informational()
@@ -266,7 +266,7 @@ pub(super) fn record_response(response: &ResponseHeader, ctx: &mut Context) {
     }
 }
 
-/// Whether the response may be kept.
+/// Whether the response may be stored.
 pub(super) fn cacheability(response: &ResponseHeader, ctx: &Context) -> RespCacheable {
     let Some(caching) = &ctx.caching else {
         return RespCacheable::Uncacheable(NoCacheReason::OriginNotCache);
@@ -290,8 +290,8 @@ pub(super) fn cacheability(response: &ResponseHeader, ctx: &Context) -> RespCach
     }
 }
 
-/// Whether what is no longer fresh is given: while another is fetched, or in the place of an error.
-/// For how long, is known already.
+/// Whether a stale response is served, during revalidation or instead of an error. The stored metadata already
+/// limits for how long.
 pub(super) fn may_serve_stale(
     session: &mut Session,
     ctx: &mut Context,
@@ -315,8 +315,8 @@ pub(super) fn may_serve_stale(
     }
 }
 
-/// Passes an interim response on where the cache may keep the final one: Pingora drops what it has read together
-/// with the head of that, which then comes from the cache.
+/// Forwards an interim response if the cache may store the final one: Pingora drops interim responses that it reads
+/// together with the final head.
 pub(super) async fn pass_interim(
     session: &mut Session,
     response: &mut ResponseHeader,
@@ -340,9 +340,8 @@ pub(super) async fn pass_interim(
     Ok(())
 }
 
-/// Pingora refreshes by a request that it makes of this one's head as it is on HTTP/1's wire. It writes
-/// one of HTTP/2 with that version and without a host, and then can't read it itself: so it is one of
-/// HTTP/1.1 until the answer begins.
+/// Presents an HTTP/2 request as HTTP/1.1 until its response begins. Pingora revalidates in the background with a copy
+/// of the head that it writes and parses as HTTP/1; it cannot parse its own copy of an HTTP/2 head.
 fn disguise(session: &mut Session, ctx: &mut Context) {
     let head = session.req_header();
     let Some(caching) = ctx.caching.as_mut().filter(|_| head.version == Version::HTTP_2) else {
@@ -360,7 +359,7 @@ fn disguise(session: &mut Session, ctx: &mut Context) {
     }
 }
 
-/// Makes it again what it was.
+/// Restores the head that [`disguise`] changed.
 pub(super) fn undo_disguise(session: &mut Session, ctx: &mut Context) {
     let Some(caching) = ctx.caching.as_mut().filter(|caching| caching.is_disguised) else { return };
     caching.is_disguised = false;
@@ -371,7 +370,7 @@ pub(super) fn undo_disguise(session: &mut Session, ctx: &mut Context) {
     }
 }
 
-/// A part of what is kept, for those who ask for one.
+/// The requested range of a stored response.
 pub(super) fn range(session: &Session, response: &mut ResponseHeader) -> RangeType {
     let head = session.req_header();
     // RFC 9110, section 13.1.5: a weak validator does not tell bytes apart.
@@ -383,12 +382,12 @@ pub(super) fn range(session: &Session, response: &mut ResponseHeader) -> RangeTy
     range_header_filter(head, response, Some(MAX_RANGES))
 }
 
-/// What the cache had to do with it, where the route has one.
+/// What the cache did for the request, if its route has one.
 pub(super) fn status(session: &Session, ctx: &Context) -> Option<CacheStatus> {
     ctx.route.cache.as_ref().map(|_| CacheStatus::from_phase(session.cache.phase()))
 }
 
-/// Whether the body is the cache's.
+/// Whether the body comes from the cache.
 pub(super) fn is_from_cache(session: &Session) -> bool {
     matches!(
         session.cache.phase(),
@@ -400,7 +399,7 @@ pub(super) fn is_from_cache(session: &Session) -> bool {
     )
 }
 
-/// Says what the cache had to do with the response (RFC 9211), and how old it is.
+/// Adds `Cache-Status` (RFC 9211) and `Age`.
 pub(super) fn add_status(
     session: &Session,
     response: &mut ResponseHeader,
@@ -442,7 +441,7 @@ fn is_stored(session: &Session) -> bool {
     !matches!(session.cache.phase(), CachePhase::RevalidatedNoCache(_))
 }
 
-/// Seconds for which it is fresh; below zero, since when it is not.
+/// Seconds for which the response is still fresh; negative if it is stale.
 fn ttl(meta: &CacheMeta) -> i64 {
     let now = SystemTime::now();
     let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
@@ -452,7 +451,7 @@ fn ttl(meta: &CacheMeta) -> i64 {
     }
 }
 
-/// Purges what an unsafe request has changed (RFC 9111, section 4.4).
+/// Purges the URLs that an unsafe request has changed (RFC 9111, section 4.4).
 pub(super) fn invalidate(
     store: Option<&'static CacheStore>,
     session: &Session,

@@ -1,5 +1,5 @@
-//! Compression as a module of Pingora's: its place is behind all filters, for answers of the
-//! upstream and the gateway's own alike, and it is told how a body ends.
+//! Compresses response bodies, as a module of Pingora's that runs after all filters, for responses of upstreams and the
+//! gateway's own alike. Decides nothing about which responses; `compression/` does.
 
 use super::Context;
 use super::shown_body::ShownBody;

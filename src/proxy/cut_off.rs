@@ -1,5 +1,5 @@
-//! What is told of a request or a session that ends without Pingora's hooks: its task is dropped, for
-//! a session that had to end did not, its client is evicted, or the gateway stops and waits no longer.
+//! Reports a request or session that ends without Pingora's `logging` hook, because its task is dropped: a stuck
+//! session, an evicted client, the end of the gateway. Ends nothing itself.
 
 use super::Context;
 use bytes::Bytes;

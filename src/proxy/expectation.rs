@@ -1,4 +1,4 @@
-//! `Expect: 100-continue` (RFC 9110, section 10.1.1) which the gateway answers for HTTP/2 upstreams. Knows nothing of the body.
+//! Answers `Expect: 100-continue` (RFC 9110, section 10.1.1) for HTTP/2 upstreams. Knows nothing of the body.
 
 use super::Context;
 use http::{Version, header};

@@ -1,4 +1,4 @@
-//! What went wrong: the answer for the client, the words for the operator.
+//! Turns an error into the response for the client and the message for the operator. Decides nothing about retries.
 
 use super::filter_error::{FILTER, filter_error};
 use super::shown_body::ShownBody;
@@ -17,7 +17,7 @@ use tidegate_http::raw_head::{MALFORMED, TOO_SLOW};
 use tidegate_http::websocket::close_code;
 use tidegate_http::{grpc, header_name};
 
-/// Answers a request that failed, if there is still somebody to answer and nothing was said yet.
+/// Answers a failed request, if its client is still there and no response has begun.
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
     ctx.outcome.error = Some(describe(error, ctx));
     ctx.outcome.is_intended |= ctx.close_request().is_some();
@@ -53,15 +53,15 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
     FailToProxy { error_code, can_reuse_downstream: false }
 }
 
-/// Whether the client has got the head of the final response (RFC 9110, section 15.2).
+/// Whether the head of the final response was sent (RFC 9110, section 15.2).
 pub(super) fn has_begun(session: &Session) -> bool {
     session.response_written().is_some_and(|head| {
         !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS
     })
 }
 
-/// Ends a response that has begun and can't be completed, so that its client knows, and gets before it
-/// what has come of it. Over HTTP/1.1 that is the end of the connection.
+/// Ends an incomplete response recognisably, after the bytes that have arrived. Over HTTP/1.1 this closes the
+/// connection.
 async fn break_off(session: &mut Session, error: &Error, ctx: &Context) {
     if *error.esource() == ErrorSource::Downstream || ctx.session.permit.is_some() {
         return;
@@ -89,7 +89,7 @@ async fn break_off(session: &mut Session, error: &Error, ctx: &Context) {
     }
 }
 
-/// Refuses an upstream's error where a page is to take its place.
+/// Replaces an upstream's error by the configured page, if there is one.
 pub(super) fn intercept(
     session: &Session,
     response: &ResponseHeader,
@@ -159,7 +159,7 @@ fn is_kept(name: &HeaderName, status: StatusCode) -> bool {
     is_kept_with || KEPT.contains(name) || name.as_str().starts_with(header_name::CORS_PREFIX)
 }
 
-/// The answer to a request that a filter failed on.
+/// The response to a request on which a filter failed.
 pub(super) fn of_filter(ctx: &mut Context, error: &filter::Error) -> Reply {
     ctx.outcome.error = Some(format!("a filter failed: {error}"));
     error.reply().unwrap_or_else(internal)
@@ -179,7 +179,7 @@ pub(super) fn answered_by_filter(ctx: &mut Context, reply: Reply) -> Box<Error> 
     filter_error(reason)
 }
 
-/// Who ended a session, as far as the error tells.
+/// Who ended a session, as far as the error shows.
 pub(super) fn initiator(error: &Error) -> Initiator {
     match (error.esource(), error.etype()) {
         (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Initiator::Network,
@@ -189,7 +189,7 @@ pub(super) fn initiator(error: &Error) -> Initiator {
     }
 }
 
-/// `None` when the client is gone.
+/// The response to the error; `None` if the client is gone.
 fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
     let upstream = |code, message| Some(Reply::gateway_error(code, message));
     let timed_out = || {
@@ -264,7 +264,7 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
     }
 }
 
-/// What a handshake is answered that was told to end before the upstream had accepted it.
+/// The response to a handshake that was ended before the upstream accepted it.
 fn ended_early(request: &CloseRequest) -> Reply {
     let code = match request.initiator {
         _ if request.code == Some(close_code::TRY_AGAIN_LATER) => ErrorCode::Overloaded,
@@ -275,13 +275,13 @@ fn ended_early(request: &CloseRequest) -> Reply {
         .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON))
 }
 
-/// What is said when the gateway itself is short of something.
+/// The response when the gateway lacks memory or descriptors.
 pub(super) fn overloaded() -> Reply {
     Reply::gateway_error(ErrorCode::Overloaded, "the gateway is overloaded; try again later")
         .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON))
 }
 
-/// What a client is told that has as many requests in flight as it may.
+/// The response to a client that has too many requests in flight.
 pub(super) fn too_many_requests() -> Reply {
     Reply::gateway_error(
         ErrorCode::TooManyRequests,
@@ -305,7 +305,7 @@ pub(super) fn is_head_refused(error: &Error) -> bool {
     cause.is_some_and(|cause| cause.to_string().ends_with("malformed headers"))
 }
 
-/// What the operator reads: what failed, at which endpoint, and the deepest cause.
+/// The message for the operator: what failed, at which endpoint, and the root cause.
 pub(super) fn describe(error: &Error, ctx: &Context) -> String {
     if let (Some(upload), ErrorType::ReadTimedout, ErrorSource::Downstream) =
         (&ctx.body.timeout, error.etype(), error.esource())
@@ -344,7 +344,7 @@ fn is_timeout(error: &Error) -> bool {
     is_late && HandshakeTimeout::from_error(error).is_none()
 }
 
-/// Why a handshake ended that the gateway did not let come to its end.
+/// Why the gateway ended a handshake.
 pub(super) fn ended_by(request: &CloseRequest) -> String {
     match request.initiator {
         Initiator::Handshake => request.reason.to_string(),
@@ -358,7 +358,7 @@ pub(super) fn ended_by(request: &CloseRequest) -> String {
     }
 }
 
-/// The error in words, with its deepest cause.
+/// The error as text, with its root cause.
 pub(super) fn in_words(error: &Error) -> String {
     if let Some(timeout) = HandshakeTimeout::from_error(error) {
         return timeout.to_string();

@@ -1,4 +1,5 @@
-//! What changes on the way to the upstream and back.
+//! Prepares the request for the upstream and the response for the client: path, host, forwarding headers, hop-by-hop
+//! headers. Knows nothing of bodies.
 
 use super::{Context, caching, expectation, failure, request_body, response_framing, tracing};
 use crate::filter::UpstreamRequest;
@@ -21,7 +22,7 @@ use tidegate_http::{address, forwarded, grpc, head, path, proxy_headers};
 static FRAMING_HEADERS: [HeaderName; 3] =
     [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::TRAILER];
 
-/// Makes the upstream's request of the client's.
+/// Turns the client's request into the upstream's.
 pub(super) fn prepare(
     session: &Session,
     upstream: &mut RequestHeader,
@@ -82,16 +83,15 @@ pub(super) fn prepare(
     Ok(())
 }
 
-/// Takes one off the number of hops that OPTIONS may still make (RFC 9110, section 7.6.2).
+/// Decrements `Max-Forwards` of OPTIONS (RFC 9110, section 7.6.2).
 fn count_hop(upstream: &mut RequestHeader) -> Result<()> {
     let written = upstream.headers.get(header::MAX_FORWARDS).and_then(|it| it.to_str().ok());
     let Some(left) = written.and_then(|it| it.parse::<u32>().ok()) else { return Ok(()) };
     upstream.insert_header(header::MAX_FORWARDS, left.saturating_sub(1))
 }
 
-/// Says that trailers are welcome where the client says so, and for every call of gRPC: a server of it may
-/// refuse calls without that, which is how it knows that no proxy drops its trailers. Pingora has removed what
-/// the client said, for that is of its connection.
+/// Sends `TE: trailers` if the client did, and for every gRPC call: a gRPC server may refuse calls without it, because
+/// it shows that no proxy drops trailers. Pingora has removed the client's `TE` as a hop-by-hop header.
 fn accept_trailers(client: &RequestHeader, upstream: &mut RequestHeader) -> Result<()> {
     // Over HTTP/2 the header has no other value (RFC 9113, section 8.2.2).
     let is_said = client.version == Version::HTTP_2 && client.headers.contains_key(header::TE);
@@ -105,8 +105,8 @@ fn accept_trailers(client: &RequestHeader, upstream: &mut RequestHeader) -> Resu
 pub(super) const UPSTREAM_NOT_HTTP2: &str =
     "the upstream did not select HTTP/2 (ALPN), which `protocols: [h2]` requires";
 
-/// Refuses to speak HTTP/1.1 to an upstream whose `protocols` are `[h2]`, though it has chosen that
-/// (ALPN). WebSockets go over HTTP/1.1 all the same.
+/// Fails the request if an upstream with `protocols: [h2]` negotiated HTTP/1.1 (ALPN). WebSockets use HTTP/1.1
+/// anyway.
 fn insist_on_http2(upstream: &RequestHeader, ctx: &Context) -> Result<()> {
     let is_due = ctx.session.permit.is_none()
         && upstream.version != Version::HTTP_2
@@ -117,8 +117,8 @@ fn insist_on_http2(upstream: &RequestHeader, ctx: &Context) -> Result<()> {
     Err(Error::explain(ErrorType::TLSHandshakeFailure, UPSTREAM_NOT_HTTP2).into_up())
 }
 
-/// The path that the route passes on, its prefix replaced; the query byte for byte, but for what only
-/// HTTP/2 lets pass: over HTTP/1.1 it is encoded when it comes.
+/// Sets the forwarded path, with its prefix replaced, and the unchanged query; characters that only HTTP/2 allows
+/// are percent-encoded.
 fn set_path(head: &RequestHeader, upstream: &mut RequestHeader, ctx: &Context) -> Result<()> {
     let exchange = &ctx.exchange;
     let is_as_it_came = match &exchange.forwarded {
@@ -138,8 +138,8 @@ fn set_path(head: &RequestHeader, upstream: &mut RequestHeader, ctx: &Context) -
     upstream.set_raw_path(target.as_bytes())
 }
 
-/// `X-Forwarded-*` and `Forwarded` (RFC 7239): what a trusted proxy said, and what we saw; and the
-/// request's id.
+/// Sets `X-Forwarded-*` and `Forwarded` (RFC 7239), from trusted proxies and from the connection, and the request
+/// id.
 fn tell_about_client(
     session: &Session,
     upstream: &mut RequestHeader,
@@ -211,19 +211,19 @@ fn tell_about_client(
     Ok(())
 }
 
-/// Removes the headers whose names are of this kind.
+/// Removes the headers whose names match.
 fn remove(head: &mut RequestHeader, is_meant: impl Fn(&HeaderName) -> bool) {
     while let Some(name) = find(&head.headers, &is_meant) {
         head.remove_header(&name);
     }
 }
 
-/// The first header whose name is of this kind.
+/// The first header whose name matches.
 fn find(headers: &HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) -> Option<HeaderName> {
     headers.keys().find(|name| is_meant(name)).cloned()
 }
 
-/// Appends to a comma-separated list, which may stand in several fields.
+/// Appends to a comma-separated list, which may span several header lines.
 fn append_to_list(head: &mut RequestHeader, name: &'static str, element: &str) -> Result<()> {
     let fields = head.headers.get_all(name).iter();
     let mut list: Vec<u8> = Vec::new();
@@ -238,7 +238,7 @@ fn append_to_list(head: &mut RequestHeader, name: &'static str, element: &str) -
     head.insert_header(name, list)
 }
 
-/// Removes what concerns the upstream's connection alone (RFC 9110, section 7.6.1).
+/// Removes headers that concern only the upstream's connection (RFC 9110, section 7.6.1).
 pub(super) fn clean_response(session: &mut Session, response: &mut ResponseHeader) {
     session.as_downstream_mut().set_close_on_response_before_downstream_finish(true);
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -264,8 +264,8 @@ pub(super) fn clean_response(session: &mut Session, response: &mut ResponseHeade
     strip_hop_by_hop(response, loses_trailers);
 }
 
-/// Makes an interim response fit for the client (RFC 9110, section 15.2): it has no body to frame, and
-/// HTTP/1.0 doesn't know it.
+/// Adapts an interim response to the client (RFC 9110, section 15.2): removes framing, since it has no body, and drops
+/// it for HTTP/1.0.
 pub(super) fn clean_interim(session: &mut Session, response: &mut ResponseHeader) {
     if session.req_header().version == Version::HTTP_10 {
         session.as_downstream_mut().set_ignore_info_resp(true);
@@ -280,8 +280,7 @@ pub(super) fn clean_interim(session: &mut Session, response: &mut ResponseHeader
     }
 }
 
-/// Removes the headers of the upstream's connection, and those that it says are; and the one that announces trailers,
-/// where the client gets none.
+/// Removes hop-by-hop headers and those that `Connection` names, and `Trailer` if the client gets no trailers.
 fn strip_hop_by_hop(response: &mut ResponseHeader, loses_trailers: bool) {
     // RFC 9110, section 15.5.22: in a 426 `Upgrade` is the message itself.
     let is_message = response.status == StatusCode::UPGRADE_REQUIRED;
@@ -299,7 +298,7 @@ fn strip_hop_by_hop(response: &mut ResponseHeader, loses_trailers: bool) {
     }
 }
 
-/// Leaves of a 101 what switches protocols: a body it has none, and the connection is no longer HTTP's.
+/// Removes framing headers from a 101, which has no body and ends HTTP on the connection.
 fn clean_switch(response: &mut ResponseHeader) {
     let nominated = head::nominated(&response.headers);
     let is_meant = |name: &HeaderName| {

@@ -1,4 +1,5 @@
-//! gRPC-Web, by Pingora's bridge: a browser's HTTP/1.1 or HTTP/2 to an upstream's gRPC.
+//! gRPC-Web, translated by Pingora's bridge: a browser's requests over HTTP/1.1 or HTTP/2 for a gRPC upstream. Knows no
+//! message.
 
 use super::Context;
 use super::compression::ResponseEncoding;

@@ -1,4 +1,4 @@
-//! Copies of requests for a shadow of the service, whose answers nobody waits for.
+//! Sends copies of requests to the mirror of a route, and ignores the responses. No request waits for its copy.
 
 use super::Context;
 use super::forward::UPSTREAM_NOT_HTTP2;
@@ -20,7 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 /// Maximum size of a body that is kept for the copy, in bytes; a request with more is not copied.
 const MAX_COPIED_BODY: usize = 64 * 1024;
 
-/// A copy in the making.
+/// A copy that still collects its body.
 pub(super) struct MirrorCopy {
     head: Box<RequestHeader>,
     body: BytesMut,
@@ -28,7 +28,7 @@ pub(super) struct MirrorCopy {
     permit: OwnedSemaphorePermit,
 }
 
-/// Begins a copy of a request, as the upstream gets it, if it is one of those and there is room.
+/// Starts the copy of a request, if the mirror selects it and there is room.
 pub(super) fn start(head: &RequestHeader, ctx: &mut Context) {
     if let Some(copy) = &mut ctx.mirror_copy {
         // Another attempt: the body comes from its beginning again.
@@ -46,7 +46,7 @@ pub(super) fn start(head: &RequestHeader, ctx: &mut Context) {
     ctx.mirror_copy = Some(Box::new(MirrorCopy { head, body: BytesMut::new(), mirror, permit }));
 }
 
-/// Adds a part of the body; at the end the copy goes its own way.
+/// Adds a part of the body; sends the copy once the body is complete.
 pub(super) fn add(part: Option<&Bytes>, is_end: bool, ctx: &mut Context) {
     let Some(copy) = &mut ctx.mirror_copy else { return };
     if let Some(part) = part {

@@ -1,4 +1,5 @@
-//! The gateway's own answers, written out.
+//! Sends the gateway's own responses: rejections, errors, files, in JSON, HTML, text or gRPC. Decides nothing about
+//! which response.
 
 use super::{Context, filter_response, grpc_web, response_body};
 use crate::error_pages::{Page, PageValues, render_without_page};
@@ -18,7 +19,7 @@ use tidegate_http::header_name::{GRPC_MESSAGE, GRPC_STATUS, PROXY_STATUS};
 use tidegate_http::proxy_status::proxy_status;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-/// Sends an answer, through the route's filters as any other.
+/// Sends a response through the route's filters, like one of an upstream.
 pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply) -> Result<()> {
     response_body::end(session, ctx);
     if session.req_header().method == Method::CONNECT {
@@ -71,8 +72,8 @@ fn name_error(head: &mut ResponseHeader, body: &ReplyBody, ctx: &Context) -> Res
     Ok(())
 }
 
-/// Whether this is an error for a call of gRPC, whose clients read nothing but `grpc-status`. Over HTTP/1.1 there
-/// are no such calls but those of gRPC-Web, whose requests have been translated.
+/// Whether this is an error for a gRPC call, whose clients read only `grpc-status`. Over HTTP/1.1 only translated
+/// gRPC-Web requests are such calls.
 fn is_grpc_error(session: &Session, reply: &Reply) -> bool {
     let request = session.req_header();
     (reply.status.is_client_error() || reply.status.is_server_error())
@@ -80,8 +81,8 @@ fn is_grpc_error(session: &Session, reply: &Reply) -> bool {
         && grpc::is_call(&request.headers)
 }
 
-/// Sends an error as gRPC has it: a response of nothing but its trailers, whose HTTP status is 200.
-/// Logs and metrics count it by the status that it would have had.
+/// Sends an error as gRPC expects: a trailers-only response with HTTP status 200. Logs and metrics count it under the
+/// status of the equivalent HTTP response.
 async fn send_to_grpc(session: &mut Session, ctx: &mut Context, reply: Reply) -> Result<()> {
     let mut head = ResponseHeader::build(StatusCode::OK, Some(reply.headers.len() + 8))?;
     head.insert_header(header::CONTENT_TYPE, grpc::GRPC_MEDIA_TYPE)?;
@@ -165,7 +166,7 @@ fn render(reply: &Reply, request: &RequestHeader, ctx: &Context) -> (Option<&'st
     (Some(media_type.content_type()), text.into())
 }
 
-/// The operator's own page for an error, if there is one of the kind that the client prefers.
+/// The configured page for an error in the format that the client prefers, if there is one.
 pub(super) fn page_for(status: StatusCode, accept: Accept, ctx: &Context) -> Option<&Page> {
     let pages = ctx.route.global.error_pages.as_ref()?;
     match accept.preferred() {

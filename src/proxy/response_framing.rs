@@ -1,4 +1,5 @@
-//! Where an upstream's response ends: in framing of the gateway's own, or nowhere (RFC 9112, section 6).
+//! Where an upstream's response ends: the gateway frames each response itself, or rejects it (RFC 9112, section 6).
+//! Knows nothing of what a body contains.
 
 use super::Context;
 use http::{HeaderMap, StatusCode, Version, header};

@@ -1,3 +1,5 @@
+//! Token buckets, one for each key, within bounded memory. Knows nothing of what a key stands for.
+
 use super::BucketKey;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

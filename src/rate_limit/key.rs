@@ -1,3 +1,5 @@
+//! What a rate limit counts by: the client address, a header, a cookie, or all requests together. Counts nothing.
+
 use crate::exchange::Exchange;
 use http::{HeaderMap, HeaderName};
 use std::borrow::Cow;

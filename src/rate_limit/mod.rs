@@ -1,4 +1,4 @@
-//! How often something may be asked for, by one gateway or by all of them together.
+//! Limits on the rate of requests, by one gateway or by several together. Knows nothing of routes and responses.
 
 mod buckets;
 mod key;

@@ -1,4 +1,4 @@
-//! Warnings of files that other users of the machine may read or write.
+//! Warnings about files that other users of the machine may read or write. Reads permissions only, and no content.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,13 +11,13 @@ use tidegate_config::{UpstreamTls, UpstreamTlsSetting};
 use tidegate_disk::is_trusted;
 use tidegate_http::secret::{is_secret_path, without_userinfo};
 
-/// Everybody on the machine may write.
+/// The mode bit with which every user of the machine may write.
 const OTHERS_WRITE: u32 = 0o002;
 
 /// Only its owner may replace a file in a folder, whoever else may write there.
 const STICKY_BIT: u32 = 0o1000;
 
-/// Everybody on the machine may read.
+/// The mode bit with which every user of the machine may read.
 const OTHERS_READ: u32 = 0o004;
 
 /// Files that others on this machine may read or write, and should not.
@@ -32,7 +32,7 @@ pub(super) fn review(config: &Config, sources: &Sources, found: &mut Problems) {
 /// The name of a warning, the reason, and what to do.
 type FileWarning = (&'static str, String, String);
 
-/// A file, or a folder, that somebody else than the gateway's operator may change.
+/// A warning if a user other than the operator may change a file or folder.
 fn writable_by_others(path: &Path, is_folder: bool) -> Option<FileWarning> {
     if let Some(fault) = writable_by_all(path, is_folder) {
         return Some(fault);
@@ -45,7 +45,7 @@ fn writable_by_others(path: &Path, is_folder: bool) -> Option<FileWarning> {
     })
 }
 
-/// A file, or a folder, that everybody may change.
+/// A warning if every user may change a file or folder.
 fn writable_by_all(path: &Path, is_folder: bool) -> Option<FileWarning> {
     let mode = mode(path)?;
     // In a folder such as `/tmp` nobody may replace what is another's.
@@ -57,7 +57,7 @@ fn writable_by_all(path: &Path, is_folder: bool) -> Option<FileWarning> {
     })
 }
 
-/// The permissions of a file that is there.
+/// The permissions of a file, if it exists.
 fn mode(path: &Path) -> Option<u32> {
     fs::metadata(path).ok().map(|found| found.mode())
 }
@@ -91,7 +91,7 @@ fn configurations(sources: &Sources, found: &mut Problems) {
     }
 }
 
-/// Secrets that stand in a file which everybody may read. The depth of the tree is bounded.
+/// Secrets in a file that every user may read. The depth of the tree is bounded.
 fn secrets(node: &Node, at: &str, readable: &BTreeSet<u16>, found: &mut Problems) {
     match &node.kind {
         Kind::Sequence(items) => {
@@ -123,7 +123,7 @@ fn secrets(node: &Node, at: &str, readable: &BTreeSet<u16>, found: &mut Problems
     }
 }
 
-/// Files that decide whom the gateway believes, and where requests go.
+/// Files that decide which certificates the gateway trusts, and where it sends requests.
 fn trusted_files(config: &Config, sources: &Sources, found: &mut Problems) {
     let mut check_file = |file: &Spanned<String>, at: String| {
         let path = sources.folder(file.span).join(&file.value);
@@ -155,7 +155,7 @@ fn trusted_files(config: &Config, sources: &Sources, found: &mut Problems) {
     }
 }
 
-/// What clients are shown. It often belongs to another user, who deploys it.
+/// Files that clients get. They often belong to another user, who deploys them.
 fn pages(config: &Config, sources: &Sources, found: &mut Problems) {
     let mut check_file = |path: &Spanned<String>, is_folder: bool, at: String| {
         let shown = sources.folder(path.span).join(&path.value);

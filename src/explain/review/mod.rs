@@ -1,4 +1,4 @@
-//! What is no error, and not wise.
+//! Warnings about configurations that are valid but unwise; docs/warnings.md explains each. Changes nothing.
 
 mod cors;
 mod files;
@@ -8,7 +8,7 @@ mod shadows;
 use crate::snapshot::Snapshot;
 use tidegate_config::{self as config, Config, Problems, Sources, Spanned};
 
-/// What is no error, and not wise: each with its name, which docs/warnings.md explains.
+/// All warnings about a configuration, each with the name under which docs/warnings.md explains it.
 pub(crate) fn review(snapshot: &Snapshot, config: &Config, sources: Sources) -> Problems {
     let mut found = Problems::new(sources.clone());
     files::review(config, &sources, &mut found);

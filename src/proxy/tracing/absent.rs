@@ -1,5 +1,4 @@
-//! Takes the place of spans in a build without the feature `opentelemetry`: no request is recorded.
-//! It knows nothing of requests.
+//! Replaces spans in a build without the feature `opentelemetry`: no request is recorded. Knows nothing of requests.
 
 use crate::exchange::Outcome;
 use crate::proxy::Context;

@@ -1,4 +1,5 @@
-//! What becomes of a request, as spans; in a build without the feature `opentelemetry`, nothing.
+//! Records requests as spans; in a build without the feature `opentelemetry` it records nothing. Knows nothing of
+//! collectors.
 
 #[cfg(not(feature = "opentelemetry"))]
 mod absent;

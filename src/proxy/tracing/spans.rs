@@ -1,4 +1,5 @@
-//! What becomes of a request, as spans: one of its own, and one for each attempt at an upstream.
+//! Records a request as spans: one for the request, and one for each attempt at an upstream. Knows nothing of how spans
+//! are exported.
 
 use crate::exchange::{Exchange, Outcome};
 use crate::proxy::Context;
