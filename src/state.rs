@@ -1,5 +1,5 @@
-//! What all parts of a running gateway share, one value for each: the server makes it once and hands out clones.
-//! It knows nothing of listeners and requests.
+//! The state that all parts of a running gateway share: the server creates each value once and hands out clones. Knows
+//! nothing of listeners and requests.
 
 use crate::cache::Cache;
 use crate::history::History;

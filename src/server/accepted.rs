@@ -1,5 +1,4 @@
-//! A connection that was accepted, with all that is settled about it before HTTP begins.
-//! It serves nothing itself.
+//! An accepted connection with everything known about it before HTTP begins: peer, TLS, PROXY header. Serves nothing.
 
 use super::engine::Engine;
 use super::tasks::TaskGuard;

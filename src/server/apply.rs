@@ -1,4 +1,5 @@
-//! Puts a configuration into force.
+//! Applies a configuration: compiles it, runs its tests, swaps the snapshot, and lets go of what only the old one used.
+//! Decides nothing about when.
 
 use super::discover::RESOLVE_TIMEOUT;
 use super::guard::RollbackMonitor;
@@ -18,11 +19,10 @@ use std::time::Duration;
 use tidegate_config::{LoadedConfig, Problems, Sources, Span, Variables};
 use tokio::time::timeout;
 
-/// How long compiling may take. A file system that does not answer must not keep rollbacks and the
-/// guard waiting forever.
+/// Maximum time to compile. A file system that does not respond must not block rollbacks and the guard forever.
 const COMPILE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What is in force, and all that a new configuration touches.
+/// The snapshot in force, and everything that a new configuration changes.
 pub(super) struct Applier {
     /// What is in force, as it was read.
     pub read: LoadedConfig,
@@ -38,7 +38,7 @@ pub(super) struct Applier {
     pub rollback_monitor: RollbackMonitor,
 }
 
-/// Why a configuration is put into force.
+/// Why a configuration is applied.
 pub(super) enum ApplyReason {
     /// It is another version, or the same with other files beside it.
     Version(VersionCause),

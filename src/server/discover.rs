@@ -1,5 +1,4 @@
-//! Asks DNS for the endpoints of the first snapshot.
-//! It knows nothing of reloads.
+//! Resolves the endpoints of the first snapshot by DNS before the gateway serves. Knows nothing of reloads.
 
 use crate::filter::Registry;
 use crate::snapshot::{CompileEnv, Snapshot, compile};

@@ -1,4 +1,4 @@
-//! Pingora's proxy with a connector of the gateway's own.
+//! Builds Pingora's proxy with a connector of the gateway's own. Serves no request itself.
 
 use crate::proxy::Proxy;
 use crate::upstream::Http1Connector;
@@ -21,14 +21,14 @@ use tokio::time::timeout;
 /// Pingora's proxy, as the connections use it.
 pub(super) type Engine = HttpProxy<Proxy, Http1Connector>;
 
-/// How long making one may take.
+/// Maximum time to build an engine.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes an engine.
+/// Builds an engine.
 ///
-/// Pingora 0.9.1 builds a proxy with a connector of one's own only inside of a service, and a
-/// service shows it only to the callback for connections of a protocol of one's own. So one
-/// connection is made to a service that listens on loopback for this alone, and that ends then.
+/// Pingora 0.9.1 builds a proxy with a custom connector only inside a service, and passes it only to the callback for
+/// connections of a custom protocol. So this function starts such a service on loopback, opens one connection to it
+/// and ends it.
 ///
 /// # Errors
 /// When loopback can't be listened on or connected to.

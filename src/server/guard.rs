@@ -1,4 +1,5 @@
-//! Watches whether an edit made things worse.
+//! Monitors requests after an edit and reports when it made things worse, so that the edit is rolled back. Applies no
+//! version itself.
 
 use crate::snapshot::{RollbackSettings, Route, Snapshot};
 use crate::telemetry::RequestTotals;
@@ -10,10 +11,10 @@ use tokio::time::Instant;
 /// Minimum number of finished requests from which the share of errors is meaningful.
 const MIN_REQUESTS: u64 = 20;
 
-/// How often it looks.
+/// Time between two checks.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What it has seen.
+/// Compares the errors before an edit with those after it.
 #[derive(Default)]
 pub(super) struct RollbackMonitor {
     /// How requests had fared at each look, over the guard's window.
@@ -21,7 +22,7 @@ pub(super) struct RollbackMonitor {
     trial: Option<Trial>,
 }
 
-/// An edit that has yet to prove itself.
+/// An edit whose effect is still being observed.
 struct Trial {
     /// The version that had.
     proven: u64,
@@ -108,7 +109,7 @@ impl RollbackMonitor {
     }
 }
 
-/// What was worse, in words.
+/// What became worse, as text.
 fn worse(guard: &RollbackSettings, before: RequestTotals, after: RequestTotals) -> Option<String> {
     let share = |tally: RequestTotals| tally.server_errors as f64 / tally.requests.max(1) as f64;
     if after.requests >= MIN_REQUESTS && share(after) - share(before) > guard.errors {
@@ -152,7 +153,7 @@ fn since(then: RequestTotals, now: RequestTotals) -> RequestTotals {
     }
 }
 
-/// How requests have fared in a snapshot, and on routes that went with the one before.
+/// The totals of requests in a snapshot, and on routes that the previous one removed.
 fn tally(snapshot: &Snapshot, left: Option<&Arc<Snapshot>>) -> RequestTotals {
     let routes = |snapshot: &'_ Snapshot| -> Vec<Arc<Route>> {
         let routes = snapshot.table.iter().map(|(_, route)| route);

@@ -1,4 +1,4 @@
-//! The process around the gateway: listeners, signals, start and stop.
+//! The process of the gateway: listeners, signals, start, reload and stop. Decides nothing about single requests.
 
 mod accepted;
 mod apply;
@@ -41,7 +41,7 @@ use std::sync::Arc;
 use tidegate_config::{LoadedConfig, Variables};
 use tokio::sync::oneshot;
 
-/// A gateway about to run.
+/// A gateway that is ready to run.
 pub(crate) struct Server {
     /// The first snapshot.
     pub snapshot: Snapshot,

@@ -1,13 +1,14 @@
-//! Tells systemd, or whoever set `NOTIFY_SOCKET`, how it stands (sd_notify(3)).
+//! Reports the state of the gateway to systemd, or to whatever program set `NOTIFY_SOCKET` (sd_notify(3)). Knows
+//! nothing of why the state changes.
 
 use sd_notify::NotifyState;
 
-/// It serves.
+/// Reports that the gateway serves.
 pub(super) fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// It reads its configuration again; `ready` follows.
+/// Reports that the gateway reloads; [`ready`] follows.
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
@@ -15,17 +16,17 @@ pub(super) fn reloading() {
     }
 }
 
-/// It ends.
+/// Reports that the gateway stops.
 pub(super) fn stopping(status: &str) {
     tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
-/// Nothing new, in words.
+/// Reports a status text without a change of state.
 pub(super) fn status(status: &str) {
     tell(&[NotifyState::Status(status)]);
 }
 
-/// Another process is the service from now on.
+/// Reports that another process is the main process of the service now.
 pub(super) fn successor(process: u32, status: &str) {
     tell(&[NotifyState::MainPid(process), NotifyState::Status(status)]);
 }

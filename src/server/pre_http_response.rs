@@ -1,4 +1,5 @@
-//! Answers without a request: to clients that may not come in, or do not come to the point.
+//! Responses to clients before a request is complete: refused connections, malformed or slow heads. Uses no filter and
+//! no route.
 
 use crate::exchange::{Exchange, Outcome};
 use crate::filter::RETRY_SOON;
@@ -20,14 +21,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// How long a client may take to take its refusal.
+/// Maximum time for a client to receive its refusal.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Maximum number of refused clients that the gateway waits for concurrently. Beyond it, a client gets what its
 /// socket takes at once.
 static WAITING_REFUSALS: Semaphore = Semaphore::const_new(64);
 
-/// An answer that needs no request to be answered.
+/// A response that needs no complete request.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum PreHttpResponse {
     /// The head did not come to its end in time.
@@ -174,7 +175,7 @@ impl PreHttpResponse {
     }
 }
 
-/// As much of a request as can be read, for the log.
+/// The readable part of a request, for the log.
 fn readable(head: &[u8]) -> Option<RequestHeader> {
     /// Maximum length of a logged target, in bytes.
     const MAX_LOGGED_TARGET: usize = 1024;

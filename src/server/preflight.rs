@@ -1,4 +1,5 @@
-//! What a start would stumble over on this machine, found without binding or making anything.
+//! Finds what would make a start fail on this machine: sockets and folders that cannot be used. Binds and creates
+//! nothing.
 
 use super::HandoverSocket;
 use super::socket;
@@ -11,7 +12,7 @@ use tidegate_config::{Config, Problems, Sources};
 use tidegate_disk::PrivateFolder;
 use tidegate_http::address::Address;
 
-/// The help for a problem that another user may not have.
+/// The help for a problem that depends on the user who runs the command.
 const RUN_AS_GATEWAY_HELP: &str = "run `tidegate check` as the user that the gateway runs as";
 
 /// Adds to `problems` which sockets could not be made and which folders could not be used. `file` is
@@ -56,7 +57,7 @@ fn upgrade_socket(config: &Config, problems: &mut Problems) {
     }
 }
 
-/// The gateway runs without it rather than not at all, but keeps no versions and orders no certificates.
+/// Checks `state_dir`. Without it the gateway runs, but stores no versions and orders no certificates.
 fn state_dir(config: &Config, sources: &Sources, file: Option<&Path>, problems: &mut Problems) {
     let Some(written) = &config.state_dir else { return };
     let root = sources.folder(written.span).join(&written.value);

@@ -1,4 +1,5 @@
-//! When another configuration is put into force.
+//! Watches the configuration files and other inputs, and decides when another version is applied. Applies none itself;
+//! `apply` does.
 
 use super::apply::{Applier, ApplyReason, files};
 use super::guard::CHECK_INTERVAL;
@@ -15,26 +16,25 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
 
-/// How often the files are looked at.
+/// Time between two checks of the files.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long the files may take to be read. A file system that does not answer must not keep
-/// rollbacks and the guard waiting.
+/// Maximum time to read the files. A file system that does not respond must not delay rollbacks and the guard.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often names are resolved again.
+/// Time between two resolutions of names.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How often certificates are looked at for their end.
+/// Time between two checks for expiring certificates.
 const WARN_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The name of the task that watches the configuration, in `GET /status`.
 const TASK_NAME: &str = "configuration";
 
-/// How long it rests after a panic.
+/// Wait before the task restarts after a panic.
 const PANIC_RESTART_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Follows what the configuration is made of, and puts each good version into force.
+/// Watches the inputs of the configuration, and has each valid version applied.
 pub(super) struct ConfigWatcher {
     applier: Applier,
     /// The files of the last version that was looked at, good or not.
@@ -288,7 +288,7 @@ impl ConfigWatcher {
     }
 }
 
-/// What a look has seen; never, while there is none.
+/// The result of the running check; never resolves while no check runs.
 async fn ended(looking: &mut Option<FileCheck>) -> Option<FileFingerprints> {
     match looking {
         Some(looking) => looking.await.ok()?.ok(),
@@ -296,12 +296,12 @@ async fn ended(looking: &mut Option<FileCheck>) -> Option<FileFingerprints> {
     }
 }
 
-/// Nothing where nothing is wrong.
+/// The problems as text; empty if there are none.
 fn in_words(problems: &Problems) -> String {
     if problems.is_empty() { String::new() } else { problems.to_string() }
 }
 
-/// Whatever the order in which they are included.
+/// The texts by path, independent of the order of includes.
 fn texts(files: &VersionFiles) -> BTreeMap<&PathBuf, &String> {
     files.iter().map(|(path, text)| (path, text)).collect()
 }

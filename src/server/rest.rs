@@ -1,4 +1,5 @@
-//! When a change of files is read: once they are at rest, or have not been for too long.
+//! Decides when a change of files is complete enough to be read: two checks see the same, or a time has passed. Reads
+//! no file.
 
 use crate::snapshot::FileFingerprint;
 use std::collections::BTreeMap;
@@ -6,13 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The longest time that one file which is written again and again holds up the edits of others.
+/// Maximum time that a file which changes all the time delays edits of other files.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Files, and what tells their versions from one another; `None` for those that are missing.
+/// The fingerprints of files; `None` for missing files.
 pub(super) type FileFingerprints = BTreeMap<PathBuf, Option<FileFingerprint>>;
 
-/// What the last looks at the files have seen.
+/// The fingerprints of the last checks.
 #[derive(Default)]
 pub(super) struct SettledFiles {
     applied: FileFingerprints,

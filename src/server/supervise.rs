@@ -1,5 +1,4 @@
-//! Waits while the gateway serves, and does what signals ask for.
-//! It knows nothing of how the gateway starts and stops.
+//! Waits while the gateway serves, and does what signals request. Knows nothing of how the gateway starts and stops.
 
 use super::signals::{Signal, Signals, Stop};
 use super::start::Announcement;

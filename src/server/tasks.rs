@@ -1,4 +1,5 @@
-//! The tasks of connections, so that each can be ended.
+//! The tasks of connections, so that each can be ended: idle ones at a stop, those of an evicted client, or all. Knows
+//! nothing of what a task does.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::AbortHandle;
 
-/// The tasks of all connections, so that those that are left can be ended when the gateway stops.
+/// The tasks of all connections, so that the remaining ones can be ended when the gateway stops.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     /// By number.
@@ -23,7 +24,7 @@ struct TaskEntry {
     task: Option<ConnectionTask>,
 }
 
-/// Whether a connection is idle: it waits for its next request, of which nothing has come.
+/// Whether a connection is idle: it waits for its next request and has received no byte of it.
 #[derive(Debug, Default)]
 struct IdleState(AtomicU8);
 
@@ -46,7 +47,7 @@ struct ConnectionTask {
     client: Option<IpAddr>,
 }
 
-/// Keeps a connection's task among them.
+/// Keeps a connection's task in the list; dropping it removes the task.
 #[derive(Debug)]
 pub(super) struct TaskGuard {
     tasks: Arc<Tasks>,

@@ -1,4 +1,4 @@
-//! Ends a process that does not come to its end.
+//! Ends a process that does not stop in time. Knows nothing of what it waits for.
 
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
@@ -7,9 +7,8 @@ use std::time::Duration;
 /// Exit status of a process that the watchdog ended.
 const EXIT_STUCK: i32 = 1;
 
-/// Ends the process after a time, unless it is dropped before. It has a thread of its own, for
-/// what it watches may hold up all others: a file on a server that is gone, a pipe that nobody
-/// reads.
+/// Ends the process after a time, unless it is dropped before. It has its own thread, because what blocks the stop may
+/// block all others: a file on an unreachable server, a pipe that nobody reads.
 pub(super) struct Watchdog {
     _dropped: SyncSender<()>,
 }
@@ -33,5 +32,5 @@ impl Watchdog {
     }
 }
 
-/// How long stderr may take for the last line.
+/// Maximum time to write the last line to stderr.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_millis(100);

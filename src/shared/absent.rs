@@ -1,5 +1,5 @@
-//! Takes the place of the counters in a build without the feature `valkey`: nobody can have one.
-//! It knows nothing of Valkey.
+//! Replaces the shared counters in a build without the feature `valkey`: no value of the type can exist. Knows nothing
+//! of Valkey.
 
 use super::{SharedCounterSettings, SharedCounterTotals};
 use crate::websocket::Session;

@@ -1,5 +1,5 @@
-//! The counters in Valkey or Redis, and what happens while they are away.
-//! It knows nothing of routes and of HTTP.
+//! The counters in Valkey or Redis, and the fallback while the server is unreachable. Knows nothing of routes and of
+//! HTTP.
 
 mod link;
 mod rate;

@@ -1,7 +1,8 @@
-//! What gateways count together, in Valkey or Redis: rate limits, and the sessions of a user.
+//! Counters that several gateways share in Valkey or Redis: rate limits, and the sessions of a user. Knows nothing of
+//! routes.
 //!
-//! Nothing waits for it longer than [`SharedCounterSettings::timeout`], and nothing fails with it: while it is
-//! away each gateway counts alone.
+//! No request waits longer than [`SharedCounterSettings::timeout`] for the server, and none fails because of it: while the server is
+//! unreachable each gateway counts alone.
 
 #[cfg(not(feature = "valkey"))]
 mod absent;

@@ -1,5 +1,5 @@
-//! The only door from the configuration as written to what the request path reads: finds all
-//! that is wrong, and is where a default becomes a value.
+//! Compiles the written configuration into a snapshot, the only way between the two: applies defaults, and reports all
+//! problems at once. Starts nothing and sends nothing.
 
 mod access_log;
 mod acme;
@@ -78,7 +78,7 @@ const MAX_SOCKET_PATH: usize = 90;
 /// Minimum length of the admin endpoint's token, in characters.
 const MIN_TOKEN_LENGTH: usize = 16;
 
-/// Compiles a configuration, or says all that is wrong with it.
+/// Compiles a configuration, or reports all its problems.
 pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapshot, Problems> {
     let LoadedConfig { config, mut problems, sources, declared_upstreams, broken, route_indices } =
         read;
@@ -199,8 +199,8 @@ fn guard(written: &config::Guard) -> RollbackSettings {
     }
 }
 
-/// The rule once for each of its hosts, in an order of its own, so that two that take exactly
-/// the same requests are equal.
+/// The rule divided into one per host, in a canonical order, so that two rules for exactly the same requests are
+/// equal.
 fn single_hosts(rule: &Rule) -> Vec<Rule> {
     let mut sorted = rule.clone();
     sorted.methods.sort_by(|a, b| a.as_str().cmp(b.as_str()));
@@ -436,12 +436,12 @@ fn least(
     }
 }
 
-/// A duration as written, or else this default.
+/// A duration as written, or this default.
 fn time(written: Option<&Spanned<config::Duration>>, default: config::Duration) -> Duration {
     written.map_or(default.0, |written| written.value.0)
 }
 
-/// A field name that was checked when the file was read.
+/// A header name, which was validated when the file was read.
 fn header_name(written: &config::HeaderName) -> Option<HeaderName> {
     HeaderName::from_bytes(written.as_str().as_bytes()).ok()
 }

@@ -1,10 +1,11 @@
-//! The headers that the gateway manages, and request headers that CGI would read as one of them.
+//! The headers that the gateway manages, and other spellings of them that CGI, WSGI and the like would read as the same
+//! header. Changes no request itself.
 
 use http::header::{HeaderMap, HeaderName};
 use std::collections::{BTreeSet, HashSet};
 use tidegate_http::proxy_headers::is_about_certificate;
 
-/// What becomes of request headers with `_` in their names.
+/// How request headers with `_` in their names are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Underscores {
     /// Those that equal a managed header, when `_` reads as `-`, are dropped.
@@ -17,9 +18,8 @@ pub enum Underscores {
     Allow,
 }
 
-/// The request headers that the gateway sets, removes, believes, matches or keys by, and what is
-/// done about others that read the same to CGI and its heirs: these know letters and digits, and
-/// make `_` of all else.
+/// The request headers that the gateway sets, removes, trusts, matches or uses as a key, and how aliases of them are
+/// treated: CGI, WSGI and the like replace every character except letters and digits by `_`.
 #[derive(Debug)]
 pub struct ManagedHeaders {
     /// What is done.
@@ -62,12 +62,12 @@ impl ManagedHeaders {
     }
 }
 
-/// Whether a name holds other characters than letters, digits and `-`. Names are in lower case.
+/// Whether a lower-case name has characters other than letters, digits and `-`.
 pub(crate) fn is_odd(name: &HeaderName) -> bool {
     name.as_str().bytes().any(|byte| !matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
-/// Whether a name holds `_`.
+/// Whether a name contains `_`.
 pub(crate) fn has_underscore(name: &HeaderName) -> bool {
     name.as_str().contains('_')
 }

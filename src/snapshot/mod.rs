@@ -1,4 +1,4 @@
-//! One immutable snapshot of the configuration, compiled: what the request path reads.
+//! One immutable, compiled snapshot of the configuration, which each request reads. Starts no task and does no I/O.
 
 mod change;
 mod compile;
@@ -57,7 +57,7 @@ use tidegate_http::via::Via;
 pub struct Snapshot {
     /// The version of the configuration that it was made of.
     pub number: u64,
-    /// What holds for every route.
+    /// Settings for all routes.
     pub global: Arc<GlobalSettings>,
     /// The routes.
     pub table: Table<Arc<Route>>,
@@ -76,7 +76,7 @@ pub struct Snapshot {
     /// Files beside the configuration's own that it was made of, certificates and their keys,
     /// as they were then.
     pub files: BTreeMap<PathBuf, Option<FileFingerprint>>,
-    /// What can't change while the gateway runs.
+    /// Settings that take effect only at the start.
     pub startup: StartupSettings,
     /// How often who may ask.
     pub rate_limits: Vec<Arc<RateLimit>>,
@@ -88,7 +88,7 @@ pub struct Snapshot {
     pub delay: Duration,
     /// How sessions are closed when the gateway stops, drains or reloads.
     pub drain: DrainSettings,
-    /// When the gateway goes back to the version before.
+    /// When the gateway rolls back to the previous version.
     pub guard: Option<RollbackSettings>,
     /// What who changes anything at the admin endpoint must show.
     pub admin_token: Option<Arc<str>>,
@@ -107,7 +107,7 @@ pub struct DrainSettings {
     pub spread: Duration,
 }
 
-/// When the gateway goes back to the version before.
+/// When the gateway rolls back to the previous version.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RollbackSettings {
     /// How long an edit is watched.
@@ -118,7 +118,7 @@ pub struct RollbackSettings {
     pub handshakes: u64,
 }
 
-/// What can't change while the gateway runs.
+/// Settings that take effect only at the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartupSettings {
     /// The listeners' addresses.
@@ -137,7 +137,7 @@ pub struct StartupSettings {
     pub state_dir: Option<PathBuf>,
 }
 
-/// What holds for every route.
+/// Settings for all routes.
 #[derive(Debug)]
 pub struct GlobalSettings {
     /// Networks whose forwarding headers are believed.
@@ -170,11 +170,11 @@ impl GlobalSettings {
     }
 }
 
-/// A route, resolved.
+/// A compiled route.
 pub struct Route {
     /// Its name; empty for the fallback.
     pub name: Arc<str>,
-    /// What holds for every route.
+    /// Settings for all routes.
     pub global: Arc<GlobalSettings>,
     /// Where it leads; the fallback leads nowhere.
     pub pool: Option<Arc<Pool>>,
@@ -222,7 +222,7 @@ pub struct Route {
     pub grpc_web: bool,
     /// For the whole request.
     pub request_timeout: Option<Duration>,
-    /// When a request is tried again.
+    /// When a request is retried.
     pub retry: RetryPolicy,
     /// The most bytes of a request's body.
     pub max_body_size: Option<u64>,
@@ -287,7 +287,7 @@ impl Route {
     }
 }
 
-/// When a request is tried again.
+/// When a request is retried.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RetryPolicy {
     /// The most attempts, the first included.
@@ -313,7 +313,7 @@ stable_hash!(RetryPolicy {
     backoff,
 });
 
-/// The `Host` that an upstream sees.
+/// The `Host` that an upstream gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostHeader {
     /// What the client sent.

@@ -1,5 +1,5 @@
-//! Passes the frames and messages of a route's sessions to the access log and to filters. It knows nothing of
-//! tunnels, and cannot change what it sees.
+//! Passes the frames and messages of a route's sessions to the access log and to filters. Knows nothing of tunnels, and
+//! cannot change what it sees.
 
 use crate::filter::Filter;
 use crate::telemetry::AccessLog;

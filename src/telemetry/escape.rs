@@ -1,4 +1,4 @@
-//! Values from outside in lines that people look at.
+//! Escapes values from outside for lines that people read in a terminal. Knows nothing of which line.
 
 use std::fmt::{self, Display, Write};
 use tidegate_http::control::is_control;

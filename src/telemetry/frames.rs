@@ -1,4 +1,4 @@
-//! Frames and messages of WebSocket sessions, as lines of the access log.
+//! Frames and messages of WebSocket sessions, as lines of the access log. Knows nothing of tunnels.
 
 use super::access_log::{AccessLog, AccessLogFormat};
 use super::escape::PlainText;

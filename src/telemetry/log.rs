@@ -1,4 +1,4 @@
-//! The gateway's own log, on stderr.
+//! The gateway's own log, on stderr. Knows nothing of requests.
 
 use super::escape::EscapedLines;
 use super::json::JsonObject;

@@ -1,4 +1,4 @@
-//! What the gateway tells: the access log, its own log, and what is counted for metrics.
+//! What the gateway reports: the access log, its own log, and counters for metrics. Decides nothing about requests.
 
 mod access_log;
 mod escape;

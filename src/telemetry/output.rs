@@ -1,4 +1,4 @@
-//! Where log lines are written, and what becomes of those that can't be.
+//! Where log lines are written, and what happens to lines that cannot be written. Knows nothing of what a line says.
 
 use super::LogTarget;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! A thread that writes log lines, so that nobody waits for the output.
+//! A thread that writes log lines, so that no request waits for the output. Knows nothing of what a line says.
 
 use super::LogTarget;
 use super::output::Output;

@@ -1,4 +1,4 @@
-//! TLS at both ends: certificates from files, who may show which, and what is known of a peer.
+//! TLS on both sides: certificates from files, selection by name, verification of peers. Knows nothing of HTTP.
 //!
 //! A [`Filter`](crate::Filter) reads what a handshake with a client has settled from
 //! [`Exchange::tls`](crate::filter::Exchange::tls).

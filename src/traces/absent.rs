@@ -1,13 +1,12 @@
-//! Takes the place of traces in a build without the feature `opentelemetry`: nothing is recorded.
-//! It knows nothing of OpenTelemetry.
+//! Replaces traces in a build without the feature `opentelemetry`: nothing is recorded. Knows nothing of OpenTelemetry.
 
 use std::sync::Arc;
 
-/// Tracing that can't be had.
+/// Tracing; no value of this type exists.
 #[derive(Debug)]
 pub enum Tracing {}
 
-/// What sends nothing.
+/// An exporter; no value of this type exists.
 #[derive(Debug)]
 pub enum Exporter {}
 

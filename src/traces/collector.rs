@@ -1,4 +1,4 @@
-//! Where spans go, and what is made of that.
+//! A collector of spans: its address, protocol and headers, and the client that sends to it. Knows nothing of requests.
 
 use crate::tls::{machine_roots, provider};
 use async_trait::async_trait;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 
-/// By which protocol spans are sent.
+/// The protocol by which spans are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CollectorProtocol {
     /// OTLP by HTTP, in protobuf.
@@ -28,7 +28,7 @@ pub enum CollectorProtocol {
     Grpc,
 }
 
-/// A collector, and who speaks to it.
+/// A collector and how to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collector {
     /// Its URL; for HTTP that of the traces.

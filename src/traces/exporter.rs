@@ -1,4 +1,4 @@
-//! The queue of finished spans, and what empties it.
+//! The bounded queue of finished spans, and the task that exports them in batches. Knows nothing of what a span says.
 
 use super::{Collector, Span};
 use crate::telemetry::RateLimitedLog;
@@ -10,10 +10,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// How long what is in the queue may take to leave it when there will be no more.
+/// Maximum time to export the rest of the queue at the end.
 const LAST_EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sends spans in batches. Whoever has one never waits: what the queue can't take is dropped.
+/// Sends spans in batches. Adding a span never waits: if the queue is full, the span is dropped.
 #[derive(Debug)]
 pub struct Exporter {
     collector: Collector,
@@ -94,7 +94,7 @@ impl Drop for Exporter {
     }
 }
 
-/// Sends batches in the gateway's runtime, and tells of those that are lost.
+/// Sends batches in the gateway's runtime, and logs those that are lost.
 #[derive(Debug)]
 struct WatchedExporter {
     otlp: Arc<Otlp>,

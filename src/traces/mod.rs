@@ -1,4 +1,4 @@
-//! Traces: which requests are recorded, and the way of their spans to a collector (OpenTelemetry).
+//! Traces (OpenTelemetry): which requests are recorded, and how their spans reach a collector. Knows nothing of routes.
 
 #[cfg(not(feature = "opentelemetry"))]
 mod absent;

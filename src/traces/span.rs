@@ -1,4 +1,4 @@
-//! A span that is over, on its way to the queue.
+//! A finished span with its attributes. Knows nothing of requests and of export.
 
 use opentelemetry::trace::{Event, SpanContext, SpanKind, Status, TraceFlags, TraceState};
 use opentelemetry::{InstrumentationScope, Key, KeyValue, SpanId, TraceId, Value};
@@ -13,7 +13,7 @@ static INSTRUMENTATION_SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| 
     InstrumentationScope::builder("tidegate").with_version(env!("CARGO_PKG_VERSION")).build()
 });
 
-/// A span that is over.
+/// A finished span.
 #[derive(Debug)]
 pub struct Span(SpanData);
 

@@ -1,4 +1,4 @@
-//! Which requests are recorded, and what their spans must not say. It knows nothing of collectors.
+//! Which requests are recorded, and what their spans must not contain. Knows nothing of collectors.
 
 use super::Exporter;
 use opentelemetry::TraceId;
@@ -12,7 +12,7 @@ use tidegate_http::query;
 use tidegate_http::secret::SecretNames;
 use tidegate_http::trace_context::TraceParent;
 
-/// Who decides whether a request that already has a trace is recorded.
+/// How it is decided whether a request that already has a trace is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParentSampling {
     /// The sender's.

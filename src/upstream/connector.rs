@@ -1,5 +1,5 @@
-//! Connections to upstreams that speak HTTP/1.1, as Pingora keeps and uses them, with two
-//! differences: a read gives no more than [`MAX_READ_SIZE`], and they can be closed while they are idle.
+//! Connections to HTTP/1.1 upstreams for Pingora, with two differences to its own: reads are limited to
+//! [`MAX_READ_SIZE`], and idle connections can be closed. Knows nothing of endpoints.
 
 use super::descriptors::{IdleWatch, connect_with_room};
 use async_trait::async_trait;
@@ -28,7 +28,7 @@ pub(crate) const MAX_READ_SIZE: u64 = 8 * 1024;
 pub(crate) static HTTP1: LazyLock<ALPN> =
     LazyLock::new(|| ALPN::Custom(CustomALPN::new(b"tidegate/http1".to_vec())));
 
-/// Opens connections for HTTP/1.1.
+/// Opens connections to HTTP/1.1 upstreams.
 pub(crate) struct Http1Connector(TransportConnector);
 
 impl Http1Connector {
@@ -74,7 +74,7 @@ impl Connector for Http1Connector {
     }
 }
 
-/// One connection.
+/// One connection to an upstream.
 #[derive(Debug)]
 struct Http1Stream {
     stream: Take<Stream>,

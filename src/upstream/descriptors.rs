@@ -1,8 +1,8 @@
-//! The files that the process may open: some are kept for clients and for the admin endpoint, and
-//! idle connections to upstreams give theirs back when they run short.
+//! Shares the file descriptors of the process: some are reserved for clients and the admin endpoint, and idle
+//! connections to upstreams are closed when descriptors run short. Knows nothing of requests.
 //!
-//! The kernel gives out the lowest descriptor that is free. So the number of a new one tells how
-//! many are open at least, and nothing needs to be counted.
+//! The kernel assigns the lowest free descriptor. So the number of a new one shows how many are open at least, and nothing
+//! needs to be counted.
 
 use atomic_waker::AtomicWaker;
 use pingora::{Error, ErrorType, Result};
@@ -49,7 +49,7 @@ const CLOSING_INTERVAL: Duration = Duration::from_millis(5);
 /// Minimum number of idle connections that are closed together.
 const MIN_CLOSED_TOGETHER: usize = 16;
 
-/// The process may open so many files; `None` is without limit.
+/// Sets the limit on open files; `None` for no limit.
 pub(crate) fn set_limit(files: Option<u64>) {
     let limit = files.and_then(|files| RawFd::try_from(files).ok()).unwrap_or(RawFd::MAX);
     RESERVED_FROM.store(limit - (limit / 16).clamp(4, 64).min(limit), Ordering::Relaxed);
@@ -57,21 +57,21 @@ pub(crate) fn set_limit(files: Option<u64>) {
     NO_COPIES_FROM.store(limit / 2, Ordering::Relaxed);
 }
 
-/// Whether half of the descriptors are free at least, as this new one tells: copies of requests must not
-/// take those that requests need.
+/// Whether at least half of the descriptors are free, by the number of this new one: mirrored copies must not use
+/// those that requests need.
 pub(crate) fn has_room_for_copies(descriptor: RawFd) -> bool {
     descriptor < NO_COPIES_FROM.load(Ordering::Relaxed)
 }
 
-/// Whether descriptors are scarce, as this new one tells.
+/// Whether descriptors are scarce, by the number of this new one.
 pub(crate) fn is_scarce(descriptor: RawFd) -> bool {
     descriptor >= SCARCE_FROM.load(Ordering::Relaxed)
 }
 
-/// Connects. Where the process has no file for it, idle connections are closed first.
+/// Connects. If no descriptor is free, idle connections are closed first.
 ///
 /// # Errors
-/// Those of `connect`; EMFILE too where a file would be one of those that are kept for clients.
+/// Those of `connect`, and EMFILE if only descriptors that are reserved for clients are left.
 pub(super) async fn connect_with_room<T, F>(
     connect: impl Fn() -> F,
     descriptor: impl Fn(&T) -> RawFd,
@@ -101,20 +101,19 @@ where
     }
 }
 
-/// Whether the process may open no more files, and thus no more connections.
+/// Whether the process has reached its limit on open files.
 pub(crate) fn is_out_of_files(error: &Error) -> bool {
     error.root_cause().downcast_ref::<io::Error>().is_some_and(is_out_of_descriptors)
 }
 
-/// The same of what opened a file.
+/// The same for an error of opening a file.
 pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|errno| {
         [Errno::MFILE, Errno::NFILE].contains(&Errno::from_raw_os_error(errno))
     })
 }
 
-/// Closes a quarter of the idle connections to upstreams, those that were opened first. Returns
-/// how many are being closed.
+/// Closes the oldest quarter of the idle connections to upstreams; returns their number.
 pub(crate) fn close_idle() -> usize {
     let connections = connections();
     let closing = connections.values().filter(|it| it.is_closing()).count();
@@ -175,7 +174,7 @@ impl IdleCloseable for ConnectionUse {
     }
 }
 
-/// What a connection to an upstream tells of itself, and is told, while it is idle.
+/// What an idle connection and this registry tell each other.
 #[derive(Debug)]
 pub(super) struct IdleWatch {
     idleness: Arc<ConnectionUse>,

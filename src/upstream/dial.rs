@@ -1,5 +1,5 @@
-//! Sockets to upstreams that the gateway opens itself: with a time of their own for connecting,
-//! and so that they can be cut off from outside.
+//! Opens the sockets to upstreams, with a timeout for connecting alone and a handle to cut a connection off. Speaks no
+//! protocol on them.
 
 use super::descriptors::{SharedConnection, UseGuard, connect_with_room};
 use async_trait::async_trait;
@@ -20,7 +20,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::error::Elapsed;
 use tokio_util::either::Either;
 
-/// A socket of TCP, or a Unix domain socket.
+/// A TCP or Unix domain socket.
 pub(crate) type RawSocket = Either<TcpStream, UnixStream>;
 
 /// Connects to this address.
@@ -63,14 +63,13 @@ fn failed(address: &SocketAddr, error: io::Error) -> Box<Error> {
     Error::because(kind, address.to_string(), error)
 }
 
-/// Whether this error is [`dial`]'s, and not what came when there was a connection.
+/// Whether this error is from [`dial`], and not from an open connection.
 pub(crate) fn is_of_dial(error: &Error) -> bool {
     let cause = error.cause.as_deref();
     cause.is_some_and(|cause| cause.is::<Elapsed>() || cause.is::<io::Error>())
 }
 
-/// Connects in Pingora's place (`PeerOptions.custom_l4`), whose one time is for the TLS handshake
-/// as well.
+/// Connects instead of Pingora (`PeerOptions.custom_l4`), whose single timeout includes the TLS handshake.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     /// How long connecting may take.
@@ -79,7 +78,7 @@ pub(crate) struct Dialer {
     pub handle: Handle,
 }
 
-/// A second handle of a connection. It costs a file.
+/// A second handle of a connection. It costs a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handle {
     /// None.
@@ -90,12 +89,11 @@ pub(crate) enum Handle {
     Shared,
 }
 
-/// A second handle of a connection, by which it can be cut off whoever reads from it.
+/// A second handle of a connection, which can cut it off while another task reads from it.
 #[derive(Debug)]
 pub(crate) struct CutOffHandle(OwnedFd);
 
-/// A request uses this connection from here on: if several share it, it is not closed as long as the
-/// guard lives.
+/// Marks the connection as in use: a shared connection is not closed while the guard lives.
 ///
 /// # Errors
 /// When it is being closed.
@@ -113,7 +111,7 @@ pub(crate) fn begin_use(digest: Option<&Digest>) -> Result<Option<UseGuard>> {
 /// The error for a connection from the pool that is being closed. Nothing was sent on it.
 pub(crate) const CONNECTION_CLOSING: ErrorType = ErrorType::new("UpstreamConnectionClosing");
 
-/// What a [`Dialer`] has kept of a connection.
+/// What a [`Dialer`] stored for a connection.
 fn kept<T: 'static>(digest: &Digest) -> Option<&T> {
     digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
 }

@@ -1,4 +1,4 @@
-//! Follows the endpoints that DNS names, while a configuration needs them. Knows nothing of pools.
+//! Follows the endpoints that DNS reports, while a configuration needs them. Knows nothing of pools.
 
 #[cfg(feature = "discovery")]
 mod asking;

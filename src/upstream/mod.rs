@@ -1,4 +1,5 @@
-//! The services behind the gateway: which endpoint takes the next request, and which can't.
+//! The services behind the gateway: which endpoint gets the next request, and which endpoints are unhealthy. Knows
+//! nothing of routes.
 
 mod balance;
 mod breaker;

@@ -1,4 +1,4 @@
-//! The endpoints of one upstream: selects, limits, and records how they fare. Opens no connection.
+//! The endpoints of one upstream: selects one, applies limits, and records successes and failures. Opens no connection.
 
 use super::balance::Ring;
 use super::counts::{AttemptCounts, AttemptResult};

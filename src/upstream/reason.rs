@@ -1,10 +1,10 @@
-//! Why a health check failed, in words for the operator.
+//! Why a health check failed, as text for the operator. Decides nothing about health.
 
 use super::ProbeCheck;
 use pingora::{Error, ErrorType};
 use std::time::Duration;
 
-/// Why a health check failed, as people say it: what was asked and answered.
+/// Why a health check failed: the request and the response, as text.
 pub(super) fn reason(check: &ProbeCheck, patience: Duration, error: &Error) -> String {
     let within = humantime::format_duration(patience);
     match error.etype() {
@@ -70,8 +70,8 @@ fn cause(error: &Error) -> String {
     deepest_cause(error).unwrap_or_else(|| error.etype().as_str().to_owned())
 }
 
-/// What the parser of HTTP/2 says of an answer by HTTP/1.1: the first letters of `HTTP/1.1` are
-/// the length of a frame that is too long.
+/// Whether the upstream responded in HTTP/1.1 to HTTP/2: the parser then reads the first letters of `HTTP/1.1` as the
+/// length of a frame that is too long.
 fn is_no_http2(error: &Error) -> bool {
     let error = error.root_cause().downcast_ref::<h2::Error>();
     error.is_some_and(|it| it.is_library() && it.reason() == Some(h2::Reason::FRAME_SIZE_ERROR))
@@ -90,7 +90,7 @@ fn refuses_alpn(error: &Error) -> bool {
         || cause(error).contains(&rustls::Error::AlertReceived(alert).to_string())
 }
 
-/// The innermost words of an error, without the address that Pingora adds behind them.
+/// The root cause of an error, without the address that Pingora appends.
 pub(crate) fn deepest_cause(error: &Error) -> Option<String> {
     let mut words = None;
     let mut at = Some(error);

@@ -1,4 +1,4 @@
-//! Closes many sessions over time, so that their clients do not return all at once. Does not select them.
+//! Closes many sessions over time, so that their clients do not all reconnect at once. Does not select them.
 
 use super::{CloseRequest, Session};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The origins whose pages may open WebSockets. Knows nothing of routes and of CORS answers.
+//! The origins whose pages may open WebSockets. Knows nothing of routes and of CORS responses.
 
 use http::HeaderValue;
 use std::sync::Arc;

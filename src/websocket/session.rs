@@ -1,5 +1,5 @@
-//! One WebSocket session: who it belongs to, its counters, how it ends and when. The tunnel writes here, and
-//! everybody else reads; knows nothing of sockets and of other sessions.
+//! One WebSocket session: its identity, counters, deadlines and end. The tunnel writes it and all others read it; it
+//! knows nothing of sockets and of other sessions.
 
 use super::HandshakeLimit;
 use super::settings::{LogFrames, OnChange};

@@ -1,5 +1,5 @@
-//! Why the gateway ends a session because of a frame: which limit of the route it exceeds, or what it
-//! gets wrong. Knows nothing of sockets and sessions.
+//! Why the gateway ends a session because of a frame: the exceeded limit of the route, or the broken rule of the
+//! protocol. Knows nothing of sockets and sessions.
 
 use tidegate_http::websocket::close_code;
 use tidegate_http::websocket::frame::ProtocolError;

@@ -1,4 +1,4 @@
-//! What the stream below knows.
+//! Passes the rest of Pingora's stream trait to the socket below a client stream. Adds nothing.
 
 use super::ClientStream;
 use async_trait::async_trait;

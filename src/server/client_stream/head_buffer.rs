@@ -1,4 +1,4 @@
-//! The buffer that a thread reads heads into.
+//! The buffer that a thread reads heads into. Knows nothing of what a head means.
 //!
 //! Pingora judges a head right after it has got it, and where it refuses one it doesn't say why. The buffer then still
 //! has the head, so that nobody needs a copy of those that are good.

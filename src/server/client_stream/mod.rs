@@ -1,4 +1,4 @@
-//! A client's connection over HTTP/1, between Pingora and the socket.
+//! A client's connection over HTTP/1, between Pingora and the socket. Knows nothing of routes.
 //!
 //! Pingora answers what its parser refuses by itself, without a word on why, and writes no log line; it mends some
 //! malformed heads; and a client that has closed its sending side is gone to it. So this stands between. It reads

@@ -1,4 +1,4 @@
-//! Asks the gateway that runs for its addresses, where its configuration file can't tell.
+//! Asks a running gateway for its addresses when the configuration file cannot give them. Changes nothing in it.
 
 use super::ASK_ADMIN;
 use crate::snapshot::CurrentSnapshot;

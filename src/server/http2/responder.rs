@@ -1,4 +1,4 @@
-//! The sending side of a stream of HTTP/2.
+//! Sends the response of one HTTP/2 stream, within bounded memory. Knows nothing of the request.
 
 use bytes::Bytes;
 use h2::server::SendResponse;

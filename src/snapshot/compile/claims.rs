@@ -1,4 +1,4 @@
-//! Addresses and sockets that two keys claim: only one of them could be had.
+//! Finds addresses and sockets that two keys claim, of which only one could bind them. Binds nothing.
 
 use super::Compiler;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tidegate_config::{AccessLogSetting, Span};
 use tidegate_http::address::Address;
 
-/// An address, and the key that claims it.
+/// An address and the key that claims it.
 struct AddressClaim {
     address: Address,
     /// Where its socket is, if it has a path.
@@ -109,7 +109,7 @@ fn overlap(first: &AddressClaim, second: &AddressClaim) -> bool {
     }
 }
 
-/// Whether a connection could be meant for both.
+/// Whether a connection could match both addresses.
 fn are_one_host(one: &SocketAddr, other: &SocketAddr) -> bool {
     match (one.ip().to_canonical(), other.ip().to_canonical()) {
         (IpAddr::V6(_), IpAddr::V6(_)) if one.ip() == other.ip() => scope(one) == scope(other),
@@ -141,7 +141,7 @@ fn file(address: &Address) -> Option<PathBuf> {
     }
 }
 
-/// The same for all spellings of a path whose folder is there.
+/// One form for all spellings of a path whose folder exists.
 fn real_path(path: &Path) -> PathBuf {
     match (path.parent().map(fs::canonicalize), path.file_name()) {
         (Some(Ok(folder)), Some(name)) => folder.join(name),

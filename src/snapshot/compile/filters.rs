@@ -1,4 +1,5 @@
-//! From the uses of filters by name to filters: asks the program's factories, and reports what they refuse.
+//! Builds the filters that the configuration uses by name with the program's factories, and reports the errors of
+//! these. Knows nothing of what a filter does.
 
 use super::Compiler;
 use crate::filter::{Filter, UseError};

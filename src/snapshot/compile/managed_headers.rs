@@ -1,4 +1,5 @@
-//! Collects the headers that a configuration sets, removes, trusts, matches or keys by.
+//! Collects the headers that a configuration sets, removes, trusts, matches or uses as a key. Knows nothing of
+//! requests.
 
 use super::{Compiler, header_name};
 use crate::snapshot::{ManagedHeaders, Underscores};

@@ -1,4 +1,5 @@
-//! Traces: what the file says, and where it says nothing, what OpenTelemetry's variables do.
+//! Compiles `tracing`, with OpenTelemetry's environment variables where the file has no value. Connects to no
+//! collector.
 
 use super::Compiler;
 use crate::traces::{Collector, CollectorProtocol, Exporter, ParentSampling, Tracing};

@@ -1,5 +1,4 @@
-//! Asks one question of DNS again and again, and notes the answers.
-//! It knows nothing of pools.
+//! Repeats one DNS query by its TTL, and records the answers. Knows nothing of pools.
 
 use super::lookup::{Lookups, resolver};
 use super::services::ask;
@@ -9,13 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
-/// The soonest that a name is asked for again, whatever its TTL.
+/// Minimum time between two lookups of a name, whatever its TTL.
 const MIN_LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The latest.
+/// Maximum time between two lookups of a name.
 const MAX_LOOKUP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// How long after a failure it is asked for again.
+/// Wait after a failed lookup.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Discovery {

@@ -1,4 +1,4 @@
-//! DNS lookups of addresses, A and AAAA apart.
+//! DNS lookups of addresses, A and AAAA separately. Knows nothing of endpoints.
 
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup;
@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// How long one server may take for one answer. It is asked three times.
+/// Maximum time for one answer of one server. Each server is asked three times.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the addresses of one family wait for those of the other. RFC 8305 (section 3) waits 50 ms
-/// before it connects; nobody waits for these, so that a slow answer is seldom missed.
+/// How long the addresses of one family wait for those of the other. RFC 8305 (section 3) waits 50 ms before it
+/// connects; no request waits here, so a longer time rarely misses a slow answer.
 const OTHER_FAMILY_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What one family of addresses is, and until when that holds.
+/// The addresses of one family, and until when they are valid.
 type Family = (Vec<IpAddr>, Instant);
 
 /// The addresses of a name.

@@ -1,4 +1,4 @@
-//! Endpoints of SRV records: targets, ports and weights.
+//! Reads SRV records as endpoints: targets, ports and weights. Knows nothing of health.
 
 use super::lookup::{Addresses, Lookups, own_records};
 use super::{DiscoveredEndpoint, RecordKind};

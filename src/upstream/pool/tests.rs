@@ -1,4 +1,4 @@
-//! Tests of the pool without sockets.
+//! Tests of the pool. They open no socket.
 
 use super::*;
 use crate::upstream::{Endpoint, Health};

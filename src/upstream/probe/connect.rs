@@ -1,4 +1,4 @@
-//! Connections of health checks, over one connector for all.
+//! Connections of health checks, over one connector for all checks. Knows nothing of what is asked.
 
 use super::super::descriptors::connect_with_room;
 use http::header;

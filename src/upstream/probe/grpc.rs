@@ -1,4 +1,4 @@
-//! The standard health check of gRPC, `grpc.health.v1.Health/Check`.
+//! The standard health check of gRPC, `grpc.health.v1.Health/Check`. Knows nothing of endpoints.
 
 use super::connect::send_head;
 use bytes::Bytes;

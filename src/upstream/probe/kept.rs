@@ -1,5 +1,5 @@
-//! The connection of a health check over TLS, kept for the next check: a handshake costs several times what
-//! the check itself costs.
+//! Keeps the TLS connection of a health check for the next one, because a handshake costs several times as much as a
+//! check. Knows nothing of results.
 
 use super::super::Endpoint;
 use super::super::descriptors::IdleWatch;

@@ -1,5 +1,5 @@
-//! The deadlines of a session: idle and maximum time, pings, the end of the closing handshake, an upstream
-//! that takes nothing. Reads the time that it is given, and no socket.
+//! The deadlines of a session: idle and maximum time, pings, the closing handshake, an upstream that does not read.
+//! Computes with the time that it is given, and touches no socket.
 
 use super::{FrameInterceptor, InterceptorPhase, random_mask, refusal_stopped};
 use crate::exchange::Initiator;

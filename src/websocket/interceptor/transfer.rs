@@ -1,5 +1,5 @@
-//! How bytes pass: from Pingora to the socket of the upstream and back, with the frames of the gateway between
-//! them. Decides nothing about the end of a session.
+//! Moves bytes from Pingora to the socket of the upstream and back, with the frames of the gateway between them.
+//! Decides nothing about the end of a session.
 
 use super::{FrameInterceptor, InterceptorPhase};
 use crate::upstream::MAX_READ_SIZE;
