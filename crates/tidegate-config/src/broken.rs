@@ -1,4 +1,5 @@
-//! The parts of a configuration that could not be read, so that one mistake gives one error.
+//! The parts of a configuration that could not be read, so that one mistake gives one error and not a second for what
+//! is missing. Knows no key.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -9,7 +10,7 @@ use std::ops::Bound;
 pub struct BrokenParts(BTreeSet<String>);
 
 impl BrokenParts {
-    /// These, and those within them.
+    /// These parts, and those within them.
     pub fn from_paths(paths: impl IntoIterator<Item = String>) -> Self {
         Self(paths.into_iter().filter(|path| !path.is_empty()).collect())
     }

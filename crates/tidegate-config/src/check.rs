@@ -1,6 +1,5 @@
-//! Judges a tree by the schema that editors use, and keeps what is sound of it.
-//!
-//! Serde would stop at the first thing that is wrong; an operator wants all of them at once.
+//! Validates the YAML tree against the JSON Schema and keeps its valid part, so that all problems are found and not
+//! only the first. Knows no key; the schema does.
 
 use super::BrokenParts;
 use super::diagnostics::{Problems, UNKNOWN_KEY, did_you_mean};
@@ -9,7 +8,7 @@ use super::yaml::{Key, Kind, Node, Resolved, Scalar};
 use serde_json::{Map, Value};
 use tidegate_http::secret::is_secret_path;
 
-/// The sound part of the tree, `None` when nothing of it is; and what is not sound of it.
+/// The valid part of the tree (`None` if there is none) and the problems of the rest.
 pub(crate) fn check(
     schema: &Value,
     root: &Node,
@@ -33,7 +32,7 @@ struct Checker<'s> {
     definitions: &'s Map<String, Value>,
 }
 
-/// What a check of a node found.
+/// The result of the check of a node.
 #[derive(Default)]
 struct Found {
     sound: Option<Node>,
@@ -272,7 +271,7 @@ fn schema_requires(schema: &Value, key: &str) -> bool {
     required.is_some_and(|required| required.iter().any(|name| name.as_str() == Some(key)))
 }
 
-/// A value in a message, unless it may be secret.
+/// A value as messages show it, unless it may be secret.
 fn shown(scalar: &Scalar, path: &str) -> String {
     match is_secret_path(path) {
         true => "the value".to_owned(),
@@ -325,7 +324,7 @@ fn listed<'w>(words: impl Iterator<Item = &'w str>) -> String {
     words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The key of a mapping that has but one.
+/// The key of a mapping with exactly one.
 fn only_key(schema: &Value) -> Option<&str> {
     match names(schema).as_slice() {
         [name] => Some(name),

@@ -1,4 +1,5 @@
-//! From the checked tree to the types: a serde `Deserializer` that knows positions.
+//! Deserializes the checked tree into the types of the sections: a serde `Deserializer` that keeps positions. Knows no
+//! key.
 
 use super::values::{SPANNED_TYPE_NAME, Span};
 use super::yaml::{Key, Kind, Node, Resolved};

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, told so that a person and an editor can act on it.
+//! The problems of a configuration: position, reason, help, and their output for people and editors. Finds none itself.
 
 use super::BrokenParts;
 use super::source::Sources;
@@ -18,11 +18,11 @@ pub(super) const NOT_YAML: &str = "invalid YAML";
 /// What is wrong with a key that no mapping of its kind has.
 pub(super) const UNKNOWN_KEY: &str = "unknown key";
 
-/// One thing that is wrong, or not wise.
+/// One error or warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     span: Span,
-    /// How it is called, when it is not wrong.
+    /// The name of the warning; `None` for an error.
     warning: Option<&'static str>,
     path: String,
     reason: String,
@@ -32,7 +32,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Says what to do about it.
+    /// Adds advice on what to do.
     pub fn help(&mut self, help: impl Into<String>) {
         self.help = Some(help.into());
     }
@@ -47,17 +47,17 @@ impl Problem {
         self.span.column
     }
 
-    /// The key that it is about, such as `routes[3].match.path_prefix`.
+    /// The path of the key, such as `routes[3].match.path_prefix`.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// How it is called in docs/warnings.md, when it is a warning.
+    /// The name in docs/warnings.md, if this is a warning.
     pub fn warning(&self) -> Option<&'static str> {
         self.warning
     }
 
-    /// Whether it is about a key that there is not.
+    /// Whether the problem is an unknown key.
     pub fn is_unknown_key(&self) -> bool {
         self.reason == UNKNOWN_KEY
     }
@@ -71,13 +71,13 @@ impl Problem {
             }
     }
 
-    /// What is wrong.
+    /// The reason.
     pub fn reason(&self) -> &str {
         &self.reason
     }
 }
 
-/// All that is wrong with a configuration.
+/// All problems of a configuration.
 #[derive(Clone, Default)]
 pub struct Problems {
     problems: Vec<Problem>,

@@ -1,5 +1,5 @@
-//! The schemas of the settings of filters that a program registers, and how they become part of the file's schema.
-//! It must not know the file that is read.
+//! The schemas of the settings of registered filters, and how they become part of the file's schema. Knows nothing of
+//! the file that is read.
 
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};

@@ -1,6 +1,5 @@
-//! Filters that a program registers by name: their uses in the file, and the schemas of their settings.
-//!
-//! It knows names, schemas and positions. What a filter does, and how one is built, it must not know.
+//! Filters that a program registers by name: their uses in the file, and the schemas of their settings. Knows names,
+//! schemas and positions, not what a filter does.
 
 use super::diagnostics::did_you_mean;
 use super::filter_schemas::FILTERS_DEFINITION;

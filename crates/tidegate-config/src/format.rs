@@ -1,5 +1,4 @@
-//! A file laid out anew: the same configuration, the same comments, in the usual form. What the keys mean is not
-//! known here.
+//! Formats a configuration file: the same content and comments in a uniform layout. Knows no key.
 
 use super::yaml::{Kind, Node, parse, tree};
 use pretty_yaml::config::{FormatOptions, LanguageOptions, LayoutOptions};

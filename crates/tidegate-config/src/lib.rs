@@ -1,7 +1,5 @@
-//! The configuration **as written**: what a person put into the YAML file, with its positions.
-//!
-//! One type per section of the file. Nothing here is read on the request path;
-//! `snapshot::compile` turns it into what is.
+//! The configuration **as written**: what a person put into the YAML file, with its positions. Nothing here is read on
+//! the request path, and nothing knows the gateway.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)

@@ -1,5 +1,5 @@
-//! Reads the files of a configuration: parses them, follows their includes, puts in their variables.
-//! It judges no value.
+//! Reads the files of a configuration: parses them, follows their includes, replaces their variables. Validates no
+//! value.
 
 use super::check;
 use super::diagnostics::Problems;

@@ -1,4 +1,4 @@
-//! A route's `path` setting, as written.
+//! A route's `path` setting, as written. Reads no path.
 
 use super::union::short_or_long;
 use schemars::JsonSchema;

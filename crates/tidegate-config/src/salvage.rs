@@ -1,4 +1,5 @@
-//! What a file that can't be used as a whole still says of the gateway which runs with it.
+//! Reads the address of the gateway that runs with a file, even if the file as a whole is invalid. Reads no other
+//! section.
 
 use super::{Admin, Config, Listener, Sources, Spanned};
 

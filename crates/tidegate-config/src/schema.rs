@@ -1,4 +1,4 @@
-//! The JSON Schema of the configuration, and the reference that is made of it.
+//! The JSON Schema of the configuration, and the Markdown reference that is generated from it. Reads no file.
 
 use super::defaults::DEFAULT_CONFIG_PATHS;
 use super::{Config, FilterSchemas, RestartKey, defaults, restart};

@@ -1,5 +1,4 @@
-//! The files of a configuration, their text, and what variables in them stand for.
-//! It parses nothing.
+//! The files of a configuration, their texts, and the values of their variables. Parses nothing.
 
 use super::filter_schemas::FilterSchemas;
 use super::values::Span;

@@ -1,4 +1,4 @@
-//! Values that have a short form and a long one: `websocket: off`, or a mapping of settings.
+//! Reads values that have a short and a long form: `websocket: off`, or a mapping of settings. Knows no key.
 
 /// Reads a scalar into the one variant, a mapping into the other.
 ///

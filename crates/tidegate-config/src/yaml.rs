@@ -1,4 +1,4 @@
-//! YAML 1.2 as a tree with positions, built without recursion and within bounds.
+//! Parses YAML 1.2 into a tree with positions, without recursion and within limits. Knows no key.
 
 use super::diagnostics::NOT_YAML;
 use super::values::Span;

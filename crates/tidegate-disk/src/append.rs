@@ -1,4 +1,4 @@
-//! Log files that are appended to, and never waited for.
+//! Opens log files for appending, without waiting for a pipe without a reader. Knows nothing of what a line says.
 
 use rustix::fs::{Access, OFlags, access, fcntl_getfl, fcntl_setfl};
 use std::fs::{self, File, OpenOptions};
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 /// Permissions of a log: its owner writes, its group may read. Logs contain users and their addresses.
 const LOG_FILE_MODE: u32 = 0o640;
 
-/// Opens a log's file for appending, and makes it where it is missing. It does not wait: a named
-/// pipe without a reader is opened all the same, and takes as many lines as the kernel holds.
+/// Opens a log file for appending, and creates it if it is missing. It does not wait: a named pipe without a reader
+/// is opened as well, and takes as many lines as the kernel buffers.
 pub fn open_log(path: &Path) -> io::Result<File> {
     let open = |reads: bool| {
         let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -29,7 +29,7 @@ pub fn open_log(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whether [`open_log`] would succeed, without making the file.
+/// Whether [`open_log`] would succeed, without creating the file.
 ///
 /// # Errors
 /// The one that opening it would have.
@@ -45,7 +45,7 @@ pub fn can_append(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether a file could be made there, as far as permissions tell.
+/// Whether a file could be created there, as far as permissions show.
 ///
 /// # Errors
 /// The one that making it would have.
@@ -61,7 +61,7 @@ pub fn can_create(path: &Path) -> io::Result<()> {
     Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
-/// Where a file that is made by this name would be: at the end of a link that leads to nothing yet.
+/// Where a file with this name would be created: at the target of a dangling link.
 fn followed(path: &Path) -> PathBuf {
     // Linux gives up after as many.
     const MAX_LINKS: usize = 40;
@@ -73,8 +73,8 @@ fn followed(path: &Path) -> PathBuf {
     path
 }
 
-/// Lets what is written to a plain file go to its end, wherever that is by then: another process
-/// may write there as well (`tidegate upgrade`), and rotation by copying empties it.
+/// Makes each write go to the current end of a regular file: another process may write to it as well (`tidegate
+/// upgrade`), and log rotation by copying truncates it.
 pub fn append_always(file: &File) {
     if file.metadata().is_ok_and(|found| found.is_file())
         && let Ok(flags) = fcntl_getfl(file)

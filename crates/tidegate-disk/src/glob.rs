@@ -1,4 +1,4 @@
-//! Files that a pattern names, within bounds.
+//! Finds the files that match a pattern, within limits. Reads no file.
 
 use glob::Pattern;
 use std::fs;
@@ -7,11 +7,11 @@ use std::path::{Component, Path, PathBuf};
 /// Maximum number of files that a pattern may match.
 const MAX_MATCHES: usize = 1000;
 
-/// The most entries of folders that are looked at for them: a pattern is followed several times a
-/// second, and one such as `/**/*.yaml` would go through the whole machine.
+/// Maximum number of folder entries that are visited: a pattern is evaluated several times a second, and one such as
+/// `/**/*.yaml` would visit the whole machine.
 const MAX_VISITED: usize = 10_000;
 
-/// The files that a pattern names, sorted; or why that can't be said.
+/// The files that match a pattern, sorted, or why they cannot be determined.
 pub fn matching(pattern: &str) -> Result<Vec<PathBuf>, String> {
     let mut parts = Vec::new();
     let mut start = PathBuf::new();

@@ -1,5 +1,5 @@
-//! Files, with care: what is read is a regular file and no pipe that nobody writes to, what is
-//! written privately is made anew and follows no link.
+//! Careful file access: reads only regular files, and creates private files anew without following links. Knows nothing
+//! of what files contain.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)

@@ -1,4 +1,5 @@
-//! Folders and files that only the gateway may read and write: owner and mode checked, no link followed.
+//! Folders and files that only the gateway may read and write: checks owner and mode, and follows no link. Knows
+//! nothing of what files contain.
 
 use rustix::fs::{
     Access, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, access, fstat, lstat, mkdirat, openat,
@@ -19,13 +20,13 @@ const PRIVATE_FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// Maximum number of names that are tried for a new file.
 const MAX_NAME_ATTEMPTS: u32 = 16;
 
-/// Whether what belongs to this user may be believed: it is ours, or of one who can do all.
+/// Whether files of this user may be trusted: the gateway's own user, or root.
 pub fn is_trusted(user: u32) -> bool {
     user == geteuid().as_raw() || user == 0
 }
 
-/// A folder for secrets, in which nobody else may write. Nothing in it is reached by a link, and
-/// a file is made anew each time, so that nobody can lay one where the gateway writes.
+/// A folder for secrets that only the gateway may write. No link is followed, and each file is created anew, so that
+/// no other user can place a file where the gateway writes.
 #[derive(Debug)]
 pub struct PrivateFolder {
     descriptor: OwnedFd,
@@ -33,7 +34,7 @@ pub struct PrivateFolder {
 }
 
 impl PrivateFolder {
-    /// Opens the folder of these names below `root`, and makes what is missing.
+    /// Opens the folder with these names below `root`, and creates the missing ones.
     ///
     /// # Errors
     /// When one of them belongs to another user, or others may write in it, or it is a link.

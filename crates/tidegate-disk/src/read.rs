@@ -1,4 +1,4 @@
-//! Regular files, read within bounds. It knows nothing of what they hold.
+//! Reads regular files, within limits. Knows nothing of what files contain.
 
 use rustix::fs::OFlags;
 use std::fs::{FileType, OpenOptions};

@@ -1,4 +1,4 @@
-//! Addresses, and as text into what is being written.
+//! Addresses of clients and listeners: networks, Unix sockets, and their text forms. Opens no socket.
 
 use std::fmt::{self, Write as _};
 use std::net::{AddrParseError, IpAddr, Ipv6Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Conditional and range requests for one representation (RFC 9110, sections 13 and 14).
+//! Conditional and range requests for one representation (RFC 9110, sections 13 and 14). Reads no file.
 
 use http::header::{self, HeaderMap, HeaderName};
 use std::ops::RangeInclusive;

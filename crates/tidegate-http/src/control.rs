@@ -1,4 +1,4 @@
-//! Characters that do something to a terminal or an editor instead of being shown.
+//! Which characters control a terminal or an editor instead of being shown. Knows nothing of where text is shown.
 
 /// Whether a character is one of them: the control characters of ASCII (C0 and DEL) and beyond (C1,
 /// among them U+009B, by which an escape sequence begins), those that turn the direction of a line

@@ -1,4 +1,4 @@
-//! Cookies as a server reads them (RFC 6265, section 4.2).
+//! Cookies as a server reads them (RFC 6265, section 4.2). Sets none.
 
 use http::HeaderMap;
 

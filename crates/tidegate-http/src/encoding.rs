@@ -1,4 +1,4 @@
-//! Which content coding a client likes best (RFC 9110, section 12.5.3).
+//! Which content coding a client prefers (RFC 9110, section 12.5.3). Compresses nothing.
 
 use crate::stable_hash::{StableHash, StableHasher};
 use http::{HeaderMap, header};

@@ -1,4 +1,5 @@
-//! `Forwarded` (RFC 7239) and its older kin, `X-Forwarded-For`.
+//! `Forwarded` (RFC 7239) and the older `X-Forwarded-For`: reads the client behind trusted proxies, and writes the
+//! element of this one. Knows nothing of which proxies are trusted.
 
 use super::address;
 use std::borrow::Cow;

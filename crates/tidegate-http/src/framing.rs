@@ -1,4 +1,4 @@
-//! Where a request's body ends (RFC 9112, section 6): one answer, or none is taken.
+//! Where a request's body ends (RFC 9112, section 6): one unambiguous answer, or an error. Reads no body.
 
 use http::{HeaderMap, header};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! gRPC as its calls look over HTTP/2: media type, status, message.
+//! gRPC calls over HTTP/2: media type, status and message. Knows nothing of services and methods.
 //!
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>
 

@@ -1,4 +1,5 @@
-//! The head of an HTTP/1 message (RFC 9112, section 3; RFC 9110, section 7.6.1).
+//! The head of an HTTP/1 message: its size limit, and the headers that `Connection` names (RFC 9112, section 3; RFC
+//! 9110, section 7.6.1). Knows nothing of bodies.
 
 use crate::header_name::OF_CONNECTION;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};

@@ -1,8 +1,5 @@
-//! The home of the names of headers: those that the gateway sets or reads and the `http` crate does not have, and lists
-//! of headers that are of one connection. What is done with them is not known here.
-//!
-//! Elsewhere a name of several words is no literal (`cargo test --test sources`): it comes from here or from
-//! [`http::header`].
+//! Names of headers that the `http` crate does not have, and the list of hop-by-hop headers. Knows nothing of how they
+//! are used.
 
 use http::header::{self, HeaderName};
 

@@ -1,4 +1,4 @@
-//! Host names as requests name them (RFC 9110, section 7.2).
+//! Host names as requests write them (RFC 9110, section 7.2), and their canonical form. Resolves no name.
 
 use crate::stable_hash::{StableHash, StableHasher};
 use std::borrow::Cow;

@@ -1,4 +1,4 @@
-//! What the RFCs define, and no policy: pure functions over bytes.
+//! What the RFCs define: pure functions over bytes, without sockets and without policy. Knows nothing of the gateway.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)

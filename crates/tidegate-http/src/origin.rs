@@ -1,4 +1,4 @@
-//! Origins (RFC 6454) and the patterns that allow them.
+//! Origins (RFC 6454), and the patterns that allow them. Knows nothing of CORS.
 
 use crate::stable_hash::{StableHash, StableHasher};
 use crate::url;

@@ -1,5 +1,5 @@
-//! Paths: their normal form (RFC 3986, section 6.2.2), so that no spelling walks past a prefix, and
-//! what is passed on of a spelling that services tell apart.
+//! Paths: the normal form that routing uses (RFC 3986, section 6.2.2), so that no spelling bypasses a prefix, and the
+//! form that is forwarded. Knows no route.
 
 use crate::stable_hash::{StableHash, StableHasher};
 use std::borrow::Cow;
@@ -125,9 +125,8 @@ impl fmt::Display for PathPolicy {
     }
 }
 
-/// The form that routing uses of a path that is passed on in its normal form: see
-/// `Spelling::normal`. Borrowed when it was already so. What has another normal form for another
-/// server is refused.
+/// The form of a path for routing, if routes forward it in its normal form: see `Spelling::normal`. Borrowed if the
+/// path was already normal. A path that servers normalise differently is refused.
 pub fn normalize(path: &str) -> Result<Cow<'_, str>, PathError> {
     let spelling = Spelling::read(path)?;
     spelling.forwarded(PathPolicy::NORMAL)?;
@@ -139,26 +138,26 @@ pub fn normalize(path: &str) -> Result<Cow<'_, str>, PathError> {
 pub struct Spelling<'p> {
     /// The form that routing uses: encoded slashes and all characters that need no escape in a
     /// segment (RFC 3986, section 3.3) decoded, all others encoded, duplicate slashes merged, dot
-    /// segments resolved. Borrowed when the path was already so.
+    /// segments resolved. Borrowed if the path was already normal.
     pub normal: Cow<'p, str>,
-    /// As it came.
+    /// The path as received.
     path: &'p str,
     /// With escapes of unreserved characters decoded and others in upper case; `None` when the
     /// path was normal.
     unescaped: Option<String>,
 }
 
-/// What is passed on of a path.
+/// The form in which a path is forwarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Forwarded {
     /// Its normal form.
     Normal,
-    /// Its normal form, but that reserved characters are encoded or not as they came (RFC 3986,
+    /// Its normal form, except that reserved characters stay encoded or not as received (RFC 3986,
     /// section 2.2).
     Spelt(String),
-    /// The path as it came.
+    /// The path as received.
     AsItCame,
-    /// This form.
+    /// Another form.
     Other(String),
 }
 
@@ -181,12 +180,12 @@ impl<'p> Spelling<'p> {
         Ok(Self { normal, path, unescaped: Some(unescaped) })
     }
 
-    /// Whether it was normal as it came.
+    /// Whether the received path was normal.
     pub fn is_plain(&self) -> bool {
         self.unescaped.is_none()
     }
 
-    /// What the policy passes on of it, unless it refuses it.
+    /// The form that the policy forwards, or why it refuses the path.
     pub fn forwarded(&self, policy: PathPolicy) -> Result<Forwarded, PathError> {
         let Some(unescaped) = &self.unescaped else { return Ok(Forwarded::Normal) };
         let mut form = Cow::Borrowed(unescaped.as_str());
@@ -200,7 +199,7 @@ impl<'p> Spelling<'p> {
         // Some servers decode `%3B` before they look for parameters, others after.
         check_hidden(&canonical(&form), policy)?;
         if policy == PathPolicy::RAW {
-            // HTTP/2 brings what HTTP/1.1 has no place for.
+            // HTTP/2 allows characters that HTTP/1.1 does not.
             return Ok(match encode(self.path, false) {
                 Cow::Owned(encoded) => Forwarded::Other(encoded),
                 Cow::Borrowed(path) if path == self.normal => Forwarded::Normal,
@@ -215,9 +214,9 @@ impl<'p> Spelling<'p> {
         })
     }
 
-    /// The forms in which a server may read what is passed on, beside the normal one: without path
-    /// parameters; and where it is not the normal form that is passed on, with encoded slashes
-    /// decoded or not, duplicate slashes merged or not, dot segments resolved or not.
+    /// The forms other than the normal one in which a server may read the forwarded path: without path parameters;
+    /// and if the path is not forwarded in its normal form, with encoded slashes decoded or not, duplicate slashes
+    /// merged or not, dot segments resolved or not.
     pub fn readings(&self, forwarded: &Forwarded) -> Vec<String> {
         let mut readings = Vec::new();
         let Some(unescaped) = &self.unescaped else { return readings };
@@ -227,7 +226,7 @@ impl<'p> Spelling<'p> {
             }
         };
         match forwarded {
-            // Of a normal form there is one other reading.
+            // A normal form has at most one other reading.
             Forwarded::Normal | Forwarded::Spelt(_) if !self.normal.contains(';') => {}
             Forwarded::Normal | Forwarded::Spelt(_) => {
                 add(render(&without_parameters(&self.normal), true, true));
@@ -242,7 +241,7 @@ impl<'p> Spelling<'p> {
     }
 }
 
-/// Whether a path stays below a prefix that is normal, whichever way a server reads it.
+/// Whether a path stays below a normal prefix in every reading of a server.
 pub fn stays_below(path: &str, prefix: &str) -> bool {
     let (Ok(path), Ok(prefix)) = (unescape(path), unescape(prefix)) else { return false };
     let prefix = canonical(&prefix);
@@ -258,7 +257,7 @@ pub fn stays_below(path: &str, prefix: &str) -> bool {
     stays
 }
 
-/// Each reading of a path of this form: see [`canonical()`].
+/// Every reading of a path in its [canonical form](canonical()).
 fn all_readings(path: &str, add: &mut impl FnMut(String)) {
     let either = |is_there: bool| if is_there { &[false, true][..] } else { &[false][..] };
     let has_parameters = path.contains(';');
@@ -278,7 +277,7 @@ fn all_readings(path: &str, add: &mut impl FnMut(String)) {
     }
 }
 
-/// How many bytes of the path spell this prefix, which is normal and ends at a segment's end.
+/// The length, in bytes of the path, of this normal prefix, if the path begins with it and the prefix ends a segment.
 pub fn length_of_prefix(path: &str, prefix: &str) -> Option<usize> {
     let (mut rest, mut wanted) = (path.as_bytes(), prefix.as_bytes());
     while let [first, wanted_behind @ ..] = wanted {
@@ -307,7 +306,7 @@ pub fn length_of_prefix(path: &str, prefix: &str) -> Option<usize> {
     is_end.then(|| path.len() - rest.len())
 }
 
-/// True when no rule below could change or refuse the path.
+/// Whether no rule below could change or refuse the path.
 fn is_normal(path: &[u8]) -> bool {
     let mut previous = 0;
     for &byte in path {

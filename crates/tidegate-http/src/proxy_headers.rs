@@ -1,5 +1,5 @@
-//! Request headers by which proxies tell services about a client. A service that reads one believes
-//! it, so a client must not be able to send it.
+//! Request headers by which proxies describe a client to a service. Services trust them, so clients must not be able to
+//! send them; who may is not known here.
 
 use crate::header_name::{
     X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PREFIX, X_FORWARDED_PROTO,

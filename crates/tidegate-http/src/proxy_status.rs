@@ -1,4 +1,5 @@
-//! `Proxy-Status` (RFC 9209): tells an error of the gateway's own from one of a service.
+//! `Proxy-Status` (RFC 9209), which distinguishes errors of the gateway from those of a service. Knows nothing of when
+//! an error occurs.
 
 use crate::error_code::ErrorCode;
 use http::HeaderValue;

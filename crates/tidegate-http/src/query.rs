@@ -1,4 +1,4 @@
-//! Query parameters as browsers write them (WHATWG URL, `application/x-www-form-urlencoded`).
+//! Query parameters as browsers write them (WHATWG URL, `application/x-www-form-urlencoded`). Knows no parameter.
 
 use super::secret::without_userinfo;
 use super::{redact, spelling};

@@ -1,4 +1,5 @@
-//! Secrets in what people send each other.
+//! Removes secrets from text that is logged or shown: URLs, JSON, forms, header values. Which names are secret is known
+//! in `secret`.
 
 use super::spelling::{escaped_char, is_invisible};
 use std::borrow::Cow;

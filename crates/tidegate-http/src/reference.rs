@@ -1,4 +1,5 @@
-//! Pages of `docs/reference` that are made from lists in this crate, for tests that hold them together.
+//! Reads and writes the generated pages of `docs/reference`, for the tests that compare them with lists in this crate.
+//! Knows no page.
 
 use std::path::Path;
 

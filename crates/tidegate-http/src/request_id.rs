@@ -1,4 +1,4 @@
-//! Request ids: what ties a log line of ours to one of the upstream's.
+//! Request ids, which connect a log line of the gateway with one of the upstream. Knows nothing of logs.
 
 use uuid::{NoContext, Timestamp, Uuid};
 

@@ -1,5 +1,5 @@
-//! What must not be shown: the names of secrets, in one place for logs, messages, the admin
-//! endpoint, explain and the history.
+//! The names of secrets (headers, parameters, keys), in one place for logs, messages, the admin endpoint, `explain` and
+//! the history. Removes nothing itself; `redact` does.
 
 pub use super::redact::REDACTED;
 

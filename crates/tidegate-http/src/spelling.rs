@@ -1,5 +1,6 @@
-//! Other spellings of one name: percent-encoded (several times too), in full-width letters, or with invisible characters
-//! in it. A service may read any of them as the plain name, so what is secret under the plain name is secret under these.
+//! Other spellings of one name: percent-encoded once or several times, in full-width letters, or with invisible
+//! characters. A service may read any of them as the plain name, so `secret` hides them too; which names are secret is
+//! not known here.
 
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;

@@ -1,5 +1,5 @@
-//! Hashes that every replica and every version of the gateway computes alike: canary buckets, places on a ring,
-//! fingerprints of routes. What is hashed, and what the number decides, is the caller's business.
+//! Hashes that every replica and every version of the gateway computes alike: canary buckets, positions on a hash ring,
+//! fingerprints of routes. Knows nothing of what is hashed.
 //!
 //! The hash is SipHash-1-3 with a key of zeros (Aumasson and Bernstein, 2012), 64 bits. It mixes all bits even of
 //! short texts, which a share of requests needs, and other languages have it. It keeps no attacker from choosing

@@ -1,11 +1,10 @@
-//! A text with variables, written as RFC 6570 writes the simplest of its expressions:
-//! `https://{host}{path}`.
+//! Texts with variables of a request, `https://{host}{path}`, in the simplest form of RFC 6570. Fills in no value.
 
 use crate::stable_hash::{StableHash, StableHasher};
 use std::fmt;
 use std::str::FromStr;
 
-/// A text with variables.
+/// A text with variables, parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Template {
     parts: Box<[Part]>,
@@ -16,9 +15,9 @@ crate::stable_hash!(Template { parts });
 /// A piece of a template.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Part {
-    /// As it is.
+    /// Literal text.
     Literal(Box<str>),
-    /// What the request says.
+    /// The value of a variable.
     Variable(Variable),
 }
 
@@ -31,7 +30,7 @@ impl StableHash for Part {
     }
 }
 
-/// What a request says.
+/// A variable, whose value comes from the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Variable {
     /// The client's address.
@@ -77,7 +76,7 @@ impl StableHash for Variable {
 }
 
 impl Variable {
-    /// All of them.
+    /// All variables.
     pub const ALL: [Self; 11] = [
         Self::ClientAddress,
         Self::RequestId,
@@ -92,7 +91,7 @@ impl Variable {
         Self::Target,
     ];
 
-    /// As it stands between braces.
+    /// The name between the braces.
     pub fn name(self) -> &'static str {
         match self {
             Self::ClientAddress => "client.address",
@@ -110,7 +109,7 @@ impl Variable {
     }
 }
 
-/// Why a text is no template.
+/// Why a text is not a valid template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TemplateError {
     /// No variable has this name.
@@ -177,7 +176,7 @@ impl FromStr for Template {
 }
 
 impl Template {
-    /// Its pieces; no two literals stand beside each other.
+    /// The parts; no two literals are adjacent.
     pub fn parts(&self) -> &[Part] {
         &self.parts
     }

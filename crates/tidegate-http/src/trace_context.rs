@@ -1,4 +1,5 @@
-//! `traceparent` and `tracestate`: which trace a request belongs to (W3C Trace Context).
+//! `traceparent` and `tracestate`: the trace that a request belongs to (W3C Trace Context). Decides nothing about
+//! recording.
 
 use crate::header_name::{TRACEPARENT, TRACESTATE};
 use http::{HeaderMap, HeaderValue};
@@ -9,19 +10,19 @@ const TRACEPARENT_LENGTH: usize = 55;
 /// Maximum number of members of `tracestate` (section 3.3.1.1).
 const MAX_TRACESTATE_MEMBERS: usize = 32;
 
-/// A place in a trace: a span, by whoever made it.
+/// A span in a trace, whoever created it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent {
     /// The trace.
     pub trace_id: [u8; 16],
     /// The span.
     pub span_id: [u8; 8],
-    /// Whether its maker records it.
+    /// Whether its creator records it.
     pub is_sampled: bool,
 }
 
 impl TraceParent {
-    /// What the request says; nothing, when that is malformed or said twice (section 4.3).
+    /// The parent in a request; `None` if it is malformed or repeated (section 4.3).
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut fields = headers.get_all(TRACEPARENT).iter();
         let (field, further) = (fields.next()?, fields.next());
@@ -93,7 +94,7 @@ fn push_hex(bytes: &[u8], into: &mut [u8]) {
     }
 }
 
-/// Whether there is a `tracestate` that may go on; one that is malformed must not (section 4.3).
+/// Whether there is a valid `tracestate`; a malformed one must not be forwarded (section 4.3).
 pub fn has_sound_state(headers: &HeaderMap) -> bool {
     let mut members = 0;
     let mut are_sound = true;

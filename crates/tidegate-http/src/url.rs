@@ -1,4 +1,4 @@
-//! A URL as the gateway writes it, whoever wrote it before (RFC 3986, section 6.2).
+//! URLs in one normal form, so that equal ones compare equal (RFC 3986, section 6.2). Resolves nothing.
 
 use super::path::Spelling;
 use http::Uri;
@@ -9,7 +9,7 @@ pub const HTTP_PORT: u16 = 80;
 /// The port of `https` (RFC 9110, section 4.2.2).
 pub const HTTPS_PORT: u16 = 443;
 
-/// The port of a URL of this scheme that names none.
+/// The default port of this scheme.
 pub fn default_port(scheme: &str) -> Option<u16> {
     if scheme.eq_ignore_ascii_case("https") {
         Some(HTTPS_PORT)
@@ -46,7 +46,7 @@ fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
     authority.strip_suffix(':').unwrap_or(authority)
 }
 
-/// The URL of these parts; the path is normalised already.
+/// The URL from its parts; the path must be normal already.
 pub fn normal(scheme: &str, authority: &str, path: &str, query: Option<&str>) -> String {
     let authority = without_default_port(scheme, authority);
     let length = scheme.len() + authority.len() + path.len() + query.map_or(0, str::len) + 4;
@@ -63,7 +63,7 @@ pub fn normal(scheme: &str, authority: &str, path: &str, query: Option<&str>) ->
     url
 }
 
-/// The same of a URL that somebody wrote; `None` when it is none of HTTP.
+/// The normal form of a written URL; `None` if it is no HTTP URL.
 pub fn parse(written: &str) -> Option<String> {
     let uri: Uri = written.parse().ok()?;
     let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;

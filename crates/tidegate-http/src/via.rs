@@ -1,4 +1,4 @@
-//! `Via` (RFC 9110, section 7.6.3): which gateways a message has come through.
+//! `Via` (RFC 9110, section 7.6.3): which gateways a message has passed, and so whether it loops. Rejects nothing.
 
 use http::Version;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -13,7 +13,7 @@ pub struct Via {
 }
 
 impl Via {
-    /// A gateway that no other is taken for.
+    /// A random name, unique to this gateway.
     pub fn unique() -> Self {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let pseudonym = format!("tidegate-{}", id.get(..12).unwrap_or(&id));
@@ -24,7 +24,7 @@ impl Via {
         Self { http10: value("1.0"), http11: value("1.1"), http2: value("2"), pseudonym }
     }
 
-    /// The element to add for a message that came by this version.
+    /// The element to add to a message that was received with this version.
     pub fn element(&self, version: Version) -> &HeaderValue {
         match version {
             Version::HTTP_09 | Version::HTTP_10 => &self.http10,
@@ -33,7 +33,7 @@ impl Via {
         }
     }
 
-    /// Whether a message has come through this gateway before.
+    /// Whether a message has already passed this gateway.
     pub fn is_in(&self, headers: &HeaderMap) -> bool {
         headers
             .get_all(header::VIA)

@@ -1,4 +1,4 @@
-//! Names what is wrong with a head that is refused.
+//! Names what is wrong with a head that is rejected. Repairs nothing.
 
 use super::{Fault, HEAD_TOO_LARGE, MALFORMED, MANY_HOSTS, parse, request_line};
 use crate::framing::BAD_LENGTH;

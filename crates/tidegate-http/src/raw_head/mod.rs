@@ -1,4 +1,5 @@
-//! The head of a request before Pingora's parser has it: where it ends, and what is wrong with it.
+//! Checks the raw head of a request before Pingora parses it: where it ends, and what is wrong with it. Knows nothing
+//! of routes.
 
 mod fault;
 mod scan;
@@ -21,15 +22,15 @@ const MAX_TARGET: usize = 65_534;
 /// A fault is looked for in an incomplete head up to this many bytes.
 const MAX_EARLY_CHECK: usize = 16 * 1024;
 
-/// How a connection over HTTP/2 begins (RFC 9113, section 3.4).
+/// The preface of an HTTP/2 connection (RFC 9113, section 3.4).
 pub const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Why a head is refused.
+/// Why a head is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
-    /// What it is answered with.
+    /// The status of the response.
     pub status: StatusCode,
-    /// In words for the client's developer.
+    /// The reason, for the client's developer.
     pub reason: &'static str,
 }
 
@@ -43,7 +44,7 @@ impl Fault {
         Self { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason }
     }
 
-    /// The name that the answer's body has for it.
+    /// The error code in the body of the response.
     pub fn code(self) -> ErrorCode {
         match self.status {
             StatusCode::URI_TOO_LONG => ErrorCode::UriTooLong,
@@ -59,7 +60,7 @@ pub const MANY_HOSTS: &str = "the request has more than one Host header";
 /// What is said of a request whose head or body takes too long.
 pub const TOO_SLOW: &str = "the request did not arrive in time";
 
-/// What is said where nothing more is known.
+/// The fault if no more precise one is found.
 pub const MALFORMED: Fault = Fault::bad("the request is malformed");
 
 /// The fault of a head that is larger than [`MAX_HEAD_SIZE`](crate::head::MAX_HEAD_SIZE).
@@ -69,7 +70,7 @@ const HEAD_TOO_LARGE: Fault = Fault::too_large("the headers of the request are t
 const TARGET_TOO_LONG: Fault =
     Fault { status: StatusCode::URI_TOO_LONG, reason: "the request target is too long" };
 
-/// What is said to a client that ends its side within a head.
+/// The fault of a client that closes its sending side within a head.
 pub const CUT_OFF: Fault = Fault::bad("the connection ended before the end of the request headers");
 
 /// Removes the empty lines that may stand before a head (RFC 9112, section 2.2).
@@ -79,11 +80,10 @@ pub fn skip_empty_lines(bytes: &mut BytesMut) {
     }
 }
 
-/// Makes a whole head fit for Pingora's parser, or refuses it. What is percent-encoded in its target can't be read in
-/// two ways.
+/// Prepares a complete head for Pingora's parser, or rejects it. Ambiguous characters of the target are percent-encoded.
 ///
 /// # Errors
-/// What Pingora's parser would mend, or let through though another reader may read it in another way.
+/// Heads that Pingora's parser would repair, or accept although another server may read them differently.
 pub fn judge(head: &mut BytesMut) -> Result<(), Fault> {
     target::prepare(head)?;
     fault::ambiguity(head).map_or(Ok(()), Err)

@@ -1,4 +1,5 @@
-//! One walk over the lines of a head: where it ends, what body it announces, and whether it needs a closer look.
+//! One pass over the lines of a head: where it ends, which body it announces, and whether it needs a closer check.
+//! Rejects nothing.
 
 use super::MAX_TARGET;
 use memchr::memchr_iter;

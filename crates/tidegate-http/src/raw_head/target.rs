@@ -1,5 +1,5 @@
-//! Request targets that Pingora would read otherwise than they are meant: characters that are percent-encoded, and
-//! absolute targets, whose host replaces `Host`.
+//! Request targets that Pingora would misread: characters that must be percent-encoded, and absolute targets, whose
+//! host replaces `Host`. Knows no route.
 
 use super::{Fault, MALFORMED, MAX_TARGET, TARGET_TOO_LONG, parse, request_line};
 use crate::header_name::lower;

@@ -1,5 +1,4 @@
-//! Close codes of WebSockets (RFC 6455, section 7.4.1, and IANA's registry): those that the gateway itself sends.
-//! It must not know when they are sent.
+//! Close codes of WebSockets (RFC 6455, section 7.4.1, and the IANA registry). Knows nothing of when they are sent.
 
 /// The purpose of the connection is fulfilled; also in answer to a close frame without a code.
 pub const NORMAL: u16 = 1000;

@@ -1,4 +1,5 @@
-//! The opening handshake: the client's request (RFC 6455, section 4.2.1), the service's answer (section 4.1).
+//! Validates the opening handshake: the client's request (RFC 6455, section 4.2.1) and the service's response (section
+//! 4.1). Opens no connection.
 
 use crate::framing;
 use crate::header_name::WEBSOCKET_PREFIX;
@@ -14,9 +15,9 @@ pub enum HandshakeError {
     Method,
     /// It is not HTTP/1.1.
     Version,
-    /// A body comes with it; where it ends, and frames begin, upstreams may disagree.
+    /// It has a body: upstreams may disagree on where it ends and frames begin.
     Body,
-    /// `Connection` does not name `Upgrade`: a proxy in front may have eaten it.
+    /// `Connection` does not name `Upgrade`: a proxy in front may have removed it.
     Connection,
     /// `Connection` names a header of the handshake, which would not go beyond the gateway then (RFC 9110, section 7.6.1).
     HopByHop,
@@ -50,12 +51,12 @@ impl HandshakeError {
 /// What RFC 6455, section 1.3, appends to a key.
 const ACCEPT_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// A key that nobody foresees (RFC 6455, section 4.1).
+/// An unpredictable key (RFC 6455, section 4.1).
 pub fn key() -> String {
     STANDARD.encode(uuid::Uuid::new_v4().as_bytes())
 }
 
-/// What a server answers a key with (RFC 6455, section 4.2.2).
+/// The `Sec-WebSocket-Accept` for a key (RFC 6455, section 4.2.2).
 pub fn accept_key(key: impl AsRef<[u8]>) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(ACCEPT_GUID).finalize())
 }
@@ -66,12 +67,12 @@ pub const PROTOCOL: &str = "websocket";
 /// The version in `Sec-WebSocket-Version` (RFC 6455, section 11.6).
 pub const VERSION: &str = "13";
 
-/// Whether the request asks to become a WebSocket: `Upgrade` names `websocket`.
+/// Whether the request is a WebSocket handshake: `Upgrade` names `websocket`.
 pub fn is_requested(headers: &HeaderMap) -> bool {
     has_token(headers, &header::UPGRADE, PROTOCOL)
 }
 
-/// Checks what RFC 6455 asks of a client's handshake.
+/// Checks what RFC 6455 requires of a client's handshake.
 pub fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<(), HandshakeError> {
     if *method != Method::GET {
         return Err(HandshakeError::Method);
@@ -96,7 +97,7 @@ pub fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<(
     }
 }
 
-/// Checks what is left to a client by HTTP/2 (RFC 8441, section 5): the version.
+/// Checks what remains to check over HTTP/2 (RFC 8441, section 5): the version.
 pub fn check_version(headers: &HeaderMap) -> Result<(), HandshakeError> {
     let mut versions = headers.get_all(header::SEC_WEBSOCKET_VERSION).iter();
     match (versions.next(), versions.next()) {
@@ -105,7 +106,7 @@ pub fn check_version(headers: &HeaderMap) -> Result<(), HandshakeError> {
     }
 }
 
-/// Why a 101 is no answer to a WebSocket handshake.
+/// Why a 101 is no valid response to a WebSocket handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnswerError {
     /// It is not HTTP/1.1.

@@ -1,4 +1,4 @@
-//! The head of the response to a handshake, read as it passes: its length, status and extension.
+//! Reads the head of the response to a handshake as it passes: its length, status and extension. Changes nothing.
 
 /// Follows the response heads of an upstream as they pass, in pieces of any size.
 #[derive(Debug, Default)]

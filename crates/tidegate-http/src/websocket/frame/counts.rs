@@ -1,4 +1,4 @@
-//! Counts frames and messages. It knows nothing of what they hold.
+//! Counts frames and messages. Knows nothing of their content.
 
 use super::{Event, Opcode};
 

@@ -1,5 +1,5 @@
-//! Frames (RFC 6455, section 5), followed by their headers: what a tunnel carries is looked at
-//! without being copied or unmasked.
+//! Frames (RFC 6455, section 5): parses their headers in a stream without copying or unmasking payloads. Knows nothing
+//! of sessions.
 
 mod counts;
 mod encode;
@@ -18,10 +18,10 @@ const MAX_HEADER_SIZE: usize = 14;
 /// The longest payload of a control frame (RFC 6455, section 5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
 
-/// What a frame is (RFC 6455, section 5.2).
+/// The type of a frame (RFC 6455, section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opcode {
-    /// Goes on with a fragmented message.
+    /// Continues a fragmented message.
     Continuation,
     /// Begins a message of text.
     Text,
@@ -33,7 +33,7 @@ pub enum Opcode {
     Ping,
     /// Answers a ping, or stands for itself.
     Pong,
-    /// One that the RFC leaves for later.
+    /// Reserved by the RFC.
     Reserved(u8),
 }
 
@@ -50,12 +50,12 @@ impl Opcode {
         }
     }
 
-    /// Whether it is a control frame: it may stand between the fragments of a message.
+    /// Whether it is a control frame, which may come between the fragments of a message.
     pub fn is_control(self) -> bool {
         matches!(self, Self::Close | Self::Ping | Self::Pong | Self::Reserved(0x8..))
     }
 
-    /// As it stands in logs.
+    /// The name in logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Continuation => "continuation",
@@ -72,17 +72,17 @@ impl Opcode {
 /// A frame's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// Whether the message ends with it.
+    /// Whether the message ends with this frame.
     pub fin: bool,
     /// The three bits that extensions may use; RSV1 is 4.
     pub rsv: u8,
-    /// What it is.
+    /// The type.
     pub opcode: Opcode,
     /// The key that its payload is masked with.
     pub mask: Option<[u8; 4]>,
     /// Bytes of payload.
     pub length: u64,
-    /// Whether the length is written as short as it can be.
+    /// Whether the length has its shortest encoding.
     is_minimal: bool,
 }
 
