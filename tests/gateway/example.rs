@@ -1,3 +1,6 @@
+//! Starts the example configurations of `conf/` for tests: each in a folder of its own, with free ports. Knows nothing
+//! of what a test checks.
+
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;

@@ -1,6 +1,5 @@
-//! What `tidegate explain` says is what the proxy does: random requests to gateways with random
-//! tables, each answer compared with what was said of it before. What has been done is seen from
-//! outside alone: in the response, and in what the upstream says that it saw.
+//! `tidegate explain` predicts what the proxy does: random requests to gateways with random tables, each response
+//! compared with the prediction. The behaviour is observed only from outside, in the response and at the upstream.
 
 mod made_up;
 

@@ -1,4 +1,4 @@
-//! Routes with a redirect or a fixed response.
+//! Routes with `redirect` or `respond` answer without an upstream, as configured.
 
 use std::path::Path;
 use tidegate_testing::{Config, Handshake, Upstream, cli};

@@ -1,4 +1,4 @@
-//! HTTPS: protocols, resumption, HSTS, redirects.
+//! HTTPS works as configured: protocols, session resumption, HSTS, redirects.
 
 use futures_util::{SinkExt, StreamExt};
 use tidegate_testing::{Config, Handshake, Https, SITES, TlsVersion, Upstream, Wire, get};

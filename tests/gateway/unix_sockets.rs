@@ -1,4 +1,4 @@
-//! Unix domain sockets, for upstreams and for the gateway's listeners.
+//! Upstreams and listeners work over Unix domain sockets.
 
 use futures_util::{SinkExt, StreamExt};
 use nix::sys::signal::Signal;

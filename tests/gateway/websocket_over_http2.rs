@@ -1,4 +1,4 @@
-//! WebSockets over HTTP/2 (RFC 8441), to upstreams that speak only HTTP/1.1.
+//! WebSockets over HTTP/2 (RFC 8441) reach upstreams that speak only HTTP/1.1.
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};

@@ -1,5 +1,4 @@
-//! The table of floors in docs/architecture.md, which is the only one.
-//! It knows nothing of Rust.
+//! The table of floors, read from docs/architecture.md, the only place that has it. Knows nothing of Rust.
 
 /// A room: a folder or a file, and the floor it is on.
 pub(crate) struct Room {

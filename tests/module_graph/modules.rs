@@ -1,5 +1,5 @@
-//! The modules of a workspace and the arrows between their files: who names what, and where it is declared.
-//! It knows nothing of floors.
+//! The modules of a workspace and the arrows between their files: which file names an item, and which file declares it.
+//! Knows nothing of floors.
 
 use crate::tokens::{Token, tokens};
 use std::collections::{BTreeMap, BTreeSet};

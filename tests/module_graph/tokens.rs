@@ -1,5 +1,4 @@
-//! Rust source as words, signs and texts, without comments and tests.
-//! It knows nothing of modules.
+//! Splits Rust source into words and signs, without comments, literals and tests. Knows nothing of modules.
 
 /// One token: a word, a sign or a text; `::` is one sign. A text begins with `"` and is as it is written, without
 /// what ends it.

@@ -1,6 +1,6 @@
-//! What a case is, and the words in which the corpus is written.
+//! A case of the corpus (what an upstream sends, and what must happen), and helpers to write cases. Knows no proxy.
 
-/// What an upstream answers one request with, and what must become of it.
+/// The response of an upstream to one request, and the demanded result.
 pub(crate) struct Case {
     pub kind: &'static str,
     pub name: &'static str,
@@ -19,7 +19,7 @@ pub(crate) struct Case {
     pub present: Vec<(&'static str, &'static str)>,
 }
 
-/// What is demanded of the gateway.
+/// The demanded result.
 #[derive(Debug, Clone)]
 pub(crate) enum Verdict {
     /// The client gets 502 and nothing of the answer.
@@ -30,7 +30,7 @@ pub(crate) enum Verdict {
     Passed(u16, &'static str),
 }
 
-/// An answer that is refused, unless it is said otherwise, and behind which the upstream waits.
+/// A response that must be rejected, unless the case says otherwise; the upstream keeps the connection open after it.
 pub(crate) fn case(name: &'static str, rfc: &'static str, answer: impl AsRef<[u8]>) -> Case {
     Case {
         kind: "",
@@ -94,7 +94,7 @@ impl Case {
     }
 }
 
-/// `200 OK` with these fields (lines without their end) and these bytes behind the head.
+/// `200 OK` with these headers (lines without their end) and these bytes after the head.
 pub(crate) fn ok(fields: &str, body: &str) -> String {
     head("HTTP/1.1 200 OK", fields, body)
 }

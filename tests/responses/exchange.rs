@@ -1,4 +1,5 @@
-//! One case through one proxy: what the client gets, and what another client gets behind it.
+//! Runs one case through one proxy and records what the client gets, and what a second client on the same upstream
+//! connection gets. Judges nothing.
 
 use crate::case::Case;
 use crate::reader::{Response, Stop, read};
@@ -11,10 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// After so long without a byte an answer counts as one that never ends.
+/// Time without a byte after which a response counts as endless.
 const STALL: Duration = Duration::from_secs(6);
 
-/// What became of a case.
+/// The recorded result of a case.
 #[derive(Debug)]
 pub(crate) struct Seen {
     /// What the client got.
@@ -36,7 +37,7 @@ pub(crate) enum Got {
     Hangs,
 }
 
-/// A proxy with an upstream of its own, and one case at a time.
+/// A proxy with its own upstream, which runs one case at a time.
 pub(crate) struct Lane {
     proxy: Proxy,
     service: Service,
@@ -88,7 +89,7 @@ impl Lane {
     }
 }
 
-/// Reads one answer; tells what there is behind it, unless the connection is over.
+/// Reads one response, and what follows it unless the connection has ended.
 async fn receive(stream: &mut TcpStream, is_head: bool) -> (Got, Vec<u8>, Option<Vec<u8>>) {
     let mut bytes = Vec::new();
     loop {
@@ -109,7 +110,7 @@ async fn receive(stream: &mut TcpStream, is_head: bool) -> (Got, Vec<u8>, Option
     }
 }
 
-/// A second request on the client's connection, if that may have one: what is wrong with its answer.
+/// Sends a second request on the client's connection, if it is still open; returns what is wrong with its response.
 async fn followed(mut stream: TcpStream, rest: Option<Vec<u8>>) -> Option<String> {
     let mut bytes = rest?;
     let next = get("/barrier", &["Connection: close"]);
@@ -126,7 +127,7 @@ async fn followed(mut stream: TcpStream, rest: Option<Vec<u8>>) -> Option<String
     }
 }
 
-/// Answers `/case` with the case's bytes, and all else by its target.
+/// An upstream that answers `/case` with the case's bytes, and other targets by their name.
 struct Service {
     address: SocketAddr,
     answer: Arc<Mutex<(Vec<u8>, bool)>>,

@@ -1,4 +1,4 @@
-//! Whether what became of a case is what had to.
+//! Compares the recorded result of a case with the demanded one. Sends nothing.
 
 use crate::case::{Case, Verdict};
 use crate::exchange::{Got, Seen};
@@ -41,12 +41,12 @@ fn reasons(case: &Case, seen: &Seen) -> Vec<String> {
     why
 }
 
-/// Whether the proxy answered in the upstream's place.
+/// Whether the proxy answered itself instead of forwarding.
 fn is_refusal(seen: &Seen) -> bool {
     matches!(&seen.got, Got::Whole(answer) if answer.status == 502 || answer.status == 504)
 }
 
-/// In a word, for the report.
+/// The verdict in one word, for the report.
 pub(crate) fn verdict_of(seen: &Seen) -> &'static str {
     match &seen.got {
         _ if seen.disorder.is_some() => "passed on, and spoils another answer",
@@ -58,12 +58,12 @@ pub(crate) fn verdict_of(seen: &Seen) -> &'static str {
     }
 }
 
-/// Whether nothing that could be taken for a whole answer reached the client.
+/// Whether the client got nothing that could count as a complete response.
 pub(crate) fn is_stopped(seen: &Seen) -> bool {
     matches!(verdict_of(seen), "refused" | "cut off")
 }
 
-/// Why the peers make one doubt the gateway's verdict.
+/// Why the results of the other proxies cast doubt on the gateway's verdict.
 pub(crate) fn insane(row: &Row<'_>) -> Option<String> {
     let is_more = !is_stopped(row.ours) && row.peers.iter().all(|peer| is_stopped(peer));
     is_more.then(|| tell(row.case, row.ours, "passed on, though all of the peers refuse it"))

@@ -1,5 +1,5 @@
-//! Never two answers for one, and none that can be read in two ways: a corpus of upstream answers, a strict reader
-//! at the client's side, and the same corpus through nginx, HAProxy and Caddy.
+//! No upstream response may become two, or be readable in two ways: a corpus of responses, a strict reader on the
+//! client's side, and the same corpus through nginx, HAProxy and Caddy.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg(unix)]
 
@@ -17,10 +17,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tidegate_testing::peers::{self, Peer};
 
-/// Cases run in so many lanes at a time, each with a proxy and an upstream of its own.
+/// Number of concurrent lanes, each with its own proxy and upstream.
 const LANES: usize = 4;
 
-/// What became of each case, in the corpus' order.
+/// The result of each case, in the order of the corpus.
 async fn observe(proxy: Option<&'static Peer>) -> Vec<Seen> {
     let cases: Arc<Vec<Case>> = Arc::new(corpus::all());
     let next = Arc::new(AtomicUsize::new(0));

@@ -1,4 +1,4 @@
-//! Reads responses as RFC 9112 has it and no other way, by another hand than the gateway's.
+//! Reads responses strictly by RFC 9112. Shares no code with the gateway, so that both cannot have the same fault.
 
 /// A response with its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +15,7 @@ impl Response {
     }
 }
 
-/// Why there is no whole response at the front of the bytes.
+/// Why the bytes do not begin with a complete response.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// More must come.
@@ -28,7 +28,7 @@ fn broken<T>(why: impl Into<String>) -> Result<T, Stop> {
     Err(Stop::Broken(why.into()))
 }
 
-/// The first final response of these bytes, and how many it takes. `is_over`: no more bytes come.
+/// The first final response of these bytes, and its length. `is_over`: no more bytes follow.
 pub(crate) fn read(bytes: &[u8], is_head: bool, is_over: bool) -> Result<(Response, usize), Stop> {
     let mut at = 0;
     loop {

@@ -1,5 +1,5 @@
-//! The part of docs/hardening.md that the runs write: kinds by verdicts, and where the four differ.
-//! `TIDEGATE_WRITE_REPORT=1` writes it anew.
+//! Writes the part of docs/hardening.md with the results: kinds by verdicts, and where the four proxies differ.
+//! `TIDEGATE_WRITE_REPORT=1` rewrites it.
 
 use crate::case::Case;
 use crate::exchange::Seen;

@@ -1,6 +1,6 @@
-//! What a case is, and the words in which the corpus is written.
+//! A case of the corpus (the bytes of a client, and what must happen), and helpers to write cases. Knows no proxy.
 
-/// Bytes on one connection, and what must become of them.
+/// The bytes of a client on one connection, and the demanded result.
 pub(crate) struct Case {
     pub kind: &'static str,
     pub name: &'static str,
@@ -20,7 +20,7 @@ pub(crate) struct Case {
     pub body: Option<&'static str>,
 }
 
-/// What is demanded of the gateway.
+/// The demanded result.
 #[derive(Debug, Clone)]
 pub(crate) enum Verdict {
     /// Answered by a status of this range, or cut off; the upstream sees nothing of it.
@@ -32,13 +32,13 @@ pub(crate) enum Verdict {
     Forwarded(Vec<&'static str>),
 }
 
-/// The target of an honest case.
+/// The target of a valid case.
 pub(crate) const TARGET: &str = "/case";
 
-/// What must never arrive as a request of its own.
+/// Bytes that must never reach the upstream as a separate request.
 pub(crate) const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// A case, refused with a 4xx or 5xx unless it is said otherwise.
+/// A case that must be rejected with a 4xx or 5xx, unless it says otherwise.
 pub(crate) fn case(name: &'static str, rfc: &'static str, bytes: impl AsRef<[u8]>) -> Case {
     Case {
         kind: "",

@@ -1,4 +1,5 @@
-//! One case through one proxy: what the client is answered, what the upstream is sent.
+//! Runs one case through one proxy and records the responses that the client gets and the bytes that the upstream gets.
+//! Judges nothing.
 
 use crate::case::Case;
 use crate::http2;
@@ -11,11 +12,11 @@ use tidegate_testing::{Admin, Config, Gateway, WAIT_TIMEOUT, Wire, get};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// After so long without a byte the client ends its side. Only cases that a proxy holds for
-/// unfinished come to that.
+/// Time without a byte after which the client closes its sending side. Only cases that a proxy considers incomplete
+/// take that long.
 pub(crate) const STALL: Duration = Duration::from_secs(10);
 
-/// What a case's client speaks.
+/// The protocol of a case's client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
@@ -30,7 +31,7 @@ pub(crate) enum Pace {
     InPieces,
 }
 
-/// What became of a case.
+/// The recorded result of a case.
 pub(crate) struct Seen {
     pub pace: Pace,
     /// The statuses that the client was answered, the probe's not counted.
@@ -55,7 +56,7 @@ impl Seen {
     }
 }
 
-/// A proxy with an upstream of its own.
+/// A proxy with its own upstream.
 pub(crate) struct Lane {
     proxy: Proxy,
     recorder: Recorder,
@@ -163,7 +164,7 @@ impl Lane {
     }
 }
 
-/// Not one of the test's own.
+/// Whether the request is from the case and not one of the test's own.
 fn is_case(request: &Request) -> bool {
     request.target != "/probe" && request.target != "/barrier"
 }

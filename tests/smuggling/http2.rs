@@ -1,4 +1,4 @@
-//! A case over HTTP/2: frames, as no library would send them.
+//! Sends a case over HTTP/2 as raw frames that no client library would send. Judges nothing.
 
 use crate::case::Case;
 use crate::exchange::{Pace, STALL};

@@ -1,4 +1,4 @@
-//! Whether what became of a case is what had to.
+//! Compares the recorded result of a case with the demanded one. Sends nothing.
 
 use crate::case::{Case, Verdict};
 use crate::exchange::{Pace, Seen};
@@ -80,7 +80,7 @@ fn fields(case: &Case, request: &Request) -> Vec<String> {
     why
 }
 
-/// Whether nothing but the test's own requests stands here.
+/// Whether the bytes contain only the test's own requests.
 fn is_own(bytes: &[u8]) -> bool {
     let reading = crate::reader::Reader::Strict.read(bytes);
     let is_own = |request: &Request| ["/probe", "/barrier"].contains(&request.target.as_str());
@@ -102,7 +102,7 @@ fn targets_or_begun(seen: &Seen) -> Vec<&str> {
     all
 }
 
-/// Why nginx and HAProxy make one doubt the gateway's verdict.
+/// Why the results of nginx and HAProxy cast doubt on the gateway's verdict.
 pub(crate) fn insane(row: &Row<'_>) -> Option<String> {
     let (ours, nginx, haproxy) =
         (row.ours.forwarded(), row.nginx.forwarded(), row.haproxy.forwarded());

@@ -1,5 +1,5 @@
-//! Never two requests upstream for one sent: a corpus of raw requests, an upstream that writes
-//! down every byte it is sent, and the same corpus through nginx and HAProxy.
+//! No request of a client may become two for the upstream: a corpus of raw requests, an upstream that records every
+//! byte, and the same corpus through nginx and HAProxy.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg(unix)]
 
@@ -19,10 +19,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tidegate_testing::peers::{self, Peer};
 
-/// Cases run in so many lanes at a time, each with a proxy and an upstream of its own.
+/// Number of concurrent lanes, each with its own proxy and upstream.
 const LANES: usize = 4;
 
-/// What became of each case, in the corpus' order.
+/// The result of each case, in the order of the corpus.
 async fn observe(proxy: Option<&'static Peer>, protocol: Protocol, pace: Pace) -> Vec<Seen> {
     let cases: Arc<Vec<Case>> = Arc::new(corpus_of(protocol));
     let next = Arc::new(AtomicUsize::new(0));

@@ -1,7 +1,7 @@
-//! Two ways to read requests, by another hand than the gateway's: as RFC 9112 has it and no
-//! other way, and as the most forgiving of servers would.
+//! Two readers of requests: one strictly by RFC 9112, and one as lenient as the most lenient server. They share no code
+//! with the gateway, so that both cannot have the same fault.
 
-/// Which reader looks at the bytes.
+/// The reader that parses the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reader {
     /// RFC 9112 to the letter, but for bytes beyond ASCII in a target: they end nothing.
@@ -28,7 +28,7 @@ impl Request {
     }
 }
 
-/// What a reader makes of the bytes of a connection.
+/// How a reader parses the bytes of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
     pub whole: Vec<Request>,
@@ -39,7 +39,7 @@ pub(crate) struct Reading {
     pub broken: Option<String>,
 }
 
-/// Why there is no request at the front of the bytes.
+/// Why the bytes do not begin with a request.
 enum Stop {
     /// More must come.
     More,
@@ -53,7 +53,7 @@ fn broken<T>(why: impl Into<String>) -> Parsed<T> {
     Err(Stop::Broken(why.into()))
 }
 
-/// How a head says that its body ends.
+/// How a head frames its body.
 enum Framing {
     Length(usize),
     Chunked,
@@ -271,7 +271,7 @@ impl<'b> Cursor<'b> {
     }
 }
 
-/// Text, a tab, or what is beyond ASCII.
+/// Whether the byte is visible text, a tab or beyond ASCII.
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }

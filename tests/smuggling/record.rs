@@ -1,4 +1,5 @@
-//! The upstream: writes down each byte that it is sent, and answers what a strict reader finds.
+//! The upstream of a case: records every byte that it receives, and answers the requests that a strict reader finds.
+//! Judges nothing.
 
 use crate::reader::Reader;
 use std::net::SocketAddr;
@@ -7,14 +8,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What came on one connection.
+/// The bytes of one connection.
 #[derive(Default, Clone)]
 struct Tape {
     bytes: Vec<u8>,
     is_ended: bool,
 }
 
-/// A stretch of a connection's tape.
+/// A range of a connection's recorded bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Stretch {
     pub bytes: Vec<u8>,
@@ -30,7 +31,7 @@ pub(crate) struct Recorder {
     task: tokio::task::JoinHandle<()>,
 }
 
-/// Where the tapes were at a moment.
+/// The lengths of all recordings at one moment.
 pub(crate) struct Mark(Vec<usize>);
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -133,7 +134,7 @@ async fn record(mut stream: TcpStream, tape: Arc<Mutex<Tape>>, turned: watch::Se
     }
 }
 
-/// An answer that says which request it is for, so that a mix-up shows.
+/// A response that names its request, so that a mix-up is visible.
 fn answer(target: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{target}", target.len())
 }

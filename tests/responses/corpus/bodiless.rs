@@ -1,3 +1,5 @@
+//! Responses that have no body: to HEAD, and with 1xx, 204 and 304.
+
 use crate::case::{Case, HELLO, case, head, ok};
 
 const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];

@@ -1,3 +1,5 @@
+//! Chunked bodies, valid and malformed.
+
 use crate::case::{Case, case, chunked};
 
 pub(super) fn cases() -> Vec<Case> {

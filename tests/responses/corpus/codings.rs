@@ -1,3 +1,5 @@
+//! Transfer codings: `chunked` in all positions, unknown and repeated ones.
+
 use crate::case::{Case, HELLO, case, chunked, head, ok};
 
 pub(super) fn cases() -> Vec<Case> {

@@ -1,3 +1,5 @@
+//! Header lines, valid and malformed.
+
 use crate::case::{Case, HELLO, case, ok};
 
 pub(super) fn cases() -> Vec<Case> {

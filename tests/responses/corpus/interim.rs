@@ -1,3 +1,5 @@
+//! Interim responses (1xx) before a final one.
+
 use crate::case::{Case, case, head, ok};
 
 pub(super) fn cases() -> Vec<Case> {

@@ -1,3 +1,5 @@
+//! `Content-Length`: valid, malformed, repeated, and different from the body.
+
 use crate::case::{Case, case, ok};
 
 pub(super) fn cases() -> Vec<Case> {

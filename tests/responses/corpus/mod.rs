@@ -1,4 +1,4 @@
-//! What upstreams answer, by kind.
+//! The corpus of upstream responses, one file for each kind. Knows no proxy.
 
 mod bodiless;
 mod chunks;

@@ -1,3 +1,5 @@
+//! Several responses on one connection, and bytes after the end of one.
+
 use crate::case::{Case, HELLO, case, chunked, head, ok};
 
 /// What must never reach anybody.

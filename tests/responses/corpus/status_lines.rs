@@ -1,3 +1,5 @@
+//! Status lines, valid and malformed.
+
 use crate::case::{Case, HELLO, case, chunked, head};
 
 pub(super) fn cases() -> Vec<Case> {

@@ -1,3 +1,5 @@
+//! Chunked bodies, valid and malformed.
+
 use crate::case::{Case, SMUGGLED, and_smuggled, case, chunked, post};
 
 /// What is said of malformed chunks that Pingora's reader takes.

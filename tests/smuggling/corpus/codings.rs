@@ -1,3 +1,5 @@
+//! `Transfer-Encoding`: malformed, hidden, repeated, and beside `Content-Length`.
+
 use crate::case::{Case, SMUGGLED, and_smuggled, case, chunked, post};
 
 const BODY: &str = "5\r\nhello\r\n0\r\n\r\n";

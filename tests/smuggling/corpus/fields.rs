@@ -1,3 +1,5 @@
+//! Malformed header lines that servers read differently: folded, without a colon, with other characters.
+
 use crate::case::{Case, SMUGGLED, and_smuggled, case, get, post};
 
 pub(super) fn cases() -> Vec<Case> {

@@ -1,3 +1,5 @@
+//! Headers that `Connection` names, and other hop-by-hop headers.
+
 use crate::case::{Case, SMUGGLED, and_smuggled, case, get, post};
 
 pub(super) fn cases() -> Vec<Case> {

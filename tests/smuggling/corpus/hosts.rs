@@ -1,3 +1,5 @@
+//! `Host`: missing, repeated, malformed, and different from the target.
+
 use crate::case::{Case, SMUGGLED, case};
 
 pub(super) fn cases() -> Vec<Case> {

@@ -1,4 +1,4 @@
-//! Requests over HTTP/2, frame by frame, on their way to an upstream over HTTP/1.1.
+//! Requests over HTTP/2, frame by frame, for an upstream over HTTP/1.1.
 
 use crate::case::{Case, SMUGGLED, case};
 use tidegate_testing::http2::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, field, frame};

@@ -1,3 +1,5 @@
+//! `Content-Length`: malformed, repeated, and different from the body.
+
 use crate::case::{Case, SMUGGLED, and_smuggled, case, get, post};
 
 pub(super) fn cases() -> Vec<Case> {

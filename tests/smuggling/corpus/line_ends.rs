@@ -1,3 +1,5 @@
+//! Line ends other than CRLF, and white space around lines.
+
 use crate::case::{Case, SMUGGLED, and_smuggled, case, get};
 
 pub(super) fn cases() -> Vec<Case> {

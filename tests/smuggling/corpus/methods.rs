@@ -1,3 +1,5 @@
+//! `TRACE`, `CONNECT`, and methods that servers read differently.
+
 use crate::case::{Case, SMUGGLED, and_smuggled, case, post};
 
 pub(super) fn cases() -> Vec<Case> {

@@ -1,4 +1,4 @@
-//! The corpus: one file a kind; of HTTP/1.1, and of HTTP/2.
+//! The corpus of raw requests, one file for each kind, over HTTP/1.1 and HTTP/2. Knows no proxy.
 
 mod chunks;
 mod codings;

@@ -1,3 +1,5 @@
+//! Several requests on one connection.
+
 use crate::case::{Case, SMUGGLED, case, chunked, get, post};
 
 pub(super) fn cases() -> Vec<Case> {

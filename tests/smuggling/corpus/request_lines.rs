@@ -1,3 +1,5 @@
+//! Request lines, valid and malformed.
+
 use crate::case::{Case, SMUGGLED, and_smuggled, case};
 
 pub(super) fn cases() -> Vec<Case> {

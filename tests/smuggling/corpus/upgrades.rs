@@ -1,3 +1,5 @@
+//! Requests with `Upgrade`.
+
 use crate::case::{Case, SMUGGLED, and_smuggled, case, get, post};
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
