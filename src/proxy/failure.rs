@@ -174,7 +174,7 @@ pub(super) fn filter_failed(ctx: &mut Context, error: &filter::Error) -> Box<Err
 /// Ends a request that a filter answers when it is on its way to the upstream.
 pub(super) fn answered_by_filter(ctx: &mut Context, reply: Reply) -> Box<Error> {
     ctx.outcome.is_intended = true;
-    let reason = format!("a filter answered {}", reply.status.as_u16());
+    let reason = format!("a filter answered the request with {}", reply.status.as_u16());
     ctx.outcome.substitute_reply = Some(Box::new(reply));
     filter_error(reason)
 }

@@ -98,7 +98,7 @@ async fn collect(
     loop {
         let wait = body_timeout::next(session, ctx)?.unwrap_or(Duration::MAX);
         let Ok(part) = timeout(wait, session.read_request_body()).await else {
-            let reason = "the body did not arrive in time";
+            let reason = "the request body did not arrive in time";
             return Err(Error::explain(ErrorType::ReadTimedout, reason).into_down());
         };
         let Some(part) = part.map_err(Error::into_down)? else { break };
@@ -128,8 +128,10 @@ fn announced_length(head: &RequestHeader) -> Option<u64> {
 }
 
 fn too_large(limit: usize) -> Reply {
-    let message =
-        format!("a filter reads the whole body here, which may have at most {limit} bytes");
+    let message = format!(
+        "the request body may have at most {limit} bytes here, because a filter reads the whole \
+         body"
+    );
     Reply::gateway_error(ErrorCode::BodyTooLarge, message)
 }
 

@@ -268,8 +268,7 @@ impl ConfigWatcher {
                 "the gateway panicked while it read {shown}; the gateway's log has the reason"
             )),
             Err(_) => Err(format!(
-                "{shown} and the files that it includes could not be read within \
-                     {READ_TIMEOUT:?}"
+                "{shown} and the files that it includes could not be read within {READ_TIMEOUT:?}"
             )),
         }
     }

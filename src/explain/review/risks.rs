@@ -31,8 +31,8 @@ fn unverified_upstreams(config: &Config, found: &mut Problems) {
             let reason = "anybody between the gateway and the upstream can read and change the \
                           traffic";
             found.warn("unverified-upstream", tls.span, at, reason).help(
-                "set the certificate authority with `ca`, or the name in the certificate \
-                     with `server_name`",
+                "set the certificate authority with `ca`, or the name in the certificate with \
+                 `server_name`",
             );
         }
     }
