@@ -45,10 +45,12 @@ impl RequestToExplain {
             "https" => (true, false),
             "ws" => (false, true),
             "wss" => (true, true),
-            other => return Err(format!("`{other}` is none of http, https, ws, wss")),
+            other => {
+                return Err(format!("the scheme must be http, https, ws or wss, not `{other}`"));
+            }
         };
         let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
-            .map_err(|_| format!("`{method}` is no method"))?;
+            .map_err(|_| format!("`{method}` is not a valid method"))?;
         let port = authority.port_u16().unwrap_or(if is_https { HTTPS_PORT } else { HTTP_PORT });
         let authority = authority.as_str();
         let fields = fields.iter().map(|field| read(field)).collect::<Result<Vec<_>, _>>()?;
@@ -113,9 +115,9 @@ struct Url<'u> {
 
 impl<'u> Url<'u> {
     fn read(url: &'u str) -> Result<Self, String> {
-        let bad = |reason: &str| format!("`{}` is no URL: {reason}", url.escape_debug());
+        let bad = |reason: &str| format!("`{}` is not a URL: {reason}", url.escape_debug());
         if url.contains(|c: char| c.is_ascii_control()) {
-            return Err(bad("it holds a control character"));
+            return Err(bad("control characters are not allowed"));
         }
         // No client sends it.
         let whole = url.split('#').next().unwrap_or_default();
@@ -129,7 +131,7 @@ impl<'u> Url<'u> {
         };
         let authority = match authority {
             "" if written.is_none() => "localhost",
-            "" => return Err(bad("it has no host")),
+            "" => return Err(bad("the host is missing")),
             // Clients send the user in a header, or not at all.
             authority => authority.rsplit('@').next().unwrap_or(authority),
         };
@@ -149,11 +151,13 @@ fn refused(fault: Fault) -> Rejection {
 }
 
 fn read(field: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) =
-        field.split_once(':').ok_or_else(|| format!("`{field}` is no `name: value`"))?;
+    let (name, value) = field
+        .split_once(':')
+        .ok_or_else(|| format!("`{field}` is not a header; write it like `Name: value`"))?;
     let name = HeaderName::from_bytes(name.trim().as_bytes())
-        .map_err(|_| format!("`{name}` is no header's name"))?;
-    let value = HeaderValue::from_str(value.trim())
-        .map_err(|_| format!("the value of {name} holds what no header may"))?;
+        .map_err(|_| format!("`{name}` is not a valid header name"))?;
+    let value = HeaderValue::from_str(value.trim()).map_err(|_| {
+        format!("the value of the header {name} contains characters that are not allowed")
+    })?;
     Ok((name, value))
 }

@@ -106,7 +106,7 @@ impl Certificate {
                     "the curve {curve} of the key is not supported: create a key with P-256, \
                      P-384 or Ed25519"
                 ),
-                (None, _) => format!("the key is not supported: {error}"),
+                (None, _) => format!("the private key is not supported: {error}"),
             }),
         })?;
         Ok(Self { key: Arc::new(key), names, not_before, not_after })
