@@ -161,8 +161,8 @@ impl History {
                 before.ok_or_else(|| match newest_first().nth(1) {
                     None => "there is no earlier version of the configuration".to_owned(),
                     Some(rejected) => format!(
-                        "`reload.guard` rolled back every earlier version; name one to return to \
-                         it anyway, for example {}",
+                        "`reload.guard` rolled back every earlier version; name the one to \
+                         return to, for example {}",
                         rejected.number
                     ),
                 })

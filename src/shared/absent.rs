@@ -28,7 +28,8 @@ pub enum SharedSessionPermit {}
 impl Shared {
     /// Refuses the settings.
     pub fn new(_: SharedCounterSettings) -> Result<Self, String> {
-        Err("this build has no shared counters: compile with `--features valkey`".to_owned())
+        Err("this binary was built without shared counters; build it with `--features valkey`"
+            .to_owned())
     }
 
     /// Where it is counted, and how.

@@ -155,22 +155,22 @@ impl Shared {
         if error.is_cluster_error() {
             log::warn!(
                 "shared counters: the server {address} belongs to a cluster ({reason}), which is \
-                 not supported; this gateway counts by itself"
+                 not supported; this gateway counts requests and sessions by itself"
             );
         } else if error.code().is_some() {
             log::warn!(
                 "shared counters: the server {address} refuses commands ({reason}); this gateway \
-                 counts by itself until the server accepts writes"
+                 counts requests and sessions by itself until the server accepts writes"
             );
         } else if matches!(error.kind(), ErrorKind::UnexpectedReturnType | ErrorKind::Parse) {
             log::warn!(
                 "shared counters: the server {address} does not answer like Valkey or Redis \
-                 ({reason}); this gateway counts by itself meanwhile"
+                 ({reason}); this gateway counts requests and sessions by itself meanwhile"
             );
         } else {
             log::warn!(
                 "shared counters: cannot reach the server {address} ({reason}); this gateway \
-                 counts by itself until the server answers"
+                 counts requests and sessions by itself until the server answers"
             );
         }
     }

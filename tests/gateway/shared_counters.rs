@@ -160,7 +160,7 @@ async fn redis_restart_loses_no_request() {
         redis.kill();
         replicas.wait(false).await;
         for (gateway, mark) in replicas.gateways.iter().zip(marks) {
-            gateway.says(mark, "counts by itself").await;
+            gateway.says(mark, "counts requests and sessions by itself").await;
         }
         redis.run().await;
         replicas.wait(true).await;
