@@ -28,12 +28,14 @@ struct State {
 }
 
 /// Why a body is not shown as a whole.
-pub(super) const TOO_LARGE: &str = "the response is larger than what a filter reads of it";
+pub(super) const TOO_LARGE: &str = "the response is larger than the limit of a filter that reads \
+                                    the whole response";
 
 /// The answer in the place of a response whose body is larger than the filters take it.
 pub(super) fn too_large(max: usize) -> Reply {
     let message = format!(
-        "the service behind the gateway sent a response of more than {max} bytes, which a filter reads as a whole"
+        "the response of the service behind the gateway has more than {max} bytes, the limit of \
+         a filter that reads the whole response"
     );
     Reply::error(StatusCode::BAD_GATEWAY, ErrorCode::FilterFailed, message)
 }
