@@ -171,7 +171,7 @@ async fn path_rejection_names_the_setting() {
         ("/a\\b", "path: {encoded_slash: keep}"),
         ("/a/..;/b", "path: {dot_segments: keep}"),
         ("/a/;/b", "path: {duplicate_slashes: keep}"),
-        ("/login;a", "can be read as `/login`"),
+        ("/login;a", "read as `/login`"),
     ] {
         let answer = gateway.get(path, &[]).await;
         assert_eq!(answer.status(), 400, "{path}");

@@ -398,7 +398,13 @@ impl<'a> Assembly<'a> {
                 return;
             }
         }
-        self.run.notes.left_out(position, format!("`{file}`: use `files` instead"));
+        self.run.notes.left_out(
+            position,
+            format!(
+                "a handler that sends the file `{file}`: use `files` \
+        instead"
+            ),
+        );
     }
 
     fn add(&mut self, route: Route, entry: &Entry<'a>, held: &[usize]) {

@@ -61,7 +61,10 @@ fn host(directive: &Directive, value: &str, proxy_host: &str, notes: &mut Notes)
         other => {
             notes.left_out(
                 &directive.position,
-                format!("`{other}` as `Host`: Tidegate passes the client's `Host` on instead"),
+                format!(
+                    "the header `Host` cannot be set to `{other}`; Tidegate passes the client's \
+                    `Host` on instead"
+                ),
             );
             None
         }
