@@ -303,17 +303,19 @@ impl Gateway {
     /// top or on a route.
     ///
     /// The type `S` is the schema of its settings, with the meaning of each in its doc comment. `check`, editors
-    /// and `tidegate schema` know it, and errors have their lines. The factory makes a filter of settings. It runs for
-    /// each use whenever the configuration is compiled: at the start, at each edit (also one that is then refused),
-    /// when a file beside the configuration changes, and when DNS discovers other endpoints. What has to outlive
-    /// that (a cache, counters) belongs into what the factory captures.
+    /// and `tidegate schema` know it, and errors have their lines. The factory makes a filter of settings.
     ///
-    /// Settings are checked by the schema first. It understands structs, lists, maps from strings to one type,
-    /// `Option`, and enums whose variants are words or mappings of one key (serde's default); it refuses internally
-    /// tagged enums, `flatten` and values of any type.
+    /// A filter lives as long as its settings: a reload keeps it, with its state, where the route's name, the filter's
+    /// name and its settings (variables replaced) stay the same. Else the factory runs: at the start, at an edit of the
+    /// settings (also one that is then refused), and in dry runs such as `check`, which keep nothing. What has to outlive a
+    /// change of settings, or is shared by several uses, belongs into what the factory captures.
     ///
-    /// The name has lower-case letters, digits and `_`. A name that is taken or is none is reported when the
-    /// configuration is compiled.
+    /// Settings are checked by the schema first, then by their type. What untagged enums, `flatten` and values of any
+    /// type hold is judged by the type alone, whose errors point at the mapping. A schema that refers to another document is
+    /// refused.
+    ///
+    /// The name has lower-case letters, digits and `_`, and is none of a built-in filter. A name that is taken or is none is
+    /// reported when the configuration is compiled.
     ///
     /// ```
     /// use tidegate::filter::{self, Flow, Reply, Request, SettingsError};

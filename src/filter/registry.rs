@@ -2,6 +2,7 @@
 //! names, types of settings and factories; not routes, and not the order of filters on them.
 
 use super::Filter;
+use super::order::is_built_in;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -102,6 +103,18 @@ impl Registry {
             self.faults.push(fault);
             return;
         }
+        if is_built_in(name) {
+            self.faults.push(format!(
+                "the program registers a filter as `{name}`, which is the name of a built-in filter"
+            ));
+            return;
+        }
+        if let Err(reason) = self.schemas.add::<S>(name) {
+            self.faults.push(format!(
+                "the program registers a filter as `{name}` whose settings can't be checked: {reason}"
+            ));
+            return;
+        }
         let build: Factory = Arc::new(move |used| {
             let settings = used.settings::<S>().map_err(|error| UseError {
                 span: error.span,
@@ -124,7 +137,6 @@ impl Registry {
         if self.factories.insert(name.to_owned(), build).is_some() {
             self.faults.push(format!("the program registers two filters with the name `{name}`"));
         }
-        self.schemas.add::<S>(name);
     }
 
     /// The filters that see every request, in the order in which they were added.

@@ -29,10 +29,10 @@ mod upstream;
 mod websocket;
 
 use super::{
-    DrainSettings, FileFingerprint, GlobalSettings, Listener, RollbackSettings, Route, Snapshot,
-    StartupSettings,
+    DrainSettings, FileFingerprint, FilterPlace, GlobalSettings, Listener, RollbackSettings, Route,
+    Snapshot, StartupSettings,
 };
-use crate::filter::{Registry, UserIdFilter, UserIdSource};
+use crate::filter::{Filter, Registry, UserIdFilter, UserIdSource};
 use crate::rate_limit::RateLimit;
 use crate::routing::{Rule, Table};
 use crate::shared::Shared;
@@ -91,6 +91,7 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
         env,
         known: known(env),
         dns_queries: BTreeSet::new(),
+        named_filters: BTreeMap::new(),
         files: BTreeMap::new(),
         shared: None,
         limits: Vec::new(),
@@ -153,6 +154,7 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
     let drain = compiler.drain();
     let admin_token = compiler.admin_token();
     let (dns_queries, files, rate_limits) = (compiler.dns_queries, compiler.files, compiler.limits);
+    let named_filters = compiler.named_filters;
     if !problems.is_empty() {
         problems.leave_out_follow_ons(&broken);
         return Err(problems);
@@ -173,6 +175,7 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
         probes,
         probing: Probes::default(),
         dns_queries,
+        named_filters,
         listeners,
         files,
         startup,
@@ -228,6 +231,8 @@ struct Compiler<'c> {
     known: HashMap<&'c str, &'c Arc<Route>>,
     /// What DNS is asked for.
     dns_queries: BTreeSet<DnsQuery>,
+    /// The filters that the file uses by name.
+    named_filters: BTreeMap<FilterPlace, Arc<dyn Filter>>,
     /// Files that the snapshot is made of, beside the configuration's own.
     files: BTreeMap<PathBuf, Option<FileFingerprint>>,
     /// Where it is counted together with other gateways.

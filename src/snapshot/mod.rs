@@ -71,6 +71,8 @@ pub struct Snapshot {
     pub probing: Probes,
     /// What DNS is asked for, to discover endpoints.
     pub dns_queries: BTreeSet<DnsQuery>,
+    /// The filters that the file uses by name. The next version keeps those whose settings do not change.
+    pub named_filters: BTreeMap<FilterPlace, Arc<dyn Filter>>,
     /// How connections are accepted.
     pub listeners: Vec<Arc<Listener>>,
     /// Files beside the configuration's own that it was made of, certificates and their keys,
@@ -116,6 +118,17 @@ pub struct RollbackSettings {
     pub errors: f64,
     /// How many more handshakes may fail.
     pub handshakes: u64,
+}
+
+/// Which filter a use by name in the file is. It stays the same while other uses come and go.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FilterPlace {
+    /// The route's name; empty for the list that holds for all routes.
+    pub route: String,
+    /// Name and settings in a serialised form, secrets included.
+    pub serialised: String,
+    /// How many equal ones come before it.
+    pub number: usize,
 }
 
 /// Settings that take effect only at the start.

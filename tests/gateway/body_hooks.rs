@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 /// A gateway in this process, with filters of the test's own.
-struct Running {
+pub(super) struct Running {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -23,10 +23,15 @@ struct Running {
 impl Running {
     async fn start(config: &Config, with: impl FnOnce(Gateway) -> Gateway) -> Self {
         let port = free_port();
-        let (stop, stopped) = oneshot::channel();
         let config = config.clone().listening("protocols: [h1, h2c]").top("shutdown: {grace: 1s}");
         let config = tidegate::Config::from_yaml(&config.yaml(port));
-        let gateway = with(Gateway::from_config(config)).ignore_signals().stop_when(stopped);
+        Self::run(with(Gateway::from_config(config)), port).await
+    }
+
+    /// Runs a gateway that listens on this port.
+    pub(super) async fn run(gateway: Gateway, port: u16) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let gateway = gateway.ignore_signals().stop_when(stopped);
         let thread = std::thread::spawn(move || gateway.run().expect("a gateway that runs"));
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         until("the gateway listens", || async { TcpStream::connect(address).await.is_ok() }).await;
@@ -38,7 +43,7 @@ impl Running {
     }
 
     /// Sends a request over HTTP/1.1 on a connection of its own.
-    async fn send(&self, request: impl AsRef<[u8]>) -> Response {
+    pub(super) async fn send(&self, request: impl AsRef<[u8]>) -> Response {
         let mut wire = self.connect().await;
         wire.send(request).await;
         within("a response", wire.response()).await

@@ -53,6 +53,7 @@ mod http2_upstreams;
 mod http_semantics;
 mod import;
 mod interim_responses;
+mod kept_filters;
 mod limits;
 mod maintenance;
 mod metrics;

@@ -86,6 +86,10 @@ impl<'s> Checker<'s> {
 
     /// The alternatives of a schema, references and unions resolved.
     fn flatten(&self, schema: &'s Value, into: &mut Vec<&'s Value>) {
+        if is_mixed(schema) {
+            into.push(&ANYTHING);
+            return;
+        }
         if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
             let name = reference.rsplit('/').next().unwrap_or_default();
             if let Some(definition) = self.definitions.get(name) {
@@ -167,7 +171,12 @@ impl<'s> Checker<'s> {
         path: &str,
     ) -> Found {
         let properties = schema.get("properties").and_then(Value::as_object);
-        let others = schema.get("additionalProperties").filter(|others| others.is_object());
+        let others = match schema.get("patternProperties") {
+            Some(_) => Some(&ANYTHING),
+            None => schema
+                .get("additionalProperties")
+                .filter(|others| others.is_object() || **others == ANYTHING),
+        };
         let name_format = schema.get("propertyNames").and_then(|names| names.get("format"));
         let mut sound: Vec<(Key, Node)> = Vec::with_capacity(entries.len());
         let (mut problems, mut told) = (Vec::new(), Vec::new());
@@ -240,6 +249,13 @@ impl<'s> Checker<'s> {
         entries: &[(Key, Node)],
         path: &str,
     ) -> Found {
+        if let Some(tag) = internal_tag(several) {
+            return self.internally_tagged(tag, several, node, entries, path);
+        }
+        if !several.iter().all(|schema| is_external_variant(schema)) {
+            // Nothing tells the alternatives apart but what they hold: the type judges.
+            return Found::sound(node);
+        }
         let known: Vec<&str> = several.iter().flat_map(|schema| names(schema)).collect();
         let [(key, _)] = entries else {
             let unknown = entries.iter().filter(|(key, _)| !known.contains(&key.text.as_str()));
@@ -263,6 +279,66 @@ impl<'s> Checker<'s> {
             }
         }
     }
+}
+
+impl<'s> Checker<'s> {
+    /// A mapping one of whose keys says by its value what the others are.
+    fn internally_tagged(
+        &self,
+        tag: &str,
+        several: &[&'s Value],
+        node: &Node,
+        entries: &[(Key, Node)],
+        path: &str,
+    ) -> Found {
+        let Some((_, written)) = entries.iter().find(|(key, _)| key.text == tag) else {
+            let reason = format!("the required key `{tag}` is missing");
+            return Found::problem(node.span, &join(path, tag), reason, None);
+        };
+        let word = match &written.kind {
+            Kind::Scalar(scalar) => scalar.text.as_str(),
+            Kind::Sequence(_) | Kind::Mapping(_) => "",
+        };
+        match several.iter().find(|schema| tag_of(schema, tag) == Some(word)) {
+            Some(schema) => self.mapping(schema, node, entries, path),
+            None => {
+                let words: Vec<&str> = several.iter().filter_map(|it| tag_of(it, tag)).collect();
+                let at = join(path, tag);
+                let reason = format!("expected one of {}", listed(words.iter().copied()));
+                let help =
+                    did_you_mean(word, words).map(|guess| format!("did you mean `{guess}`?"));
+                Found::problem(written.span, &at, reason, help)
+            }
+        }
+    }
+}
+
+/// The schema of a value of any type.
+static ANYTHING: Value = Value::Bool(true);
+
+/// Whether a schema of a filter's settings has keys of its own beside alternatives, as `#[serde(flatten)]` makes them.
+/// What such a mapping may hold, its type judges.
+fn is_mixed(schema: &Value) -> bool {
+    schema.get("properties").is_some()
+        && ["anyOf", "oneOf", "allOf"].iter().any(|key| schema.get(*key).is_some())
+}
+
+/// The key that says by its value which of these mappings one is: the same in all, and a word of its own in each.
+fn internal_tag<'s>(several: &[&'s Value]) -> Option<&'s str> {
+    let (first, others) = several.split_first()?;
+    names(first).into_iter().find(|name| {
+        tag_of(first, name).is_some() && others.iter().all(|one| tag_of(one, name).is_some())
+    })
+}
+
+/// The only word that a key of a mapping may have.
+fn tag_of<'s>(schema: &'s Value, key: &str) -> Option<&'s str> {
+    schema.get("properties")?.get(key)?.get("const")?.as_str()
+}
+
+/// Whether a mapping of this schema has one key, which says what its value is.
+fn is_external_variant(schema: &Value) -> bool {
+    only_key(schema).is_some()
 }
 
 /// Whether a mapping of this schema must have the key.

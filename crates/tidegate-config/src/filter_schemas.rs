@@ -23,9 +23,23 @@ impl FilterSchemas {
     }
 
     /// Adds the filter of this name, whose settings have the type `S`.
-    pub fn add<S: JsonSchema>(&mut self, name: &str) {
+    ///
+    /// # Errors
+    /// When the schema of the type is none that a file can be checked by, with the type and the reason.
+    pub fn add<S: JsonSchema>(&mut self, name: &str) -> Result<(), String> {
         let schema = schemars::schema_for!(S).to_value();
+        if schema == Value::Bool(false) {
+            let settings = S::schema_name();
+            return Err(format!("the schema of `{settings}` takes no value"));
+        }
+        if let Some(reference) = foreign_reference(&schema) {
+            let settings = S::schema_name();
+            return Err(format!(
+                "the schema of `{settings}` refers to `{reference}`, which is outside of it"
+            ));
+        }
         Arc::make_mut(&mut self.by_name).insert(name.to_owned(), schema);
+        Ok(())
     }
 
     /// Whether no filter is registered.
@@ -47,7 +61,7 @@ impl FilterSchemas {
         let mut choices = Vec::new();
         for (name, settings) in &*self.by_name {
             let mut settings = settings.clone();
-            rename_references(&mut settings, name);
+            let is_recursive = rename_references(&mut settings, name);
             if let Some(root) = settings.as_object_mut() {
                 root.remove("$schema");
                 root.remove("title");
@@ -55,6 +69,12 @@ impl FilterSchemas {
                     let renamed = own.into_iter().map(|(key, it)| (definition_of(name, &key), it));
                     definitions.extend(renamed);
                 }
+            }
+            if is_recursive {
+                // What refers to the whole of the settings needs a name for them.
+                let whole = definition_of(name, WHOLE);
+                let reference = json!({"$ref": format!("#/$defs/{whole}")});
+                definitions.insert(whole, std::mem::replace(&mut settings, reference));
             }
             let mut properties = Map::new();
             properties.insert(name.clone(), settings);
@@ -77,21 +97,45 @@ fn definition_of(filter: &str, definition: &str) -> String {
     format!("{filter}.{definition}")
 }
 
-fn rename_references(schema: &mut Value, filter: &str) {
+/// What the settings as a whole are called, where they refer to themselves.
+const WHOLE: &str = "settings";
+
+/// Returns whether something refers to the whole.
+fn rename_references(schema: &mut Value, filter: &str) -> bool {
+    let mut refers_to_whole = false;
     match schema {
         Value::Object(fields) => {
             for (key, value) in fields {
                 match value {
                     Value::String(reference) if key == "$ref" => {
-                        if let Some(name) = reference.strip_prefix("#/$defs/") {
-                            *reference = format!("#/$defs/{}", definition_of(filter, name));
-                        }
+                        refers_to_whole |= reference == "#";
+                        let name = reference.strip_prefix("#/$defs/").unwrap_or(WHOLE);
+                        *reference = format!("#/$defs/{}", definition_of(filter, name));
                     }
-                    value => rename_references(value, filter),
+                    value => refers_to_whole |= rename_references(value, filter),
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| rename_references(item, filter)),
+        Value::Array(items) => {
+            for item in items {
+                refers_to_whole |= rename_references(item, filter);
+            }
+        }
         _ => {}
+    }
+    refers_to_whole
+}
+
+/// A reference to something that is neither the whole schema nor one of its definitions.
+fn foreign_reference(schema: &Value) -> Option<&str> {
+    match schema {
+        Value::Object(fields) => fields.iter().find_map(|(key, value)| match value {
+            Value::String(reference) if key == "$ref" => {
+                (reference != "#" && !reference.starts_with("#/$defs/")).then_some(&**reference)
+            }
+            value => foreign_reference(value),
+        }),
+        Value::Array(items) => items.iter().find_map(foreign_reference),
+        _ => None,
     }
 }

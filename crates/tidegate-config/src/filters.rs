@@ -220,7 +220,7 @@ mod tests {
 
     fn read(filters: &str) -> super::super::LoadedConfig {
         let mut schemas = FilterSchemas::default();
-        schemas.add::<ApiKeys>("api_keys");
+        schemas.add::<ApiKeys>("api_keys").expect("a schema");
         let text = format!(
             "listeners: [{{address: 127.0.0.1:1}}]\n\
              upstreams: {{u: {{endpoints: ['127.0.0.1:2']}}}}\n\
@@ -233,8 +233,8 @@ mod tests {
     #[test]
     fn filter_whose_settings_may_be_null_is_used() {
         let mut schemas = FilterSchemas::default();
-        schemas.add::<()>("unit");
-        schemas.add::<Option<ApiKeys>>("optional");
+        schemas.add::<()>("unit").expect("a schema");
+        schemas.add::<Option<ApiKeys>>("optional").expect("a schema");
         let text = "listeners: [{address: 127.0.0.1:1}]\n\
                     upstreams: {u: {endpoints: ['127.0.0.1:2']}}\n\
                     filters: [{unit: }, {optional: ~}]\n\
@@ -297,10 +297,115 @@ mod tests {
         assert_eq!(error.reason, "11 is not small");
     }
 
+    /// Settings of every kind that serde has beside plain ones.
+    #[derive(Debug, serde::Deserialize, JsonSchema)]
+    #[expect(dead_code, reason = "it matters only whether it is refused")]
+    struct Odd {
+        #[serde(default)]
+        tagged: Option<Tagged>,
+        #[serde(default)]
+        untagged: Option<Untagged>,
+        #[serde(default)]
+        free: serde_json::Value,
+        #[serde(default)]
+        free_map: std::collections::BTreeMap<String, serde_json::Value>,
+        #[serde(default)]
+        flat: Option<Flat>,
+        #[serde(default)]
+        inner: Vec<Odd>,
+    }
+
+    #[derive(Debug, serde::Deserialize, JsonSchema)]
+    #[serde(tag = "kind", rename_all = "lowercase")]
+    #[expect(dead_code, reason = "it matters only whether it is refused")]
+    enum Tagged {
+        Circle { radius: u32 },
+        Square { side: u32 },
+    }
+
+    #[derive(Debug, serde::Deserialize, JsonSchema)]
+    #[serde(untagged)]
+    #[expect(dead_code, reason = "it matters only whether it is refused")]
+    enum Untagged {
+        Point { x: u32, y: u32 },
+        Line { length: u32 },
+    }
+
+    #[derive(Debug, serde::Deserialize, JsonSchema)]
+    #[expect(dead_code, reason = "it matters only whether it is refused")]
+    struct Flat {
+        name: String,
+        #[serde(flatten)]
+        shape: Tagged,
+        #[serde(flatten)]
+        rest: std::collections::BTreeMap<String, serde_json::Value>,
+    }
+
+    fn read_odd(settings: &str) -> Result<Odd, String> {
+        let mut schemas = FilterSchemas::default();
+        schemas.add::<Odd>("odd").expect("a schema");
+        assert!(crate::reference_markdown_with(&schemas).contains("inner"));
+        let text = format!(
+            "listeners: [{{address: 127.0.0.1:1}}]\n\
+             upstreams: {{u: {{endpoints: ['127.0.0.1:2']}}}}\n\
+             filters: [{{odd: {settings}}}]\nroutes: [{{name: a, upstream: u}}]\n"
+        );
+        let read = read_str_with(&text, "t.yaml", &Variables::default(), &schemas);
+        if !read.problems.is_empty() {
+            return Err(read.problems.to_string());
+        }
+        let [odd] = read.config.filters.0.as_slice() else { panic!("one filter") };
+        odd.settings().map_err(|error| error.reason)
+    }
+
+    #[test]
+    fn settings_of_every_kind_that_serde_has_are_read() {
+        for settings in [
+            "{tagged: {kind: circle, radius: 3}}",
+            "{untagged: {x: 1, y: 2}}",
+            "{untagged: {length: 2}}",
+            "{free: [1, {a: b}, true]}",
+            "{free_map: {a: 1, b: [c]}}",
+            "{flat: {name: a, kind: square, side: 3, other: [1]}}",
+            "{inner: [{inner: [{free: 1}]}]}",
+        ] {
+            read_odd(settings).unwrap_or_else(|error| panic!("{settings}: {error}"));
+        }
+    }
+
+    #[test]
+    fn wrong_tag_is_refused_with_the_words_that_it_may_have() {
+        let error = read_odd("{inner: [{tagged: {kind: cirle, radius: 3}}]}").unwrap_err();
+        assert!(error.contains("filters[0].odd.inner[0].tagged.kind: expected one of"), "{error}");
+        assert!(error.contains("did you mean `circle`?"), "{error}");
+        let error = read_odd("{tagged: {radius: 3}}").unwrap_err();
+        assert!(error.contains("the required key `kind` is missing"), "{error}");
+        let error = read_odd("{tagged: {kind: circle, radios: 3}}").unwrap_err();
+        assert!(error.contains("tagged.radios"), "{error}");
+        assert!(read_odd("{untagged: {x: 1}}").is_err());
+        assert!(read_odd("{flat: {name: a, kind: hexagon}}").is_err());
+    }
+
+    #[test]
+    fn schema_that_leads_elsewhere_is_refused_with_type_and_reason() {
+        struct Elsewhere;
+        impl JsonSchema for Elsewhere {
+            fn schema_name() -> Cow<'static, str> {
+                "Elsewhere".into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"$ref": "https://example.test/schema.json"})
+            }
+        }
+        let error = FilterSchemas::default().add::<Elsewhere>("a").unwrap_err();
+        assert!(error.contains("`Elsewhere` refers to `https://example.test/"), "{error}");
+    }
+
     #[test]
     fn the_schema_and_the_reference_know_registered_filters() {
         let mut schemas = FilterSchemas::default();
-        schemas.add::<ApiKeys>("api_keys");
+        schemas.add::<ApiKeys>("api_keys").expect("a schema");
         let schema = crate::json_schema_with(&schemas);
         let definitions =
             schema.get("$defs").and_then(serde_json::Value::as_object).expect("definitions");

@@ -88,7 +88,7 @@ pub fn reference_markdown_with(filters: &FilterSchemas) -> String {
     let text = INTRODUCTION
         .replace("DEFAULT_CONFIG_PATHS", &DEFAULT_CONFIG_PATHS.join("`, else `"))
         .replace("RESTART_KEYS", &restart.join(", "));
-    let mut reference = Reference { schema: &schema, text, done: Vec::new() };
+    let mut reference = Reference { schema: &schema, text, done: Vec::new(), above: Vec::new() };
     reference.section("The file", "", &[&schema]);
     reference.text
 }
@@ -100,6 +100,8 @@ struct Reference<'s> {
     schema: &'s Value,
     text: String,
     done: Vec<String>,
+    /// The mappings whose sections are being written, from the outermost on.
+    above: Vec<*const Value>,
 }
 
 impl<'s> Reference<'s> {
@@ -123,6 +125,7 @@ impl<'s> Reference<'s> {
             let _ = write!(self.text, "{description}\n\n");
         }
         self.text.push_str("| key | value | default | meaning |\n|---|---|---|---|\n");
+        self.above.push(std::ptr::from_ref(*mapping));
         let mut inner = Mappings::new();
         for (one, name, property) in properties {
             let kinds = self.kinds(property);
@@ -143,11 +146,15 @@ impl<'s> Reference<'s> {
             self.mappings(property, at, &mut inner);
         }
         for (path, mappings) in inner {
-            if !self.done.contains(&path) {
+            // Settings that hold themselves are described once.
+            let is_above =
+                mappings.iter().all(|one| self.above.contains(&std::ptr::from_ref(*one)));
+            if !is_above && !self.done.contains(&path) {
                 self.done.push(path.clone());
                 self.section(&format!("`{path}`"), &path, &mappings);
             }
         }
+        self.above.pop();
     }
 
     fn resolve(&self, schema: &'s Value) -> &'s Value {

@@ -5,7 +5,8 @@ use super::filters::NamedFilter;
 use super::{CompileEnv, Compiler};
 use crate::compression::Compression;
 use crate::filter::{
-    CorsFilter, Filter, HeadersFilter, MaintenanceFilter, Phase, RateLimitFilter, UserIdFilter,
+    BuiltIn, CorsFilter, Filter, HeadersFilter, MaintenanceFilter, ORDER, RateLimitFilter, Step,
+    UserIdFilter,
 };
 use crate::routing::Rule;
 use crate::websocket::Origins;
@@ -52,38 +53,42 @@ impl FilterChain {
         }
     }
 
-    /// Before which filter the `Origin` of handshakes is checked: the log of a refusal names the
-    /// user, and no other filter sees what is refused.
-    pub(super) fn origin_check_at(&self) -> usize {
-        usize::from(!self.headers.is_empty()) + usize::from(self.user_id.is_some())
-    }
-
     /// The filters, in the order in which they see requests. Responses are seen in reverse: what
     /// the file says of header fields comes last.
     pub(super) fn filters(&self, env: &CompileEnv<'_>) -> ChainFilters {
         let mut filters: Vec<Arc<dyn Filter>> = Vec::new();
-        if !self.headers.is_empty() {
-            filters.push(Arc::clone(&self.headers) as _);
-        }
-        filters.extend(self.user_id.iter().map(|filter| Arc::clone(filter) as _));
-        filters.extend(self.cors.iter().map(|filter| Arc::clone(filter) as _));
-        filters.extend(self.maintenance.iter().map(|filter| Arc::clone(filter) as _));
-        let mut names = vec![None; filters.len()];
-        let mut add_those_of = |phase: Phase, filters: &mut Vec<Arc<dyn Filter>>| {
-            let everywhere = env.filters.everywhere();
-            filters.extend(everywhere.iter().filter(|filter| filter.phase() == phase).cloned());
-            names.resize(filters.len(), None);
-            for named in self.named.iter().filter(|named| named.filter.phase() == phase) {
-                filters.push(Arc::clone(&named.filter));
-                names.push(Some(Arc::clone(&named.name)));
+        let mut names: Vec<Option<Arc<str>>> = Vec::new();
+        let mut origin_check_at = 0;
+        for step in &ORDER {
+            match step {
+                Step::BuiltIn(filter) => filters.extend(self.built_in(*filter)),
+                Step::OriginCheck => origin_check_at = filters.len(),
+                Step::Program(phase) => {
+                    let everywhere = env.filters.everywhere().iter();
+                    filters.extend(everywhere.filter(|filter| filter.phase() == *phase).cloned());
+                    names.resize(filters.len(), None);
+                    let named = self.named.iter().filter(|named| named.filter.phase() == *phase);
+                    for NamedFilter { name, filter, .. } in named {
+                        filters.push(Arc::clone(filter));
+                        names.push(Some(Arc::clone(name)));
+                    }
+                }
             }
-        };
-        add_those_of(Phase::BeforeLimits, &mut filters);
-        filters.extend(self.rate_limits.iter().map(|filter| Arc::clone(filter) as _));
-        add_those_of(Phase::AfterLimits, &mut filters);
-        filters.extend(self.answer.iter().map(RouteAnswer::filter));
+        }
         names.resize(filters.len(), None);
-        ChainFilters { filters: filters.into(), names: names.into() }
+        ChainFilters { filters: filters.into(), names: names.into(), origin_check_at }
+    }
+
+    /// A built-in filter, where it does anything on this route.
+    fn built_in(&self, filter: BuiltIn) -> Option<Arc<dyn Filter>> {
+        match filter {
+            BuiltIn::Headers => (!self.headers.is_empty()).then(|| Arc::clone(&self.headers) as _),
+            BuiltIn::UserId => self.user_id.clone().map(|filter| filter as _),
+            BuiltIn::Cors => self.cors.clone().map(|filter| filter as _),
+            BuiltIn::Maintenance => self.maintenance.clone().map(|filter| filter as _),
+            BuiltIn::RateLimits => self.rate_limits.clone().map(|filter| filter as _),
+            BuiltIn::Answer => self.answer.as_ref().map(RouteAnswer::filter),
+        }
     }
 }
 
@@ -91,6 +96,8 @@ impl FilterChain {
 pub(super) struct ChainFilters {
     pub(super) filters: Box<[Arc<dyn Filter>]>,
     pub(super) names: Box<[Option<Arc<str>>]>,
+    /// Before which of them the `Origin` of handshakes is checked.
+    pub(super) origin_check_at: usize,
 }
 
 impl Compiler<'_> {
@@ -103,7 +110,7 @@ impl Compiler<'_> {
             cors: self.cors(config.cors.as_ref(), "cors"),
             maintenance: self.maintenance(config.maintenance.as_ref()),
             rate_limits: self.rate_limits(&config.rate_limits, "", "rate_limits"),
-            named: self.named_filters(&config.filters, "filters"),
+            named: self.named_filters(&config.filters, "", "filters"),
             answer: None,
             compression: self.compression(config.compression.as_ref(), "compression"),
         }
@@ -118,7 +125,7 @@ impl Compiler<'_> {
         at: &str,
     ) -> FilterChain {
         let headers = format!("{at}.headers");
-        let own = self.named_filters(&written.filters, &format!("{at}.filters"));
+        let own = self.named_filters(&written.filters, &written.name, &format!("{at}.filters"));
         FilterChain {
             headers: Arc::new(self.headers(&written.headers, &defaults.headers, &headers)),
             user_id: defaults.user_id.clone(),

@@ -80,7 +80,8 @@ impl Compiler<'_> {
         let pool = upstream.and_then(|upstream| pools.get(upstream.as_str()));
         let splits = self.splits(written, at, pools);
         let mirror = self.mirror(written, at, pools).map(Arc::new);
-        let ChainFilters { filters, names: filter_names } = chain.filters(self.env);
+        let ChainFilters { filters, names: filter_names, origin_check_at } =
+            chain.filters(self.env);
         let rewrite_prefix = self.rewrite_prefix(written, at, rule);
         let host = host(written);
         let cache = self.cache(written, at, chain);
@@ -118,7 +119,7 @@ impl Compiler<'_> {
             response_body_filters: BodyFilters::of_responses(&filters).map(Arc::from),
             filters,
             filter_names,
-            origin_check_at: chain.origin_check_at(),
+            origin_check_at,
             websocket: websocket.map(Arc::new),
             connect_timeout: or(timeouts.connect, defaults::timeouts::CONNECT),
             tls_timeout: or(timeouts.tls.or(timeouts.connect), defaults::timeouts::CONNECT),
@@ -261,7 +262,7 @@ pub(super) fn fallback(
     env: &CompileEnv<'_>,
 ) -> Route {
     let previous = env.previous;
-    let ChainFilters { filters, names: filter_names } = defaults.filters(env);
+    let ChainFilters { filters, names: filter_names, origin_check_at } = defaults.filters(env);
     Route {
         name: "".into(),
         global: Arc::clone(global),
@@ -278,7 +279,7 @@ pub(super) fn fallback(
         path: PathPolicy::NORMAL,
         host: HostHeader::Preserve,
         observer: None,
-        origin_check_at: defaults.origin_check_at(),
+        origin_check_at,
         websocket: None,
         connect_timeout: defaults::timeouts::CONNECT.0,
         tls_timeout: defaults::timeouts::CONNECT.0,
