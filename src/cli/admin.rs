@@ -133,7 +133,7 @@ impl fmt::Display for AdminFailure {
                 write!(
                     f,
                     "the response from {address} is not that of a gateway's admin endpoint; check \
-                the address"
+                     the address"
                 )
             }
             Self::Refused(reason) => f.write_str(reason),

@@ -57,7 +57,7 @@ impl Diff {
                 let difference = difference.map_err(|error| {
                     eprintln!(
                         "error: the running gateway's response is not understood, perhaps because \
-                    its version differs: {error}"
+                         its version differs: {error}"
                     );
                     ExitCode::from(EXIT_FAILURE)
                 })?;

@@ -160,7 +160,7 @@ fn token(written: &str) -> Result<String, String> {
         Ok(written.to_owned())
     } else {
         Err("the name must be one word, without spaces or \
-    special characters"
+         special characters"
             .to_owned())
     }
 }
@@ -178,7 +178,7 @@ const OWN_HEADERS: [&str; 6] = [
 fn field(written: &str) -> Result<(String, String), String> {
     let (name, value) = written.split_once(':').ok_or(
         "expected a header, written like `Name: \
-        value`"
+         value`"
             .to_owned(),
     )?;
     if OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name)) {

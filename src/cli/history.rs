@@ -88,7 +88,7 @@ impl Rollback {
         println!("{}", done["changes"].as_str().unwrap_or_default());
         println!(
             "the configuration file is unchanged; correct it, or its next edit, a SIGHUP or a \
-        restart applies it again"
+             restart applies it again"
         );
         Ok(())
     }

@@ -56,7 +56,7 @@ impl Upgrade {
         let control = control.ok_or_else(|| {
             fail(
                 "the configuration has no `upgrade_socket`, through \
-            which the processes hand over their listeners",
+                 which the processes hand over their listeners",
             )
         })?;
         let old = holder(&control).map_err(|error| {
@@ -126,7 +126,7 @@ fn wait(mut child: Option<Child>, control: &Path, old: Pid) -> Result<Pid, ExitC
             let reason = format!("the new process exited before it served ({status})");
             return Err(fail(&format!(
                 "{reason}; process {old} continues to serve. The log of the new \
-                process has the reason"
+                 process has the reason"
             )));
         }
         if Instant::now() > deadline {

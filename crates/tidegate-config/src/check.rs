@@ -266,7 +266,7 @@ impl<'s> Checker<'s> {
             }
             let reason = format!(
                 "expected a mapping with exactly one of the keys \
-                {}",
+                 {}",
                 listed(known.iter().copied())
             );
             return Found::problem(node.span, path, reason, None);

@@ -171,7 +171,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         let node = self.value.take().ok_or_else(|| {
             de::Error::custom(
                 "internal error: a value without \
-            its key",
+                 its key",
             )
         })?;
         seed.deserialize(node).map_err(|error| error.at(node.span))

@@ -141,7 +141,7 @@ impl<'v> Reader<'v> {
         let file = kept.iter().find(|(known, _)| known == path);
         file.map(|(_, text)| text.clone()).ok_or_else(|| {
             "is missing from the stored version of the \
-        configuration"
+             configuration"
                 .to_owned()
         })
     }
@@ -266,7 +266,7 @@ impl<'v> Reader<'v> {
                     "include".to_owned(),
                     format!(
                         "the included file {pattern} does \
-                not exist"
+                         not exist"
                     ),
                 ));
             }
@@ -305,7 +305,7 @@ impl<'v> Reader<'v> {
                 included.span,
                 String::new(),
                 "an included file must contain a \
-            mapping"
+                 mapping"
                     .to_owned(),
             ));
             return;
@@ -402,7 +402,7 @@ fn expand(text: &str, mut get: impl FnMut(&str) -> Option<String>) -> Result<Str
             if !is_name {
                 return Err(
                     "`${…}` must contain the name of an environment variable; write `$$` for a \
-                    literal `$`"
+                     literal `$`"
                         .to_owned(),
                 );
             }

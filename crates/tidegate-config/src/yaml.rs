@@ -190,7 +190,7 @@ pub fn parse(text: &str, file: u16, faults: &mut Vec<Fault>) -> Result<Option<No
                     return Err(Fault::new(
                         span,
                         "a configuration file must contain only one YAML \
-                        document; a second one starts here",
+                         document; a second one starts here",
                     ));
                 }
             }
@@ -253,14 +253,14 @@ impl Size {
         if self.nodes > MAX_NODES {
             let reason = format!(
                 "the configuration has more than {MAX_NODES} values; each use of an \
-                alias counts"
+                 alias counts"
             );
             return Err(Fault::new(span, reason));
         }
         if self.text > MAX_SCALAR_BYTES {
             let reason = format!(
                 "the text of all values is larger than {} MiB; each use of an alias \
-                counts",
+                 counts",
                 MAX_SCALAR_BYTES / 1024 / 1024
             );
             return Err(Fault::new(span, reason));

@@ -70,7 +70,7 @@ impl Walk {
             if self.visited > MAX_VISITED {
                 return Err(format!(
                     "the search visits more than {MAX_VISITED} files and folders; use a \
-                    narrower pattern"
+                     narrower pattern"
                 ));
             }
             let name = entry.file_name();

@@ -171,7 +171,7 @@ pub(crate) async fn tls(trust: &Trust, host: &str, stream: TcpStream, deadline: 
         return Tls::Fault(Fault::Certificate(
             other,
             "no certificate can be valid for such a host \
-            name"
+             name"
                 .to_owned(),
         ));
     };

@@ -179,7 +179,7 @@ impl Evidence<'_> {
         let seen = match is_other_configuration {
             true => format!(
                 "{said}. According to this configuration file it would not: the running \
-            gateway uses another configuration"
+                 gateway uses another configuration"
             ),
             false => said,
         };

@@ -221,7 +221,7 @@ impl Route {
         if let Action::Upstream(name) = &self.action {
             self.comment.push(format!(
                 "Closed: requests went to `{name}` behind access control that the \
-            import cannot convert."
+                 import cannot convert."
             ));
         }
     }

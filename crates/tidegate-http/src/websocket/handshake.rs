@@ -130,7 +130,7 @@ impl AnswerError {
             }
             Self::Accept => {
                 "the Sec-WebSocket-Accept header of the 101 response does not match the key \
-            of the request"
+                 of the request"
             }
         }
     }

@@ -265,7 +265,7 @@ impl<'a> Assembly<'a> {
                         None => self.run.notes.left_out(
                             &at,
                             "the folder of `express.static` is not a \
-                        constant",
+                             constant",
                         ),
                     }
                 }
@@ -392,7 +392,7 @@ impl<'a> Assembly<'a> {
                 files.fallback = Some(format!("/{name}"));
                 let text = format!(
                     "`{name}` is served for missing files, but only if the last segment \
-                    of the path has no dot"
+                     of the path has no dot"
                 );
                 self.run.notes.changed(position, text);
                 return;
@@ -400,10 +400,7 @@ impl<'a> Assembly<'a> {
         }
         self.run.notes.left_out(
             position,
-            format!(
-                "a handler that sends the file `{file}`: use `files` \
-        instead"
-            ),
+            format!("a handler that sends the file `{file}`: use `files` instead"),
         );
     }
 
@@ -575,7 +572,7 @@ impl<'a> Assembly<'a> {
                 self.run.notes.left_out(
                     &position,
                     "WebSockets: the address of their service is not a \
-                constant",
+                     constant",
                 );
                 continue;
             };

@@ -136,7 +136,7 @@ impl<'a> Assembly<'a> {
             self.run.notes.left_out(
                 position,
                 "a proxy whose `target` is not a constant; its route \
-            answers 501",
+                 answers 501",
             );
             return self.answering(position, rule_path(path), 501);
         };
@@ -229,7 +229,7 @@ impl<'a> Assembly<'a> {
                     let shown = written.map_or("code".to_owned(), |it| format!("`{it}`"));
                     let text = format!(
                         "a path filter that is {shown}: a route matches only an exact \
-                        path or a prefix"
+                         path or a prefix"
                     );
                     self.run.notes.left_out(position, text);
                 }
@@ -269,7 +269,7 @@ impl<'a> Assembly<'a> {
             if self.version.is_some_and(|version| is_new && version < 3 || is_old && version >= 3) {
                 let text = format!(
                     "`{}` belongs to another version of http-proxy-middleware and had no \
-                    effect",
+                     effect",
                     field.key
                 );
                 self.run.notes.changed(&position, text);
@@ -437,7 +437,7 @@ impl<'a> Assembly<'a> {
                 self.run.notes.left_out(
                     position,
                     "`pathRewrite` is code; Tidegate can only replace the prefix of \
-                    a path",
+                     a path",
                 );
                 &[]
             }
@@ -456,7 +456,7 @@ impl<'a> Assembly<'a> {
                     &at,
                     format!(
                         "`{to}`: Tidegate can only replace the prefix of a \
-                path, without groups"
+                         path, without groups"
                     ),
                 );
                 continue;
@@ -486,7 +486,7 @@ impl<'a> Assembly<'a> {
             // There is nothing to replace in an exact path.
             let text = format!(
                 "Tidegate rewrites only path prefixes, so the route also matches paths \
-                below `{path}`"
+                 below `{path}`"
             );
             self.run.notes.changed(position, text);
             route.path = PathRule::Prefix(path);

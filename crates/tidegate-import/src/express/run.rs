@@ -510,7 +510,7 @@ impl<'a> Run<'a> {
             self.notes.left_out(
                 &self.position(line),
                 "`listen`: the port is not a constant; the listener \
-                uses port 3000",
+                 uses port 3000",
             );
             return;
         };

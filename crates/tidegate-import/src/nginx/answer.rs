@@ -52,7 +52,7 @@ fn redirect(directive: &Directive, status: u16, to: &str, notes: &mut Notes) -> 
         Err(variable) => {
             let text = format!(
                 "Tidegate has no equivalent of the variable `{variable}`; the redirect \
-                is answered with 501"
+                 is answered with 501"
             );
             notes.left_out(&directive.position, text);
             respond(501)
@@ -82,7 +82,7 @@ fn uncarried(directive: &Directive, notes: &mut Notes) -> Action {
         &directive.position,
         format!(
             "`{}`: the import does not support it; these requests \
-    are answered with 501",
+             are answered with 501",
             directive.shown()
         ),
     );

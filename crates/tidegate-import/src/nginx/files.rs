@@ -16,7 +16,7 @@ pub(super) fn serve(route: &mut Route, scope: &Scope<'_>, location: &str, notes:
     if folder.contains('$') {
         let text = format!(
             "`{folder}`: the folder contains a variable; requests for this location are \
-            answered with 501"
+             answered with 501"
         );
         notes.left_out(&root.position, text);
         route.action = super::access::respond(501);

@@ -63,7 +63,7 @@ fn host(directive: &Directive, value: &str, proxy_host: &str, notes: &mut Notes)
                 &directive.position,
                 format!(
                     "the header `Host` cannot be set to `{other}`; Tidegate passes the client's \
-                    `Host` on instead"
+                     `Host` on instead"
                 ),
             );
             None
@@ -113,7 +113,7 @@ fn set(
             Err(variable) => {
                 let text = format!(
                     "the header `{name}`: Tidegate has no equivalent of the variable \
-                    `{variable}`"
+                     `{variable}`"
                 );
                 notes.left_out(&directive.position, text);
             }
@@ -151,7 +151,7 @@ pub(super) fn to_client(route: &mut Route, scope: &Scope<'_>, notes: &mut Notes)
                 &directive.position,
                 format!(
                     "a second header `{name}`: only one of each \
-            name can be added"
+                     name can be added"
                 ),
             );
             continue;

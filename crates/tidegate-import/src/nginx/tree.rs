@@ -65,7 +65,7 @@ impl Reader<'_> {
                 path,
                 1,
                 "the configuration includes too many files, or includes \
-                itself",
+                 itself",
             ));
         }
         let text = super::super::text_of(path)?;

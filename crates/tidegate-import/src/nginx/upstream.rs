@@ -75,7 +75,7 @@ fn endpoint(
             ("down", _) => {
                 let text = format!(
                     "the server `{address}` is marked `down`, so it does not become an \
-                    endpoint"
+                     endpoint"
                 );
                 notes.left_out(&server.position, text);
                 return None;

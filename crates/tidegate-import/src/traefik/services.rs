@@ -41,7 +41,7 @@ impl Importer<'_> {
                 found.line,
                 format!(
                     "the service `{name}` has no servers; its requests are \
-            answered with 503"
+                     answered with 503"
                 ),
             );
             route.action = Action::Respond { status: 503, body: None, content_type: None };
