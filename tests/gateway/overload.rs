@@ -198,7 +198,7 @@ async fn idle_upstream_connections_are_closed_for_new_ones() {
         assert_eq!(gateway.get("/own", &[]).await.status(), 200);
     }
     let lines = gateway.log_lines();
-    assert!(!lines.iter().any(|line| line.contains("files")), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("file descriptors")), "{lines:#?}");
 }
 
 /// Begins so many requests over one connection of HTTP/2, and reads none of their bodies.
@@ -294,7 +294,7 @@ async fn idle_http2_upstream_connections_are_closed_for_new_ones() {
         }
     }
     let lines = gateway.log_lines();
-    assert!(!lines.iter().any(|line| line.contains("files")), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("file descriptors")), "{lines:#?}");
 }
 
 /// A service over HTTP/2.
