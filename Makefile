@@ -26,7 +26,7 @@ run: ## The demo: gateway on :3000, notifications on :4009, page on :5173 (ARGS=
 	@scripts/install-deps build
 	@cargo run --profile $(PROFILE) -- demo $(ARGS)
 
-docker: ## The production image (IMAGE=tidegate:0.1.0 FEATURES=discovery,jemalloc,opentelemetry,valkey)
+docker: ## The production image (IMAGE=tidegate:0.2.0 FEATURES=discovery,jemalloc,opentelemetry,valkey)
 	@command -v docker >/dev/null || { echo "docker is missing; see https://docs.docker.com/engine/install"; exit 1; }
 	docker build --file docker/Dockerfile --tag $(IMAGE) \
 		--build-arg VERSION=$(VERSION) \
