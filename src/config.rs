@@ -6,6 +6,6 @@
 
 pub use crate::gateway::Summary;
 pub use tidegate_config::{
-    Problem, Problems, Variables, format_yaml, json_schema, reference_markdown,
+    FormatError, Problem, Problems, Variables, format_yaml, json_schema, reference_markdown,
 };
 pub use tidegate_http::address::Address;

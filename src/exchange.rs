@@ -265,6 +265,7 @@ impl Exchange {
 
 /// How a WebSocket session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WebSocketEnd<'o> {
     /// Who ended it: who sent the first close frame, or else who closed its connection first.
     pub initiator: Initiator,
@@ -282,6 +283,7 @@ pub struct WebSocketEnd<'o> {
 
 /// How a request, or a WebSocket session, ended.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Outcome<'o> {
     /// The request's head, as the client sent it.
     pub request: &'o RequestHeader,
@@ -314,6 +316,7 @@ pub struct Outcome<'o> {
 
 /// What a TLS handshake has negotiated.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TlsInfo {
     /// `1.2` or `1.3`.
     pub version: &'static str,
@@ -327,6 +330,7 @@ pub struct TlsInfo {
 
 /// A client's certificate, signed by an authority of the listener's `client_auth`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClientCertificate {
     /// The subject's distinguished name: `CN=billing, O=Example`, values escaped by RFC 4514.
     pub subject: String,
@@ -337,6 +341,7 @@ pub struct ClientCertificate {
 
 /// Who ended a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Initiator {
     /// The client: by its close frame, or by closing its connection.
     Client,

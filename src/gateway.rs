@@ -3,12 +3,16 @@
 
 use crate::explain::{Explainer, review, verify};
 use crate::filter::{self, Filter, Registry as FilterRegistry};
-use crate::server::{HandoverSocket, RunningGateway, Server, StartError, ask, preflight};
+use crate::server::{
+    HandledSignals, HandoverSocket, RunError, RunningGateway, Server, ShutdownSignal, ask,
+    preflight,
+};
 use crate::snapshot::{CompileEnv, SessionPolicies, Snapshot, compile};
 use crate::telemetry::{self, LineSink};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,7 +20,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tidegate_config::{self as config, FilterSchemas, LoadedConfig, Problems, Variables};
 use tidegate_http::address::Address;
-use tokio::sync::oneshot;
 
 /// Maximum time for writing the last lines of the log to stderr.
 const LAST_LOG_LINES_TIMEOUT: Duration = Duration::from_millis(500);
@@ -160,6 +163,7 @@ impl Config {
 
 /// What a configuration holds.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Summary {
     /// The addresses that it listens on.
     pub listeners: Vec<Address>,
@@ -202,55 +206,6 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Why a gateway did not run. Its `Debug` is made for people as well, for that is what a `main`
-/// that returns it prints.
-pub enum RunError {
-    /// The configuration is wrong.
-    Config(Problems),
-    /// An address can't be listened on.
-    Bind(StartError),
-    /// The runtime can't be started.
-    Runtime(std::io::Error),
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(problems) => problems.fmt(f),
-            Self::Bind(error) => error.fmt(f),
-            Self::Runtime(error) => write!(f, "cannot start the worker threads: {error}"),
-        }
-    }
-}
-
-impl fmt::Debug for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl std::error::Error for RunError {}
-
-/// Exit status for a configuration with errors (`EX_CONFIG` of sysexits.h).
-pub(crate) const EXIT_BAD_CONFIGURATION: u8 = 78;
-
-impl RunError {
-    /// The status of a program that ends by it: 78 where the configuration is wrong, else 1.
-    pub fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::Config(_) => ExitCode::from(EXIT_BAD_CONFIGURATION),
-            Self::Bind(_) | Self::Runtime(_) => ExitCode::FAILURE,
-        }
-    }
-
-    /// Prints it to stderr, and returns the status to end with.
-    pub fn report(&self) -> ExitCode {
-        let kind = if matches!(self, Self::Config(_)) { "" } else { "error: " };
-        eprintln!("{kind}{self}");
-        self.exit_code()
-    }
-}
-
 /// The workers are made first; the threads that may wait for files have another name.
 fn thread_names(workers: usize) -> impl Fn() -> String + Send + Sync + 'static {
     let made = AtomicUsize::new(0);
@@ -262,6 +217,9 @@ fn thread_names(workers: usize) -> impl Fn() -> String + Send + Sync + 'static {
 
 /// The gateway: a configuration, and filters of your own.
 ///
+/// A program that is a gateway calls [`run_program`](Self::run_program), or [`cli::main_with`](crate::cli::main_with)
+/// to have every verb of `tidegate`:
+///
 /// ```no_run
 /// # struct MyFilter;
 /// # impl tidegate::Filter for MyFilter {}
@@ -270,13 +228,28 @@ fn thread_names(workers: usize) -> impl Fn() -> String + Send + Sync + 'static {
 /// tidegate::Gateway::from_config(config).filter(MyFilter).run_program()
 /// # }
 /// ```
+///
+/// A program that has a gateway among other things calls [`serve`](Self::serve) in its own runtime.
 pub struct Gateway {
     config: Config,
     filters: FilterRegistry,
-    stop: Option<oneshot::Receiver<()>>,
-    heeds_signals: bool,
+    shutdown: Option<ShutdownSignal>,
+    /// `None` until the program decides.
+    signals: Option<HandledSignals>,
     takes_over: bool,
     renews: bool,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// A gateway whose configuration is good.
+struct Prepared {
+    server: Server,
+    threads: usize,
 }
 
 impl Gateway {
@@ -285,8 +258,8 @@ impl Gateway {
         Self {
             config,
             filters: FilterRegistry::default(),
-            stop: None,
-            heeds_signals: true,
+            shutdown: None,
+            signals: None,
             takes_over: false,
             renews: false,
         }
@@ -419,18 +392,39 @@ impl Gateway {
         (config, self.filters)
     }
 
-    /// Stops as on SIGTERM when the sender sends or is dropped.
+    /// Stops as on SIGTERM when the future completes: accepts no more, finishes what is in flight within
+    /// `shutdown.grace`, and closes sessions as `drain` says.
     #[must_use]
-    pub fn stop_when(mut self, stop: oneshot::Receiver<()>) -> Self {
-        self.stop = Some(stop);
+    pub fn with_graceful_shutdown(
+        mut self,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        self.shutdown = Some(Box::pin(shutdown));
         self
     }
 
-    /// Leaves SIGTERM and SIGINT to the program around the gateway, which then ends it by
-    /// [`Gateway::stop_when`]. SIGHUP still reloads.
+    /// Handles signals as `tidegate run` does: SIGTERM and SIGINT stop, SIGHUP reloads, SIGUSR1 reopens the access log,
+    /// SIGQUIT and SIGUSR2 upgrade. [`run`](Self::run) and [`run_program`](Self::run_program) do so unless told
+    /// otherwise.
+    #[must_use]
+    pub fn handle_signals(mut self) -> Self {
+        self.signals = Some(HandledSignals::All);
+        self
+    }
+
+    /// Handles SIGHUP (reload) and SIGUSR1 (reopen the access log), and leaves the others to the program around the
+    /// gateway, which then ends it by [`with_graceful_shutdown`](Self::with_graceful_shutdown).
+    #[must_use]
+    pub fn handle_reload_signals(mut self) -> Self {
+        self.signals = Some(HandledSignals::Reload);
+        self
+    }
+
+    /// Leaves all signals to the program around the gateway. [`serve`](Self::serve) does so unless told otherwise.
+    /// Edits of the configuration file take effect all the same.
     #[must_use]
     pub fn ignore_signals(mut self) -> Self {
-        self.heeds_signals = false;
+        self.signals = Some(HandledSignals::None);
         self
     }
 
@@ -449,37 +443,98 @@ impl Gateway {
         self
     }
 
-    /// Runs the gateway as all that a program does: prints an error as people read it, and
-    /// returns the status to end with, 78 where the configuration is wrong.
+    /// Runs the gateway as all that a program does: [`run`](Self::run) with a log on stderr, as the `log` section of the
+    /// configuration says. It prints an error as people read it, and returns the status to end with, 78 if the
+    /// configuration is wrong.
     pub fn run_program(self) -> ExitCode {
-        match self.run() {
+        match self.run_with_log() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => error.report(),
         }
     }
 
-    /// Runs until SIGTERM, SIGINT or [`Gateway::stop_when`] ends it.
+    /// Runs until it is stopped, with the log that a program of the gateway's own has.
+    pub(crate) fn run_with_log(self) -> Result<(), RunError> {
+        telemetry::log::start();
+        let ended = self.run();
+        telemetry::log::flush(LAST_LOG_LINES_TIMEOUT);
+        ended
+    }
+
+    /// Runs until SIGTERM, SIGINT or [`with_graceful_shutdown`](Self::with_graceful_shutdown) stops it, in a runtime of
+    /// its own with as many threads as the configuration says. For a program without a runtime.
+    ///
+    /// It installs no logger: the gateway logs through the `log` crate, and the program decides where to.
     ///
     /// # Errors
     /// When the configuration is wrong, with all that is wrong; when an address can't be
     /// listened on; when threads can't be started.
     pub fn run(self) -> Result<(), RunError> {
-        telemetry::log::start();
-        let ended = self.serve();
-        telemetry::log::flush(LAST_LOG_LINES_TIMEOUT);
-        ended
+        let Prepared { server, threads } = self.prepare(true)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name_fn(thread_names(threads))
+            .enable_all()
+            .build()
+            .map_err(RunError::Runtime)?;
+        // On a worker, where accepting and serving happen, not on this thread.
+        let ended = runtime.block_on(async { tokio::spawn(server.run()).await });
+        // Tunnels that outlived the grace end here.
+        runtime.shutdown_background();
+        ended.map_err(|panicked| RunError::Runtime(io::Error::other(panicked)))?
     }
 
-    fn serve(self) -> Result<(), RunError> {
-        let Self { config, filters, stop, heeds_signals, takes_over, renews } = self;
+    /// Serves in the runtime of the caller, until
+    /// [`with_graceful_shutdown`](Self::with_graceful_shutdown) stops it. When the future is dropped, the gateway ends
+    /// at once, and cuts off what is in flight.
+    ///
+    /// The process stays the program's: the gateway installs no logger and no panic hook, handles no signal unless
+    /// [told to](Self::handle_signals), notifies no service manager and never ends the process.
+    ///
+    /// - The runtime needs I/O and time, and should have several threads; `threads` of the configuration makes none.
+    /// - The gateway logs through the `log` crate, with targets that begin with `tidegate`. The program installs a
+    ///   logger and sets the level; `log` of the configuration, and the level that the admin endpoint sets, count only
+    ///   where [`run_program`](Self::run_program) or [`cli`](crate::cli) has installed the gateway's own logger.
+    /// - The access log is the gateway's own and goes where `access_log` says, by default to stdout.
+    /// - The limit of open files is raised to the hard limit, for the whole process.
+    ///
+    /// ```no_run
+    /// use tidegate::{Config, Gateway};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let gateway = Gateway::from_config(Config::from_file("tidegate.yaml"))
+    ///         .with_graceful_shutdown(async {
+    ///             let _ = tokio::signal::ctrl_c().await;
+    ///         });
+    ///     gateway.serve().await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When the configuration is wrong, with all that is wrong; when an address can't be listened on.
+    pub async fn serve(self) -> Result<(), RunError> {
+        // It reads files.
+        let prepared = tokio::task::spawn_blocking(move || self.prepare(false)).await;
+        let prepared = prepared.map_err(|error| RunError::Runtime(io::Error::other(error)))?;
+        prepared?.server.run().await
+    }
+
+    /// Compiles the configuration. A program is what there is only one of in a process.
+    fn prepare(self, is_program: bool) -> Result<Prepared, RunError> {
+        let Self { config, filters, shutdown, signals, takes_over, renews } = self;
+        let usual = if is_program { HandledSignals::All } else { HandledSignals::None };
+        let signals = signals.unwrap_or(usual);
+        let is_program = is_program && signals == HandledSignals::All;
         let config = config.read_for(&filters);
         // The first process of a container takes the container with it when it goes.
-        let handover_socket =
-            (heeds_signals && std::process::id() != 1).then(|| config.handover_socket()).flatten();
+        let can_upgrade = signals == HandledSignals::All && std::process::id() != 1;
+        let handover_socket = can_upgrade.then(|| config.handover_socket()).flatten();
         if takes_over && handover_socket.is_none() {
             let reason = "`upgrade_socket` is not set, or this is process 1, or this program \
                           does not handle signals";
-            return Err(RunError::Bind(StartError::Handover(std::io::Error::other(reason))));
+            return Err(RunError::TakeOver(io::Error::other(reason)));
         }
         let filters = Arc::new(filters);
         let read = config.read.clone();
@@ -491,31 +546,20 @@ impl Gateway {
         };
         let snapshot = compile(config.read, &env).map_err(RunError::Config)?;
         verify(&snapshot, &read.config.tests, read.sources.clone()).map_err(RunError::Config)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(snapshot.startup.threads)
-            .thread_name_fn(thread_names(snapshot.startup.threads))
-            .enable_all()
-            .build()
-            .map_err(RunError::Runtime)?;
+        let threads = snapshot.startup.threads;
         let file = config.file.map(|path| (path, config.variables));
         let server = Server {
             snapshot,
             read,
             file,
             filters,
-            stop,
-            heeds_signals,
+            shutdown,
+            signals,
+            is_program,
             handover_socket,
             takes_over,
             renews,
         };
-        // On a worker, where accepting and serving happen, not on this thread.
-        let ended = runtime.block_on(async { tokio::spawn(server.run()).await });
-        // Tunnels that outlived the grace end here.
-        runtime.shutdown_background();
-        match ended {
-            Ok(ended) => ended.map_err(RunError::Bind),
-            Err(panicked) => Err(RunError::Runtime(std::io::Error::other(panicked))),
-        }
+        Ok(Prepared { server, threads })
     }
 }

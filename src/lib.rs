@@ -68,8 +68,8 @@ pub mod websocket;
 
 pub use async_trait::async_trait;
 pub use filter::Filter;
-pub use gateway::{Config, Gateway, RunError};
-pub use server::StartError;
+pub use gateway::{Config, Gateway};
+pub use server::RunError;
 pub use {bytes, http, schemars, serde};
 
 #[cfg(doctest)]

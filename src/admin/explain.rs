@@ -27,7 +27,7 @@ pub(super) async fn answer(current: &CurrentSnapshot, query: &str) -> AdminResul
         return refuse(StatusCode::BAD_REQUEST, "the parameter `url` is missing: `url=…`");
     };
     let asked = RequestToExplain::new(&url, &method, &headers);
-    let mut asked = asked.or_else(|reason| refuse(StatusCode::BAD_REQUEST, reason))?;
+    let mut asked = asked.or_else(|error| refuse(StatusCode::BAD_REQUEST, error.to_string()))?;
     if let Some(client) = client {
         let Ok(client) = client.parse() else {
             return refuse(StatusCode::BAD_REQUEST, format!("`{client}` is not an IP address"));

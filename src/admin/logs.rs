@@ -3,6 +3,7 @@
 
 use super::{AdminResult, refuse};
 use crate::snapshot::Snapshot;
+use crate::telemetry::log as own_log;
 use http::StatusCode;
 use log::LevelFilter;
 use serde_json::{Value, json};
@@ -33,16 +34,20 @@ pub(super) fn level(snapshot: &Snapshot) -> Value {
 /// Sets the level of the log until the next reload.
 pub(super) fn set_level(snapshot: &Snapshot, query: &str) -> AdminResult {
     let wanted = query::find(query, "level");
-    match wanted.as_deref() {
-        Some("error") => log::set_max_level(LevelFilter::Error),
-        Some("warn") => log::set_max_level(LevelFilter::Warn),
-        Some("info") => log::set_max_level(LevelFilter::Info),
-        Some("debug") => log::set_max_level(LevelFilter::Debug),
-        Some("trace") => log::set_max_level(LevelFilter::Trace),
+    let wanted = match wanted.as_deref() {
+        Some("error") => LevelFilter::Error,
+        Some("warn") => LevelFilter::Warn,
+        Some("info") => LevelFilter::Info,
+        Some("debug") => LevelFilter::Debug,
+        Some("trace") => LevelFilter::Trace,
         _ => {
             let reason = "`level` must be one of error, warn, info, debug and trace";
             return refuse(StatusCode::BAD_REQUEST, reason);
         }
+    };
+    if !own_log::set_level(wanted) {
+        let reason = "the program around the gateway has a log of its own and sets its level";
+        return refuse(StatusCode::CONFLICT, reason);
     }
     Ok(level(snapshot))
 }

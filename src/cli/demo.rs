@@ -2,7 +2,7 @@
 
 use super::{EXIT_FAILURE, Program};
 use crate::config::Variables;
-use crate::{Config, demo};
+use crate::{Config, RunError, demo};
 use clap::{Args, ValueEnum};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ impl Demo {
         let runtime = tokio::runtime::Runtime::new().map_err(|error| fail(&error))?;
         // Services end before the gateway does, so that browsers are told why (1001).
         let (stop_services, stopping) = watch::channel(false);
-        let (stop_gateway, gateway_stopped) = oneshot::channel();
+        let (stop_gateway, gateway_stopped) = oneshot::channel::<()>();
 
         let mut services = Vec::new();
         if wants(DemoPart::Notifications) {
@@ -108,11 +108,13 @@ impl Demo {
             runtime.spawn(ending);
             program
                 .gateway(self.config())
-                .stop_when(gateway_stopped)
-                .ignore_signals()
-                .run()
+                .with_graceful_shutdown(async {
+                    let _ = gateway_stopped.await;
+                })
+                .handle_reload_signals()
+                .run_with_log()
                 .map_err(|error| {
-                    if matches!(error, crate::RunError::Bind(_)) {
+                    if matches!(error, RunError::Listen { .. }) {
                         eprintln!("hint: choose another port with --gateway-port");
                     }
                     error.report()

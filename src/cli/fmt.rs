@@ -45,7 +45,7 @@ impl Fmt {
             };
             let text = fs::read_to_string(path).map_err(|it| fail(EXIT_FAILURE, it.to_string()))?;
             let laid_out = crate::config::format_yaml(&text)
-                .map_err(|reason| fail(EXIT_BAD_CONFIGURATION, reason))?;
+                .map_err(|error| fail(EXIT_BAD_CONFIGURATION, error.to_string()))?;
             if laid_out == text {
                 continue;
             }
@@ -68,8 +68,8 @@ fn through() -> Result<(), ExitCode> {
     };
     let mut text = String::new();
     io::stdin().read_to_string(&mut text).map_err(|it| fail(EXIT_FAILURE, it.to_string()))?;
-    let laid_out =
-        crate::config::format_yaml(&text).map_err(|reason| fail(EXIT_BAD_CONFIGURATION, reason))?;
+    let laid_out = crate::config::format_yaml(&text)
+        .map_err(|error| fail(EXIT_BAD_CONFIGURATION, error.to_string()))?;
     // A closed pipe (`| head`) is no failure.
     let _ = io::stdout().write_all(laid_out.as_bytes());
     Ok(())

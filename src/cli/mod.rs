@@ -52,7 +52,7 @@ mod sessions;
 mod status;
 mod upgrade;
 
-use crate::gateway::EXIT_BAD_CONFIGURATION;
+use crate::server::EXIT_BAD_CONFIGURATION;
 use crate::{Config, Gateway};
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use std::path::PathBuf;

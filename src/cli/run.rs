@@ -36,6 +36,6 @@ impl Run {
     pub(super) fn run(&self, program: &Program<'_>) -> Result<(), ExitCode> {
         let gateway = program.gateway(Config::from_file(self.file.find()?)).renew_on_signal();
         let gateway = if self.upgrade { gateway.take_over() } else { gateway };
-        gateway.run().map_err(|error| error.report())
+        gateway.run_with_log().map_err(|error| error.report())
     }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 /// One thing that is otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Change {
     /// What.
     pub what: Cow<'static, str>,

@@ -14,6 +14,7 @@ use tidegate_http::secret::REDACTED;
 /// What two configurations do otherwise, by route.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Difference {
     /// Listeners that are new.
     pub listeners_added: Vec<String>,
@@ -64,7 +65,7 @@ impl Difference {
     }
 
     /// Between two configurations.
-    pub fn between_outlines(before: &Outline, after: &Outline) -> Self {
+    pub(crate) fn between_outlines(before: &Outline, after: &Outline) -> Self {
         let mut difference = Self {
             listeners_added: missing(&after.listeners, &before.listeners),
             listeners_removed: missing(&before.listeners, &after.listeners),

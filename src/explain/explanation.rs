@@ -14,6 +14,7 @@ use tidegate_http::secret::without_secrets_of_urls;
 
 /// What would become of a request, and why.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The method.
     pub method: String,
@@ -43,6 +44,7 @@ pub struct Explanation {
 
 /// What a client gets when an upstream fails.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct SubstituteReply {
     /// The status of the answer.
     pub status: u16,
@@ -53,6 +55,7 @@ pub struct SubstituteReply {
 /// What becomes of a request.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Decision {
     /// It goes to an upstream.
     Forwarded(Box<ForwardPlan>),
@@ -94,6 +97,7 @@ pub enum Decision {
 
 /// The way of a request that is forwarded.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct ForwardPlan {
     /// The route.
     pub route: String,
@@ -133,6 +137,7 @@ pub struct ForwardPlan {
 
 /// A route that does not take the request.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct Candidate {
     /// Its name.
     pub route: String,

@@ -48,7 +48,7 @@ pub use difference::Difference;
 pub use explainer::Explainer;
 pub use explanation::{Candidate, Decision, Explanation, ForwardPlan, SubstituteReply};
 pub(crate) use outline::{Outline, conditions, facts};
-pub use request_to_explain::RequestToExplain;
+pub use request_to_explain::{InvalidRequest, RequestToExplain};
 pub(crate) use review::review;
 pub(crate) use tests::verify;
 pub use traffic::Moved;

@@ -15,7 +15,7 @@ pub(super) type RouteFacts = Vec<(Cow<'static, str>, String)>;
 
 /// What a configuration does, as far as it can be described and compared.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Outline {
+pub(crate) struct Outline {
     pub(super) listeners: Vec<String>,
     /// In the order of the file.
     pub(super) routes: Vec<RouteOutline>,
@@ -41,7 +41,7 @@ pub(super) struct RouteOutline {
 
 impl Outline {
     /// Of a snapshot.
-    pub fn from_snapshot(snapshot: &Snapshot) -> Self {
+    pub(crate) fn from_snapshot(snapshot: &Snapshot) -> Self {
         let listeners = snapshot.listeners.iter().map(|listener| listener.address.to_string());
         Self {
             listeners: listeners.collect(),
@@ -59,7 +59,7 @@ impl Outline {
     }
 
     /// What it would do with live sessions.
-    pub fn plan(&self) -> &SessionPolicies {
+    pub(crate) fn plan(&self) -> &SessionPolicies {
         &self.plan
     }
 }

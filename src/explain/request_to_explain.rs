@@ -8,6 +8,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::uri::Authority;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::server::HttpSession;
+use std::fmt;
 use std::io::Cursor;
 use std::net::IpAddr;
 use tidegate_http::raw_head::{self, Fault, MALFORMED};
@@ -32,13 +33,29 @@ pub struct RequestToExplain {
     raw: Vec<u8>,
 }
 
+/// Why a request can't be explained: its URL, its method or a header is malformed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidRequest(String);
+
+impl fmt::Display for InvalidRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InvalidRequest {}
+
 impl RequestToExplain {
-    /// Of a URL, a method, and fields as `name: value`. `ws` and `wss` are for handshakes. What is
-    /// given as a field takes the place of what the URL would bring along.
+    /// Of a URL, a method, and headers as `name: value`. `ws` and `wss` are for handshakes. What is
+    /// given as a header takes the place of what the URL would bring along.
     ///
     /// # Errors
-    /// When one of them is malformed, in words.
-    pub fn new(url: &str, method: &str, fields: &[String]) -> Result<Self, String> {
+    /// When one of them is malformed.
+    pub fn new(url: &str, method: &str, headers: &[String]) -> Result<Self, InvalidRequest> {
+        Self::parse(url, method, headers).map_err(InvalidRequest)
+    }
+
+    fn parse(url: &str, method: &str, fields: &[String]) -> Result<Self, String> {
         let Url { scheme, authority, target } = Url::read(url)?;
         let (is_https, is_websocket) = match scheme.to_ascii_lowercase().as_str() {
             "http" => (false, false),

@@ -54,7 +54,7 @@ fn ask(snapshot: &Snapshot, tests: &[Test]) -> std::io::Result<Explanations> {
             );
             told.push(match asked {
                 Ok(asked) => Ok(explain(snapshot, &asked).await),
-                Err(reason) => Err(reason),
+                Err(error) => Err(error.to_string()),
             });
         }
         told

@@ -11,6 +11,7 @@ use tidegate_http::secret::{REDACTED, is_secret_field};
 
 /// Requests that another route takes than before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Moved {
     /// One of them.
     pub request: String,

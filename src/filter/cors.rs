@@ -184,7 +184,7 @@ const PREFLIGHT_VARY: &str =
     "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
 
 /// Whether the request asks for leave to send another one (Fetch, "CORS-preflight request").
-pub fn is_preflight(request: &RequestHeader) -> bool {
+pub(crate) fn is_preflight(request: &RequestHeader) -> bool {
     request.method == Method::OPTIONS
         && request.headers.contains_key(header::ORIGIN)
         && request.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)

@@ -23,8 +23,8 @@ mod variables;
 pub(crate) use body::BodyPart;
 pub use body::{BodyAccess, RequestBody, ResponseBody};
 pub(crate) use body_filters::{BodyFilters, as_allowed};
-pub(crate) use cors::refuse_origin;
-pub use cors::{CorsFilter, CorsPolicy, is_preflight};
+pub use cors::{CorsFilter, CorsPolicy};
+pub(crate) use cors::{is_preflight, refuse_origin};
 pub use error::Error;
 pub(crate) use files::{FilesFilter, ServedFolder};
 pub(crate) use headers::{FieldName, FieldValue, HeaderChanges, HeadersFilter};
@@ -37,11 +37,12 @@ pub(crate) use registry::{Registry, UseError};
 pub use reply::Reply;
 pub(crate) use reply::{RETRY_SOON, ReplyBody};
 pub(crate) use respond::RespondFilter;
-pub use user_id::{UserIdFilter, UserIdReader as UserIdSource};
+pub(crate) use user_id::{UserIdFilter, UserIdReader as UserIdSource};
 pub(crate) use variables::UriTemplate;
 
 pub use crate::exchange::{Exchange, Outcome, UserId, UserIdOrigin};
 pub use pingora::http::{RequestHeader, ResponseHeader};
+pub use tidegate_http::origin::{Origin, OriginPattern};
 pub use tidegate_http::path::PathError;
 
 use crate::websocket::{LogFrames, Message, Session};
@@ -186,6 +187,7 @@ pub enum Phase {
 
 /// Whether a request goes on.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Flow {
     /// To the next filter, and at last to the upstream.
     Continue,

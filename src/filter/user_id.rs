@@ -10,7 +10,7 @@ use tidegate_http::{cookie, query};
 
 /// A place where a user id may stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UserIdReader {
+pub(crate) enum UserIdReader {
     /// A query parameter.
     Query(String),
     /// A header field.
@@ -31,7 +31,7 @@ impl StableHash for UserIdReader {
 
 /// Finds out who a request says it speaks for, so that log lines can name them.
 #[derive(Debug)]
-pub struct UserIdFilter {
+pub(crate) struct UserIdFilter {
     sources: Vec<UserIdReader>,
 }
 
@@ -39,7 +39,7 @@ stable_hash!(UserIdFilter { sources });
 
 impl UserIdFilter {
     /// Looks in these places; the first that holds an id wins.
-    pub fn new(sources: Vec<UserIdReader>) -> Self {
+    pub(crate) fn new(sources: Vec<UserIdReader>) -> Self {
         Self { sources }
     }
 }

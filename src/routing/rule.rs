@@ -194,6 +194,7 @@ impl ValueRule {
 
 /// A condition of a rule, and whether a request meets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Condition {
     /// The condition, in words.
     pub what: String,

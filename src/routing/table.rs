@@ -23,6 +23,7 @@ pub struct Query<'q> {
 
 /// Why no route takes a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Miss {
     /// No route matches.
     NotFound,

@@ -19,6 +19,7 @@ mod proxy_protocol;
 mod reload;
 mod renew;
 mod rest;
+mod run_error;
 mod signals;
 mod snapshot_tasks;
 mod socket;
@@ -26,11 +27,14 @@ mod start;
 mod stop;
 mod supervise;
 mod tasks;
+mod tasks_guard;
 mod watchdog;
 
 pub(crate) use handover::{HandoverSocket, RunningGateway, ask};
-pub use listen::StartError;
 pub(crate) use preflight::preflight;
+pub(crate) use run_error::EXIT_BAD_CONFIGURATION;
+pub use run_error::RunError;
+pub(crate) use signals::{HandledSignals, ShutdownSignal};
 
 use crate::filter::Registry as FilterRegistry;
 use crate::snapshot::Snapshot;
@@ -38,8 +42,9 @@ use crate::telemetry::log as own_log;
 use signals::Signals;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tasks_guard::TasksGuard;
 use tidegate_config::{LoadedConfig, Variables};
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 /// A gateway that is ready to run.
 pub(crate) struct Server {
@@ -51,10 +56,12 @@ pub(crate) struct Server {
     pub file: Option<(PathBuf, Variables)>,
     /// The filters that the program brings along.
     pub filters: Arc<FilterRegistry>,
-    /// Stops the gateway as SIGTERM does, when it resolves.
-    pub stop: Option<oneshot::Receiver<()>>,
-    /// Whether SIGTERM and SIGINT stop it.
-    pub heeds_signals: bool,
+    /// Stops the gateway as SIGTERM does, when it completes.
+    pub shutdown: Option<ShutdownSignal>,
+    /// Which signals it handles.
+    pub signals: HandledSignals,
+    /// Whether the process is the gateway's own: its end is the process's, and the service manager hears of it.
+    pub is_program: bool,
     /// Where it meets the gateways before and after it.
     pub handover_socket: Option<HandoverSocket>,
     /// Whether it takes the listeners of the gateway before it.
@@ -64,23 +71,32 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Runs until a signal says stop and all is finished, or the time for that is over.
-    pub(crate) async fn run(self) -> Result<(), StartError> {
-        let Self { snapshot, read, file, filters, stop, heeds_signals, .. } = self;
+    /// Runs until a signal says stop and all is finished, or the time for that is over. A run that is dropped before
+    /// ends as it is.
+    pub(crate) async fn run(self) -> Result<(), RunError> {
+        let Self { snapshot, read, file, filters, shutdown, signals, is_program, .. } = self;
         let Self { handover_socket, takes_over, renews, .. } = self;
         own_log::set(snapshot.log.0, snapshot.log.1);
         // Before there is anything to connect to: who sees a port open may send a signal.
-        let mut signals = Signals::listen(stop, heeds_signals).map_err(StartError::Signals)?;
+        let mut signals = Signals::listen(shutdown, signals).map_err(RunError::Signals)?;
         let startup = snapshot.startup.clone();
         let bound = start::bind(&startup, handover_socket, takes_over, &mut signals).await?;
         let Some(bound) = bound else { return Ok(()) };
         let sources = start::Sources { read, file, filters, takes_over };
         let built = start::build_state(snapshot, sources, &bound.listeners).await;
+        let (stop_admin, admin_stopping) = watch::channel(false);
+        let mut guard = TasksGuard {
+            connections: Arc::clone(&built.tasks),
+            discovery: Arc::clone(&built.configuration.discovery),
+            stop_admin: Arc::new(stop_admin),
+            watching: vec![built.watching_memory.clone()],
+        };
         let listeners = start::spawn_listeners(bound.listeners, &startup, &built).await?;
-        let admin = start::spawn_admin(bound.admin, &built.state, &listeners.arrivals);
-        let announced = start::announce(bound.kept, bound.taken, &built, &admin).await;
+        let stopping = (Arc::clone(&guard.stop_admin), admin_stopping);
+        let admin = start::spawn_admin(bound.admin, &built.state, &listeners.arrivals, &stopping);
+        let announced = start::announce(bound.kept, bound.taken, &built, &admin, is_program).await;
         let start::BuiltGateway { state, tasks, configuration, .. } = built;
-        configuration.follow(state.clone(), admin.ordered);
+        guard.watching.push(configuration.follow(state.clone(), admin.ordered));
         let stop =
             supervise::supervise(&mut signals, &state, &announced, &admin.orders, renews).await;
         // The donor's handles would let who connects after the end wait in vain instead of being
@@ -93,9 +109,9 @@ impl Server {
             services: listeners.services,
             proxies: listeners.proxies,
             stop_accepting: listeners.stop_accepting,
-            stop_admin: admin.stop,
+            stop_admin: Arc::clone(&guard.stop_admin),
             files: bound.files,
-            ends_process: heeds_signals,
+            is_program,
         };
         shutdown.run(stop, &mut signals).await;
         log::info!("stopped");

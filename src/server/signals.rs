@@ -1,8 +1,8 @@
 //! Turns signals of the system into the gateway's own: stop, reload, upgrade, reopen. Acts on none of them.
 
 use std::io;
+use std::pin::Pin;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
-use tokio::sync::oneshot;
 
 /// What a signal asks for.
 pub(super) enum Signal {
@@ -28,45 +28,56 @@ pub(super) enum Stop {
     Replaced(u32),
 }
 
-/// The signals that the gateway heeds.
+/// Which signals a gateway handles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HandledSignals {
+    /// All, as a program does.
+    All,
+    /// Those that change nothing but the gateway: SIGHUP and SIGUSR1.
+    Reload,
+    /// None: signals are the business of the program around the gateway.
+    None,
+}
+
+/// Ends a gateway when it completes.
+pub(crate) type ShutdownSignal = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Two signals, one for each of two ways.
+type Pair = Option<(Stream, Stream)>;
+
+/// The signals that the gateway receives.
 pub(super) struct Signals {
-    hangup: Stream,
-    reopen: Stream,
-    stops: Option<(Stream, Stream)>,
-    upgrades: Option<(Stream, Stream)>,
-    stop: Option<oneshot::Receiver<()>>,
+    reloads: Pair,
+    stops: Pair,
+    upgrades: Pair,
+    shutdown: Option<ShutdownSignal>,
 }
 
 impl Signals {
     pub(super) fn listen(
-        stop: Option<oneshot::Receiver<()>>,
-        heeds_stops: bool,
+        shutdown: Option<ShutdownSignal>,
+        handled: HandledSignals,
     ) -> io::Result<Self> {
-        let stops = match heeds_stops {
-            true => Some((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)),
-            false => None,
+        let pair = |is_handled, first, second| match is_handled {
+            true => Ok::<_, io::Error>(Some((signal(first)?, signal(second)?))),
+            false => Ok(None),
         };
-        let upgrades = match heeds_stops {
-            true => Some((signal(SignalKind::quit())?, signal(SignalKind::user_defined2())?)),
-            false => None,
-        };
-        let hangup = signal(SignalKind::hangup())?;
-        Ok(Self { hangup, reopen: signal(SignalKind::user_defined1())?, stops, upgrades, stop })
+        let is_program = handled == HandledSignals::All;
+        let reloads = handled != HandledSignals::None;
+        Ok(Self {
+            stops: pair(is_program, SignalKind::terminate(), SignalKind::interrupt())?,
+            upgrades: pair(is_program, SignalKind::quit(), SignalKind::user_defined2())?,
+            reloads: pair(reloads, SignalKind::hangup(), SignalKind::user_defined1())?,
+            shutdown,
+        })
     }
 
     pub(super) async fn next(&mut self) -> Signal {
-        let stop = async {
-            match &mut self.stop {
-                Some(stop) => drop(stop.await),
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
-            _ = self.hangup.recv() => Signal::Reload,
-            _ = self.reopen.recv() => Signal::Reopen,
+            how = reload_signal(&mut self.reloads) => how,
             how = upgrade_signal(&mut self.upgrades) => how,
             how = stop_signal(&mut self.stops) => Signal::Stop(how),
-            () = stop => Signal::Stop(Stop::Gracefully),
+            () = completed(&mut self.shutdown) => Signal::Stop(Stop::Gracefully),
         }
     }
 
@@ -81,7 +92,26 @@ impl Signals {
     }
 }
 
-async fn stop_signal(stops: &mut Option<(Stream, Stream)>) -> Stop {
+/// Waits until the future completes, once; after that, and without one, it waits forever.
+async fn completed(shutdown: &mut Option<ShutdownSignal>) {
+    match shutdown {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+    *shutdown = None;
+}
+
+async fn reload_signal(reloads: &mut Pair) -> Signal {
+    match reloads {
+        Some((hangup, reopen)) => tokio::select! {
+            _ = hangup.recv() => Signal::Reload,
+            _ = reopen.recv() => Signal::Reopen,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+async fn stop_signal(stops: &mut Pair) -> Stop {
     match stops {
         Some((terminate, interrupt)) => tokio::select! {
             _ = terminate.recv() => Stop::Gracefully,
@@ -91,7 +121,7 @@ async fn stop_signal(stops: &mut Option<(Stream, Stream)>) -> Stop {
     }
 }
 
-async fn upgrade_signal(upgrades: &mut Option<(Stream, Stream)>) -> Signal {
+async fn upgrade_signal(upgrades: &mut Pair) -> Signal {
     match upgrades {
         Some((quit, renew)) => tokio::select! {
             _ = quit.recv() => Signal::Upgrade,

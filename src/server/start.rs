@@ -8,11 +8,11 @@ use super::discover::discover;
 use super::engine::{self, Engine};
 use super::guard::RollbackMonitor;
 use super::handover::{HandoverSocket, InheritedListeners, ListenerDonor, RunningAdmin};
-use super::listen::{self, StartError};
 use super::reload::ConfigWatcher;
 use super::signals::Signals;
 use super::socket::{Socket, UnixSocketFiles};
 use super::tasks::Tasks;
+use super::{RunError, listen};
 use super::{files, notify, snapshot_tasks};
 use crate::admin::{Admin, Readiness};
 use crate::background;
@@ -39,7 +39,7 @@ use std::time::Instant;
 use tidegate_config::{LoadedConfig, Variables};
 use tidegate_http::address::Address;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// Permissions of the admin endpoint's Unix socket: the gateway's user only.
 const ADMIN_SOCKET_MODE: u32 = 0o600;
@@ -66,10 +66,10 @@ pub(super) async fn bind(
     handover_socket: Option<HandoverSocket>,
     takes_over: bool,
     signals: &mut Signals,
-) -> Result<Option<BoundSockets>, StartError> {
+) -> Result<Option<BoundSockets>, RunError> {
     let mut taken = match (&handover_socket, takes_over) {
         (Some(handover_socket), true) => tokio::select! {
-            taken = InheritedListeners::from(handover_socket) => Some(taken.map_err(StartError::Handover)?),
+            taken = InheritedListeners::from(handover_socket) => Some(taken.map_err(RunError::TakeOver)?),
             () = signals.stopped() => {
                 log::info!(
                     "stopped by a signal before the running gateway handed over its listening \
@@ -105,13 +105,14 @@ pub(super) struct BuiltGateway {
     pub(super) state: State,
     pub(super) tasks: Arc<Tasks>,
     pub(super) configuration: Configuration,
+    pub(super) watching_memory: AbortHandle,
     routes: usize,
 }
 
 /// What the configuration in force was made from.
 pub(super) struct Configuration {
     sources: Sources,
-    discovery: Arc<Discovery>,
+    pub(super) discovery: Arc<Discovery>,
     /// Becomes higher with each answer of DNS that differs from the one before.
     discovered: watch::Receiver<u64>,
 }
@@ -152,13 +153,13 @@ pub(super) async fn build_state(
     let state =
         State { current, history, sessions, cache, in_flight, overload, connection_limiter };
     let tasks = Arc::new(Tasks::default());
-    watch_memory(&state, &tasks);
+    let watching_memory = watch_memory(&state, &tasks);
     let configuration = Configuration { sources, discovery, discovered };
-    BuiltGateway { state, tasks, configuration, routes }
+    BuiltGateway { state, tasks, configuration, watching_memory, routes }
 }
 
 /// Ends connections and sessions while memory is short.
-fn watch_memory(state: &State, tasks: &Arc<Tasks>) {
+fn watch_memory(state: &State, tasks: &Arc<Tasks>) -> AbortHandle {
     let end_connections = {
         let tasks = Arc::clone(tasks);
         Arc::new(move |client| tasks.abort_of(client))
@@ -170,16 +171,18 @@ fn watch_memory(state: &State, tasks: &Arc<Tasks>) {
         let (clients, sessions) = (Arc::clone(&clients), Arc::clone(&sessions));
         let evictor = Evictor::new(clients, sessions, end_connections.clone());
         load::watch_memory(Arc::clone(&current), Arc::clone(&overload), evictor)
-    });
+    })
+    .abort_handle()
 }
 
 impl Configuration {
     /// Starts to follow the files of the configuration, DNS, and orders of the admin endpoint.
-    pub(super) fn follow(self, state: State, ordered: mpsc::Receiver<Order>) {
+    pub(super) fn follow(self, state: State, ordered: mpsc::Receiver<Order>) -> AbortHandle {
         let Self { sources: Sources { read, file, filters, .. }, discovery, discovered } = self;
         let rollback_monitor = RollbackMonitor::default();
         let applier = Applier { read, file, state, filters, discovery, rollback_monitor };
-        background::spawn("configuration", ConfigWatcher::new(applier).run(ordered, discovered));
+        background::spawn("configuration", ConfigWatcher::new(applier).run(ordered, discovered))
+            .abort_handle()
     }
 }
 
@@ -196,7 +199,7 @@ pub(super) async fn spawn_listeners(
     sockets: Sockets,
     startup: &StartupSettings,
     built: &BuiltGateway,
-) -> Result<Listeners, StartError> {
+) -> Result<Listeners, RunError> {
     let state = &built.state;
     let (stop_accepting, stopping) = watch::channel(false);
     let conf = Arc::new(ServerConf {
@@ -211,7 +214,7 @@ pub(super) async fn spawn_listeners(
     let modes = startup.modes.iter().copied();
     for ((address, socket), mode) in sockets.into_iter().zip(modes) {
         let proxy = Proxy { listener: address.clone(), state: state.clone() };
-        let proxy = engine::build(proxy, &conf).await.map_err(StartError::Engine)?;
+        let proxy = engine::build(proxy, &conf).await.map_err(RunError::Loopback)?;
         proxies.push(Arc::clone(&proxy));
         let (current, connection_limiter) =
             (Arc::clone(&state.current), Arc::clone(&state.connection_limiter));
@@ -247,7 +250,6 @@ pub(super) struct RunningEndpoint {
     pub(super) readiness: Arc<Readiness>,
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) ordered: mpsc::Receiver<Order>,
-    pub(super) stop: Arc<watch::Sender<bool>>,
 }
 
 /// Serves the admin endpoint.
@@ -258,11 +260,10 @@ pub(super) fn spawn_admin(
     sockets: Sockets,
     state: &State,
     arrivals: &Arc<[Arc<Arrivals>]>,
+    (stop, stopping): &(Arc<watch::Sender<bool>>, watch::Receiver<bool>),
 ) -> RunningEndpoint {
     let readiness = Arc::new(Readiness::default());
     let (orders, ordered) = mpsc::channel(1);
-    let (stop, stopping) = watch::channel(false);
-    let stop = Arc::new(stop);
     let bound = sockets.first().map(|(written, socket)| socket.address(written));
     for (address, socket) in sockets {
         let admin = Admin {
@@ -277,13 +278,13 @@ pub(super) fn spawn_admin(
         let (config, name) = inherited(&address, ADMIN_SOCKET_MODE);
         service.add_listener(config);
         let sockets = handed_over(name, socket);
-        let (until_the_end, stopping) = (Arc::clone(&stop), stopping.clone());
+        let (until_the_end, stopping) = (Arc::clone(stop), stopping.clone());
         background::spawn("admin endpoint", async move {
             service.start_service(Some(sockets), stopping, 1).await;
             drop(until_the_end);
         });
     }
-    RunningEndpoint { address: bound, readiness, orders, ordered, stop }
+    RunningEndpoint { address: bound, readiness, orders, ordered }
 }
 
 /// What others know of a gateway that serves.
@@ -292,6 +293,8 @@ pub(super) struct Announcement {
     pub(super) serving: String,
     /// What hands the listeners over to the next gateway, if that is possible.
     pub(super) donor: Option<Arc<ListenerDonor>>,
+    /// Whether the service manager hears of what happens.
+    pub(super) notifies: bool,
 }
 
 /// Lets the gateway before, the service manager and the log know that this one serves.
@@ -300,6 +303,7 @@ pub(super) async fn announce(
     taken: Option<InheritedListeners>,
     built: &BuiltGateway,
     admin: &RunningEndpoint,
+    is_program: bool,
 ) -> Announcement {
     let current = &built.state.current;
     let addresses: Vec<_> = current.bound().iter().map(ToString::to_string).collect();
@@ -310,8 +314,10 @@ pub(super) async fn announce(
         taken.ready().await;
     }
     log::info!("{serving}, ready");
-    notify::ready(&serving);
-    Announcement { serving, donor }
+    if is_program {
+        notify::ready(&serving);
+    }
+    Announcement { serving, donor, notifies: is_program }
 }
 
 /// A socket that is bound already, as Pingora takes it, and by which name.

@@ -52,8 +52,8 @@ pub(super) struct Shutdown {
     pub(super) stop_accepting: watch::Sender<bool>,
     pub(super) stop_admin: Arc<watch::Sender<bool>>,
     pub(super) files: UnixSocketFiles,
-    /// Whether the process is the gateway's own, and may be ended.
-    pub(super) ends_process: bool,
+    /// Whether the process is the gateway's own: it may be ended, and the service manager hears of it.
+    pub(super) is_program: bool,
 }
 
 impl Shutdown {
@@ -61,7 +61,7 @@ impl Shutdown {
     pub(super) async fn run(self, stop: Stop, signals: &mut Signals) {
         let State { current, history, sessions, in_flight, .. } = self.state;
         let Self { readiness, services, proxies, stop_accepting, .. } = self;
-        let Self { stop_admin, files, tasks, ends_process, .. } = self;
+        let Self { stop_admin, files, tasks, is_program, .. } = self;
         history.release();
         let mut grace = match stop {
             Stop::Gracefully | Stop::Replaced(_) => current.load().grace,
@@ -69,7 +69,7 @@ impl Shutdown {
         };
         let delay = current.load().delay;
         let guarded =
-            |after| ends_process.then(|| Watchdog::start(after + WATCHDOG_TIMEOUT)).flatten();
+            |after| is_program.then(|| Watchdog::start(after + WATCHDOG_TIMEOUT)).flatten();
         let _at_the_latest = guarded(delay + grace);
         if !matches!(stop, Stop::Replaced(_)) {
             // At its address, the new process is ready.
@@ -90,7 +90,9 @@ impl Shutdown {
                      {delay:?} (shutdown.delay)"
                 );
                 log::info!("{next}");
-                notify::stopping(&next);
+                if is_program {
+                    notify::stopping(&next);
+                }
                 tokio::select! {
                     () = tokio::time::sleep(delay) => {}
                     () = signals.fast_stop() => grace = FAST_STOP_TIMEOUT,
@@ -105,7 +107,7 @@ impl Shutdown {
              have up to {grace:?} to finish"
         );
         log::info!("{next}");
-        if !matches!(stop, Stop::Replaced(_)) {
+        if is_program && !matches!(stop, Stop::Replaced(_)) {
             notify::stopping(&next);
         }
         let _ = stop_accepting.send(true);

@@ -18,7 +18,7 @@ pub(super) async fn supervise(
     orders: &mpsc::Sender<Order>,
     renews: bool,
 ) -> Stop {
-    let Announcement { serving, donor } = announced;
+    let Announcement { serving, donor, notifies } = announced;
     let mut handing: Option<JoinHandle<Result<u32, String>>> = None;
     let stop = loop {
         let signal = tokio::select! {
@@ -29,7 +29,9 @@ pub(super) async fn supervise(
                     Ok(process) => break Stop::Replaced(process),
                     Err(reason) => {
                         log::error!("upgrade failed: {reason}; this process keeps serving");
+                        if *notifies {
                         notify::status(&format!("{serving}; the last upgrade failed: {reason}"));
+                        }
                     }
                 }
                 continue;
@@ -39,15 +41,19 @@ pub(super) async fn supervise(
             Signal::Reopen => reopen(&state.current),
             Signal::Reload => {
                 reopen(&state.current);
-                notify::reloading();
+                if *notifies {
+                    notify::reloading();
+                }
                 let (done, reloaded) = oneshot::channel();
                 // One that waits already will read the newest file as well.
                 let _ = orders.try_send(Order::Reload(done));
-                let serving = serving.clone();
-                tokio::spawn(async move {
-                    let _ = reloaded.await;
-                    notify::ready(&serving);
-                });
+                if *notifies {
+                    let serving = serving.clone();
+                    tokio::spawn(async move {
+                        let _ = reloaded.await;
+                        notify::ready(&serving);
+                    });
+                }
             }
             Signal::Upgrade => match &donor {
                 Some(donor) if handing.is_none() => {

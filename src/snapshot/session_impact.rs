@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// What a snapshot says about live sessions: enough to find those that it affects, and small enough to be sent to a
 /// running gateway.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct SessionPolicies {
+pub(crate) struct SessionPolicies {
     routes: BTreeMap<String, RoutePolicy>,
 }
 
@@ -26,6 +26,7 @@ struct RoutePolicy {
 
 /// What a reload does to the sessions of one route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SessionImpact {
     /// `kept`, `drained` or `closed`.
     #[serde(rename = "fate")]
@@ -38,6 +39,7 @@ pub struct SessionImpact {
 /// What a reload does to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum SessionAction {
     /// The session keeps its old settings.
     Kept,
@@ -59,7 +61,7 @@ impl From<OnChange> for SessionAction {
 
 /// The sessions that a reload affects, by action.
 #[derive(Debug, Default)]
-pub struct AffectedSessions {
+pub(crate) struct AffectedSessions {
     /// They go on.
     pub kept: Vec<Arc<Session>>,
     /// They are closed one after the other.
@@ -70,7 +72,7 @@ pub struct AffectedSessions {
 
 impl SessionPolicies {
     /// The policies of this snapshot.
-    pub fn from_snapshot(snapshot: &Snapshot) -> Self {
+    pub(crate) fn from_snapshot(snapshot: &Snapshot) -> Self {
         let routes = snapshot.table.iter().map(|(_, route)| {
             let splits = route.splits.iter().map(|split| &split.pool);
             let endpoints = route.pool.iter().chain(splits).flat_map(|pool| pool.endpoints());
@@ -85,7 +87,7 @@ impl SessionPolicies {
     }
 
     /// What replacing the `earlier` snapshot does to the sessions of its routes. Unaffected routes are left out.
-    pub fn impacts_since(&self, earlier: &Self) -> BTreeMap<String, SessionImpact> {
+    pub(crate) fn impacts_since(&self, earlier: &Self) -> BTreeMap<String, SessionImpact> {
         let impact = |(name, was): (&String, &RoutePolicy)| {
             // Without a policy there are no sessions.
             let own = was.on_change?;
@@ -105,7 +107,7 @@ impl SessionPolicies {
 
     /// The sessions among these that it touches: their route is removed or changed, or their
     /// endpoint is taken away.
-    pub fn affected(&self, sessions: Vec<Arc<Session>>) -> AffectedSessions {
+    pub(crate) fn affected(&self, sessions: Vec<Arc<Session>>) -> AffectedSessions {
         let mut affected = AffectedSessions::default();
         for session in sessions {
             let identity = &session.identity;
@@ -146,7 +148,7 @@ impl fmt::Display for SessionImpact {
 
 impl AffectedSessions {
     /// How many of which route.
-    pub fn routes(&self) -> BTreeMap<String, usize> {
+    pub(crate) fn routes(&self) -> BTreeMap<String, usize> {
         let mut routes = BTreeMap::new();
         for session in self.kept.iter().chain(&self.drained).chain(&self.closed) {
             *routes.entry(session.identity.route.to_string()).or_default() += 1;
@@ -155,7 +157,7 @@ impl AffectedSessions {
     }
 
     /// Whether no session is touched.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.kept.is_empty() && self.drained.is_empty() && self.closed.is_empty()
     }
 }

@@ -17,6 +17,9 @@ const PINGORA_ACCEPT_TARGET: &str = "pingora_core::services::listening";
 /// Limits the log lines about connections that could not be accepted for lack of file descriptors.
 static OUT_OF_FILES_LOG: LazyLock<RateLimitedLog> = LazyLock::new(RateLimitedLog::default);
 
+/// Whether the log of this process is this one; a program around the gateway may have its own.
+static IS_OURS: AtomicBool = AtomicBool::new(false);
+
 /// Whether the lines are JSON.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
@@ -63,14 +66,24 @@ pub(crate) fn start() {
         })
         .try_init();
     if started.is_ok() {
+        IS_OURS.store(true, Ordering::Relaxed);
         set(LevelFilter::Info, false);
     }
 }
 
-/// Changes level and form, at once.
+/// Changes level and form at once, if the log of this process is this one.
 pub(crate) fn set(level: LevelFilter, json: bool) {
     IS_JSON.store(json, Ordering::Relaxed);
-    log::set_max_level(level);
+    set_level(level);
+}
+
+/// Changes the level at once, if the log of this process is this one; whether it is.
+pub(crate) fn set_level(level: LevelFilter) -> bool {
+    let is_ours = IS_OURS.load(Ordering::Relaxed);
+    if is_ours {
+        log::set_max_level(level);
+    }
+    is_ours
 }
 
 /// Waits until the lines so far are written, but no longer than `bound`.

@@ -27,6 +27,7 @@ pub trait FrameObserver: fmt::Debug + Send + Sync {
 
 /// A message of text.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Message<'m> {
     /// Its beginning, up to 1 KiB; empty when it was compressed and could not be inflated.
     pub text: &'m str,

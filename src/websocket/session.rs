@@ -33,6 +33,7 @@ const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// How a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct End {
     /// Who ended it.
     pub initiator: Initiator,
@@ -47,7 +48,7 @@ pub(crate) type CloseRequest = End;
 
 impl End {
     /// The end of a session that makes room for a newer one (RFC 6455, section 7.4.1: 1008, policy violation).
-    pub fn replaced() -> Self {
+    pub(crate) fn replaced() -> Self {
         Self::new(
             Initiator::Limit,
             close_code::POLICY_VIOLATION,
@@ -56,7 +57,11 @@ impl End {
     }
 
     /// An end with a close code and a reason of the gateway.
-    pub fn new(initiator: Initiator, code: u16, reason: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(
+        initiator: Initiator,
+        code: u16,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self { initiator, code: Some(code), reason: reason.into() }
     }
 }
@@ -132,13 +137,14 @@ impl TimeLimit {
 
 /// Whose session it is and where it goes, as known before it opens.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Identity {
     /// The id of the request that opened it.
     pub id: Box<str>,
     /// The name of its route.
     pub route: Arc<str>,
     /// The route's fingerprint, to see whether a reload changed it.
-    pub fingerprint: u64,
+    pub(crate) fingerprint: u64,
     /// What a reload that changes its route does to it.
     pub on_change: OnChange,
     /// The user id that the client claims.
@@ -188,7 +194,7 @@ struct DirectionCounters {
 
 impl Session {
     /// A session whose handshake has arrived.
-    pub fn new(identity: Identity, log_frames: LogFrames) -> Self {
+    pub(crate) fn new(identity: Identity, log_frames: LogFrames) -> Self {
         Self {
             identity,
             started: Instant::now(),
@@ -214,13 +220,13 @@ impl Session {
 
     /// Records the endpoint, its address and how the configuration names it, for each attempt to
     /// connect.
-    pub fn set_endpoint(&self, address: Address, written: &str) {
+    pub(crate) fn set_endpoint(&self, address: Address, written: &str) {
         let endpoint = Some((address, written.into()));
         *self.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = endpoint;
     }
 
     /// Records that the handshake is complete.
-    pub fn record_open(&self) {
+    pub(crate) fn record_open(&self) {
         self.opened.store(self.elapsed().max(1), Ordering::Relaxed);
     }
 
@@ -267,7 +273,7 @@ impl Session {
 
     /// Asks the session to close; the first request is the one that counts. It has ended after
     /// `CLOSE_TIMEOUT`, whatever its peers do.
-    pub fn request_close(&self, request: CloseRequest) {
+    pub(crate) fn request_close(&self, request: CloseRequest) {
         if self.close_request.set(Box::new(request)).is_ok() {
             self.end_within(CLOSE_TIMEOUT);
             self.wake();
@@ -275,7 +281,7 @@ impl Session {
     }
 
     /// The request to close it, if there is one.
-    pub fn close_request(&self) -> Option<&CloseRequest> {
+    pub fn close_request(&self) -> Option<&End> {
         self.close_request.get().map(|request| &**request)
     }
 
@@ -289,7 +295,7 @@ impl Session {
     }
 
     /// Limits the time until its end, unless it is limited already. Returns the deadline.
-    pub fn end_within(&self, time: Duration) -> Instant {
+    pub(crate) fn end_within(&self, time: Duration) -> Instant {
         let at = self.elapsed().saturating_add(millis(time)).max(1);
         let set = self.ends_at.compare_exchange(0, at, Ordering::AcqRel, Ordering::Acquire);
         self.started + Duration::from_millis(set.err().unwrap_or(at))
@@ -309,7 +315,11 @@ impl Session {
     /// nor for writing while a client takes nothing. Ready when the session must be cut off.
     ///
     /// The task of the tunnel polls this after the tunnel, so that the tunnel comes first.
-    pub fn poll_overdue(&self, cx: &mut Context<'_>, alarm: &mut Pin<Box<Sleep>>) -> Poll<()> {
+    pub(crate) fn poll_overdue(
+        &self,
+        cx: &mut Context<'_>,
+        alarm: &mut Pin<Box<Sleep>>,
+    ) -> Poll<()> {
         let Some(next) = self.next_check() else { return Poll::Ready(()) };
         let next = tokio::time::Instant::from_std(next);
         if alarm.is_elapsed() || alarm.deadline() > next {
@@ -355,7 +365,7 @@ impl Session {
     }
 
     /// Records the end of a session whose tunnel is dropped, if no end is recorded yet.
-    pub fn record_cut_off(&self, otherwise: impl FnOnce() -> End) {
+    pub(crate) fn record_cut_off(&self, otherwise: impl FnOnce() -> End) {
         if self.end().is_some() {
             return;
         }
@@ -371,12 +381,12 @@ impl Session {
     }
 
     /// Lets a close request wake this task.
-    pub fn register_waker(&self, waker: &Waker) {
+    pub(crate) fn register_waker(&self, waker: &Waker) {
         self.waker.register(waker);
     }
 
     /// Records how the session ended; the first record counts.
-    pub fn record_end(&self, end: End) {
+    pub(crate) fn record_end(&self, end: End) {
         let _ = self.end.set(end);
     }
 
@@ -395,7 +405,7 @@ impl Session {
     }
 
     /// Switches the logging of frames.
-    pub fn set_log_frames(&self, level: LogFrames) {
+    pub(crate) fn set_log_frames(&self, level: LogFrames) {
         self.log_frames.store(level as u8, Ordering::Relaxed);
     }
 }

@@ -135,6 +135,7 @@ stable_hash!(Ping { interval, timeout, client, upstream });
 /// What happens to the sessions of a route or endpoint that a reload changes or removes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum OnChange {
     /// They continue with their old settings.
     #[default]
@@ -158,6 +159,7 @@ impl StableHash for OnChange {
 /// How much of the frames is logged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum LogFrames {
     /// Nothing.
     #[default]

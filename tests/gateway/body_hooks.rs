@@ -30,8 +30,10 @@ impl Running {
 
     /// Runs a gateway that listens on this port.
     pub(super) async fn run(gateway: Gateway, port: u16) -> Self {
-        let (stop, stopped) = oneshot::channel();
-        let gateway = gateway.ignore_signals().stop_when(stopped);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let gateway = gateway.ignore_signals().with_graceful_shutdown(async {
+            let _ = stopped.await;
+        });
         let thread = std::thread::spawn(move || gateway.run().expect("a gateway that runs"));
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         until("the gateway listens", || async { TcpStream::connect(address).await.is_ok() }).await;

@@ -158,6 +158,7 @@ fn check(what: &Case<'_>) -> Vec<String> {
             kinds.push("405 method_not_allowed".to_owned());
         }
         Decision::Refused { .. } => kinds.push(format!("{status} refused")),
+        other => panic!("a decision of a new kind: {other:?}\n{what}"),
     }
     if seen.is_some() && sent.is_handshake() {
         kinds.push("handshake".to_owned());

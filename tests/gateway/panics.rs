@@ -44,7 +44,9 @@ async fn panic_while_compiling_refuses_only_that_edit() {
     let gateway = tidegate::Gateway::from_config(tidegate::Config::from_file(&file))
         .filter(Panicking(Arc::clone(&panics)))
         .ignore_signals()
-        .stop_when(stopped);
+        .with_graceful_shutdown(async {
+            let _ = stopped.await;
+        });
     let running = std::thread::spawn(move || gateway.run());
     until("the gateway", async || said().await.as_deref() == Some("first")).await;
     assert_eq!(admin.get("/status").await["panics"], serde_json::json!([]));
@@ -103,7 +105,9 @@ async fn panicking_filter_is_logged_and_affects_only_its_request() {
     let gateway = tidegate::Gateway::from_config(tidegate::Config::from_file(&file))
         .filter(Touchy)
         .ignore_signals()
-        .stop_when(stopped);
+        .with_graceful_shutdown(async {
+            let _ = stopped.await;
+        });
     let running = std::thread::spawn(move || gateway.run());
     let client = |is_http2: bool| {
         let builder = reqwest::Client::builder();

@@ -5,6 +5,7 @@ use pretty_yaml::config::{FormatOptions, LanguageOptions, LayoutOptions};
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Maximum length of a line, in characters, as far as it can be broken.
 const MAX_LINE_WIDTH: usize = 100;
@@ -19,11 +20,27 @@ const MAX_BRACKETS: usize = 1000;
 /// What keeps a blank line from being removed.
 const KEPT_LINE: &str = "\u{e000}kept\u{e000}";
 
+/// Why a text can't be laid out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormatError(String);
+
+impl fmt::Display for FormatError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for FormatError {}
+
 /// The text in the usual layout.
 ///
 /// # Errors
-/// When it is no YAML, in words.
-pub fn format_yaml(text: &str) -> Result<String, String> {
+/// When it is no YAML.
+pub fn format_yaml(text: &str) -> Result<String, FormatError> {
+    format(text).map_err(FormatError)
+}
+
+fn format(text: &str) -> Result<String, String> {
     let mut laid_out = lay_out(text)?;
     for _ in 0..MAX_ROUNDS {
         let again = lay_out(&laid_out)?;

@@ -62,7 +62,7 @@ pub use expectation::{CorsVerdict, Test, TestRequest};
 pub use files::Files;
 pub use filter_schemas::FilterSchemas;
 pub use filters::{FilterUse, Filters, SettingsError};
-pub use format::format_yaml;
+pub use format::{FormatError, format_yaml};
 pub use headers::{FieldChanges, Headers};
 pub use identity::{Identity, UserIdSource};
 pub use limits::{Limits, Underscores};

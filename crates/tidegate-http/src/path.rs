@@ -7,6 +7,7 @@ use std::fmt;
 
 /// Why a path is not forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PathError {
     /// It does not begin with `/`.
     NotAbsolute,
