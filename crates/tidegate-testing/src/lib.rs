@@ -1,6 +1,7 @@
-//! The test kit: filters without sockets (`request`), a gateway as a child process ([`Config`]), upstreams that record their
-//! requests ([`Upstream`]), clients of one socket, and the services around a gateway (certificate authorities, DNS, Redis, a
-//! trace collector). It does not know the gateway's code, only its public API.
+//! The test kit: filters without sockets (`request`), a gateway as a child process ([`Config`]) or in the test's process
+//! (`LocalGateway`), upstreams that record their requests ([`Upstream`]), clients of one socket, and the services around a
+//! gateway (certificate authorities, DNS, Redis, a trace collector). It does not know the gateway's code, only its public
+//! API.
 //!
 //! `docs/testing.md` shows a test of a filter without sockets and one with them.
 //!
@@ -18,6 +19,8 @@ mod gateway;
 pub mod http2;
 mod https;
 mod lines;
+#[cfg(feature = "filters")]
+mod local;
 mod metrics;
 mod pebble;
 pub mod peers;
@@ -49,6 +52,8 @@ pub use upstream::{Recorder, Request, Upstream, ok, respond};
 pub use websocket::{Handshake, Socket, next, switch};
 pub use wire::{Head, Response, Wire, get};
 
+#[cfg(feature = "filters")]
+pub use local::LocalGateway;
 #[cfg(feature = "filters")]
 pub use tidegate::testing::{FilterRun, TestRequest, TestResponse, request, response};
 
