@@ -118,7 +118,7 @@ impl UserId {
 /// A path that is not forwarded in its normal form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ForwardedPath {
-    /// The form; `None` for the path as it came.
+    /// The form; `None` for the path as received.
     pub(crate) path: Option<String>,
     /// How many of its bytes spell the prefix that is replaced.
     pub(crate) prefix: usize,

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 pub(crate) const BOUNDS: [f64; 15] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// One that was in a bucket, and the trace that tells more of it.
+/// A measured value of a bucket, with its trace.
 #[derive(Debug, Clone, Copy)]
 pub struct Exemplar {
     /// The trace's id (W3C Trace Context).
@@ -28,7 +28,7 @@ type Exemplars = [Mutex<Option<Exemplar>>; BOUNDS.len() + 1];
 #[derive(Debug, Default)]
 pub struct Histogram {
     exemplars: OnceLock<Box<Exemplars>>,
-    /// One more than bounds: the last is for what is above them all.
+    /// One more than bounds: the last bucket is for values above all bounds.
     buckets: [AtomicU64; BOUNDS.len() + 1],
     nanoseconds: AtomicU64,
 }

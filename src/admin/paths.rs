@@ -2,7 +2,7 @@
 
 /// The dashboard.
 pub(crate) const ROOT: &str = "/";
-/// Removes what is cached.
+/// Purges the cache.
 pub(crate) const CACHE_PURGE: &str = "/cache/purge";
 /// The configuration that applies, without secrets.
 pub(crate) const CONFIG: &str = "/config";

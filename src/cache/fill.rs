@@ -20,7 +20,7 @@ use tokio::sync::watch;
 enum FillProgress {
     /// So many pieces, and more follow.
     Growing(usize),
-    /// All of it, in so many pieces.
+    /// The complete body, in this many pieces.
     Whole(usize),
     /// It broke off.
     Broken,

@@ -45,7 +45,7 @@ enum Fetching {
     ByAllUntil(Instant),
 }
 
-/// PurgeCounters the permit of a request that nobody waits for.
+/// Marks the permit of a request for which no other request waits.
 #[derive(Debug, Clone, Copy)]
 struct NotAwaited;
 
@@ -69,7 +69,7 @@ impl StampedeShard {
     }
 }
 
-/// Whether nobody waits any more for the request with this lock, and its key may be another's.
+/// Whether no request waits for this lock any more, so that its key can be locked anew.
 fn is_expired(core: &Arc<LockCore>, now: Instant) -> bool {
     let is_late = || now.saturating_duration_since(core.lock_start) >= core.age_timeout;
     match core.lock_status() {

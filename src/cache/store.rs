@@ -175,7 +175,7 @@ impl CacheStore {
         Some(shard.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reserves so many bytes for a response that is being stored, if there is room.
+    /// Reserves bytes for a response that is being stored, if there is room.
     pub(super) fn reserve(&self, bytes: usize) -> bool {
         let most = self.max_filling.load(Relaxed);
         let taken = self.filling.fetch_add(bytes, Relaxed).saturating_add(bytes);

@@ -15,7 +15,7 @@ use tidegate_http::raw_head::{self, Fault, MALFORMED};
 use tidegate_http::url::{HTTP_PORT, HTTPS_PORT};
 use tidegate_http::websocket::handshake;
 
-/// A request that nobody has sent.
+/// A request to explain; it is never sent.
 #[derive(Debug, Clone)]
 pub struct RequestToExplain {
     pub(super) method: Method,

@@ -70,7 +70,7 @@ impl SerializedRule {
         }
     }
 
-    /// The rule, unless somebody else has made this up.
+    /// Restores the rule; `None` if the data is not from this program.
     pub(super) fn rule(&self) -> Option<Rule> {
         let wanted = |wanted: &ExpectedValue| match wanted {
             ExpectedValue::Exact(value) => ValueRule::Exact(value.clone()),

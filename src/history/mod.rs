@@ -42,7 +42,7 @@ struct HistoryState {
 pub(crate) struct EditRefusal {
     /// When it was tried.
     pub time: SystemTime,
-    /// What is wrong with it, as the log told.
+    /// The problems, as logged.
     pub problems: String,
 }
 
@@ -96,7 +96,7 @@ impl History {
         }
     }
 
-    /// Another version is in force; tells its number.
+    /// Adds the version that is in force now; returns its number.
     pub(crate) fn add(
         &self,
         cause: VersionCause,
@@ -118,7 +118,7 @@ impl History {
         number
     }
 
-    /// Leaves what is on the disk to the gateway that comes after this one.
+    /// Stops writing to the disk, which now belongs to the next process.
     pub(crate) fn release(&self) {
         if let Some(store) = &self.store {
             store.release();

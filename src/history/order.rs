@@ -3,7 +3,7 @@
 
 use tokio::sync::oneshot;
 
-/// What somebody wants to be in force. Who asked is told what has changed, or why nothing has.
+/// A version that an operator requests. The operator gets the changes, or the reason why nothing changed.
 pub(crate) enum Order {
     /// What the files say, changed or not.
     Reload(oneshot::Sender<Result<String, String>>),

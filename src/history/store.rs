@@ -138,7 +138,7 @@ impl VersionStore {
         versions.into_iter().skip(surplus).map(Arc::new).collect()
     }
 
-    /// Writes one; that it could not is told in the log, for the gateway itself goes on without.
+    /// Writes a version; a failure is only logged, because the gateway works without it.
     pub(super) fn keep(&self, version: &Version) {
         if let Err(error) = self.write(version) {
             log::warn!(

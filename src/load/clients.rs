@@ -18,7 +18,7 @@ const SHARDS: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     shards: [Mutex<HashMap<IpAddr, Weak<ClientLoad>>>; SHARDS],
-    /// Decides over shards, so that nobody can aim at one.
+    /// A randomly seeded hash over the shards, so that no client can choose its shard.
     hasher: RandomState,
 }
 

@@ -74,7 +74,7 @@ pub(crate) fn max_connections(files: Option<u64>) -> usize {
 }
 
 impl ConnectionLimiter {
-    /// None is held, of so many at most.
+    /// A limiter without connections, with this maximum.
     pub(crate) fn new(most: usize) -> Self {
         Self {
             most,

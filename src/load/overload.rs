@@ -25,7 +25,7 @@ pub(crate) struct Overload {
 }
 
 impl Overload {
-    /// For a process that has files for so many connections.
+    /// The limits for a process with descriptors for this many connections.
     pub(crate) fn new(connections: usize) -> Self {
         Self {
             connections,

@@ -20,7 +20,7 @@ pub(super) struct Buckets {
     each: u64,
     burst: u64,
     shards: [Mutex<BucketShard>; SHARDS],
-    /// Decides over shards and names in them, so that nobody can aim at one.
+    /// A randomly seeded hash, so that no client can choose keys that collide.
     hasher: RandomState,
 }
 

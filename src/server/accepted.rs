@@ -75,7 +75,7 @@ pub(super) struct Connection {
     pub(super) shutdown: ShutdownWatch,
     /// Kept as long as the connection lives.
     pub(super) permit: ConnectionPermit,
-    /// The configuration in force, for what is refused before there is a request.
+    /// The configuration in force, for refusals before a request.
     pub(super) current: Arc<CurrentSnapshot>,
     /// The same.
     pub(super) task: TaskGuard,

@@ -32,7 +32,7 @@ pub(super) struct Applier {
     pub state: State,
     /// The filters that the program brings along.
     pub filters: Arc<FilterRegistry>,
-    /// What DNS tells of endpoints.
+    /// The endpoints that DNS reports.
     pub discovery: Arc<Discovery>,
     /// Watches whether edits make things worse.
     pub rollback_monitor: RollbackMonitor,
@@ -183,7 +183,7 @@ impl Applier {
         }
     }
 
-    /// Does with live sessions what their routes say; tells how many are affected.
+    /// Applies `websocket.on_change` of their routes to live sessions; returns the number of affected ones.
     fn touch_sessions(&self) -> Option<String> {
         let current = self.state.current.load();
         let sessions = self.state.sessions.select(&SessionSelector::default());

@@ -119,7 +119,7 @@ fn enter(mut connection: Connection, global: &GlobalSettings) {
     }
 }
 
-/// What stands before HTTP: the PROXY header, and the TLS handshake.
+/// The steps before HTTP: the PROXY header and the TLS handshake.
 async fn prepare(
     connection: Connection,
     listener: Arc<Listener>,

@@ -75,7 +75,7 @@ impl RollbackMonitor {
         *self = Self::default();
     }
 
-    /// Looks; tells where to go back to, and why.
+    /// Checks; returns the version to roll back to, and why.
     pub(super) fn look(&mut self, now: &Snapshot) -> Option<(u64, String)> {
         let Some(trial) = &self.trial else {
             if let Some(guard) = now.guard {

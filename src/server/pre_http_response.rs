@@ -33,7 +33,7 @@ static WAITING_REFUSALS: Semaphore = Semaphore::const_new(64);
 pub(super) enum PreHttpResponse {
     /// The head did not come to its end in time.
     TooSlow,
-    /// The head is none, or one that nobody should take.
+    /// The head is malformed or ambiguous.
     Malformed(Fault),
     /// HTTP at a port of HTTPS. nginx says the same.
     NotTls,

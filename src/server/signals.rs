@@ -20,11 +20,11 @@ pub(super) enum Signal {
 
 /// How to end.
 pub(super) enum Stop {
-    /// SIGTERM: finish what is under way.
+    /// SIGTERM: finish what is in flight.
     Gracefully,
     /// SIGINT: hardly wait.
     Fast,
-    /// Another process has the listeners: finish what is under way.
+    /// Another process has the listeners: finish what is in flight.
     Replaced(u32),
 }
 

@@ -18,13 +18,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// How long after the last request the sockets get to send what is left.
+/// Time after the last request for the sockets to send their buffers.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// How long what is cut off may take to say so.
+/// Maximum time for requests that are cut off to log their end.
 const CUT_OFF_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// How long SIGINT waits for what is under way.
+/// How long SIGINT waits for requests in flight.
 const FAST_STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long logs and traces may take for what they still hold, when the grace is over.
@@ -57,7 +57,7 @@ pub(super) struct Shutdown {
 }
 
 impl Shutdown {
-    /// Lets what is under way come to its end, for as long as there is.
+    /// Waits until everything in flight has ended, or the grace period is over.
     pub(super) async fn run(self, stop: Stop, signals: &mut Signals) {
         let State { current, history, sessions, in_flight, .. } = self.state;
         let Self { readiness, services, proxies, stop_accepting, .. } = self;

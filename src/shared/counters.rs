@@ -188,7 +188,7 @@ impl Shared {
 }
 
 impl Drop for Shared {
-    /// The task that keeps the link sees that there is nobody to keep it for.
+    /// The task of the link sees that the counters are no longer used, and ends.
     fn drop(&mut self) {
         self.stirred.notify_one();
     }

@@ -31,7 +31,7 @@ pub struct SharedCounterSettings {
     pub prefix: String,
     /// How long an answer may take.
     pub timeout: Duration,
-    /// How long a session counts that nobody has renewed: its gateway is gone.
+    /// How long a session counts without renewal; after that its gateway is assumed to be gone.
     pub lease: Duration,
 }
 

@@ -37,7 +37,7 @@ impl SnapshotChanges {
 }
 
 impl StartupSettings {
-    /// The keys of what is `written` otherwise than it is in force, which takes a restart.
+    /// The keys that are `written` with another value than the one in force, and need a restart.
     pub fn restart_needed(&self, written: &Self) -> Vec<String> {
         // In which order they are written changes nothing.
         let addresses = |it: &Self| it.listeners.iter().cloned().collect::<HashSet<_>>();
@@ -96,7 +96,7 @@ impl fmt::Display for SnapshotChanges {
     }
 }
 
-/// A list of ten thousand names helps nobody.
+/// The names as a list, cut off after twenty: a longer list would not help.
 fn abridged(names: &[String]) -> String {
     const MAX_NAMES_LOGGED: usize = 20;
     let shown: Vec<&str> = names.iter().take(MAX_NAMES_LOGGED).map(String::as_str).collect();

@@ -72,7 +72,7 @@ impl<'s> CompileEnv<'s> {
     }
 }
 
-/// The longest path of a Unix socket (107 bytes on Linux), less what is put behind it.
+/// Maximum length of the path of a Unix socket (107 bytes on Linux), minus the suffixes that the gateway appends.
 const MAX_SOCKET_PATH: usize = 90;
 
 /// Minimum length of the admin endpoint's token, in characters.
@@ -237,7 +237,7 @@ struct Compiler<'c> {
     files: BTreeMap<PathBuf, Option<FileFingerprint>>,
     /// Where it is counted together with other gateways.
     shared: Option<Arc<Shared>>,
-    /// How often who may ask, so far.
+    /// The rate limits compiled so far.
     limits: Vec<Arc<RateLimit>>,
     /// The names under `upstreams`, those with errors included.
     declared_upstreams: &'c BTreeSet<String>,

@@ -39,7 +39,7 @@ pub struct RequestLimits {
     pub memory: Option<u64>,
     /// HTTP/2: concurrent streams.
     pub concurrent_streams: u32,
-    /// HTTP/2: resets by the client that nobody has looked at yet.
+    /// HTTP/2: resets by the client that are not processed yet.
     pub pending_resets: usize,
     /// HTTP/2: resets for the client's errors.
     pub error_resets: usize,

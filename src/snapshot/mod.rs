@@ -80,7 +80,7 @@ pub struct Snapshot {
     pub files: BTreeMap<PathBuf, Option<FileFingerprint>>,
     /// Settings that take effect only at the start.
     pub startup: StartupSettings,
-    /// How often who may ask.
+    /// The rate limits.
     pub rate_limits: Vec<Arc<RateLimit>>,
     /// How much the cache may hold, where a route keeps anything.
     pub cache: Option<cache::CacheLimits>,
@@ -94,7 +94,7 @@ pub struct Snapshot {
     pub guard: Option<RollbackSettings>,
     /// What who changes anything at the admin endpoint must show.
     pub admin_token: Option<Arc<str>>,
-    /// The configuration as it was written, for who may read it.
+    /// The configuration as written, for the admin endpoint.
     pub written: Sources,
     /// The gateway's own log: the least level, and whether it is JSON.
     pub log: (log::LevelFilter, bool),
@@ -155,7 +155,7 @@ pub struct StartupSettings {
 pub struct GlobalSettings {
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Whether the same is true of who connects to Unix domain sockets.
+    /// Whether clients of Unix domain sockets are trusted as well.
     pub trusts_unix: bool,
     /// What strangers may make the gateway hold.
     pub limits: RequestLimits,

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 use tidegate_disk::{append_always, open_log};
 
-/// The pause before a descriptor that somebody has made non-blocking is tried again.
+/// The pause before a write is retried on a descriptor that another process has made non-blocking.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Keeps lines of two logs apart that go to stderr from two threads.
@@ -79,7 +79,7 @@ impl Output {
         Ok(())
     }
 
-    /// Takes the last bytes away again, unless somebody else has written since.
+    /// Removes the last bytes again, unless another process has written since.
     fn take_back(&mut self, count: usize) -> Option<()> {
         let found = self.file.metadata().ok().filter(std::fs::Metadata::is_file)?;
         let end = self.file.stream_position().ok().filter(|end| *end == found.len())?;

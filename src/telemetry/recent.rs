@@ -38,7 +38,7 @@ impl LineChunk {
 }
 
 impl RecentLines {
-    /// Adds so many lines, their line feeds included.
+    /// Adds this number of lines, with their line feeds.
     pub(super) fn add(&self, text: &[u8], lines: usize) {
         // No more than can be asked for: a full queue is many times as much.
         let text = match lines.checked_sub(MAX_LINES) {

@@ -57,7 +57,7 @@ impl Default for RouteCounts {
 pub struct RequestTotals {
     /// All of them.
     pub requests: u64,
-    /// Those that were answered 500 or above, which nobody had asked for.
+    /// Requests that failed with 500 or above, except responses that the configuration demands.
     pub server_errors: u64,
     /// WebSocket handshakes that came to no session.
     pub failed_handshakes: u64,
@@ -92,7 +92,7 @@ impl Requests {
         self.0.get_or_init(Box::default).duration.exemplify(exemplar);
     }
 
-    /// One was answered 500 or above, which nobody had asked for.
+    /// Counts a failure with 500 or above that the configuration did not demand.
     pub fn count_server_error(&self) {
         self.0.get_or_init(Box::default).server_errors.fetch_add(1, Relaxed);
     }
@@ -102,7 +102,7 @@ impl Requests {
         self.0.get_or_init(Box::default).failed_handshakes.fetch_add(1, Relaxed);
     }
 
-    /// A WebSocket handshake failed at the gateway or behind it; it counts as failed as well.
+    /// Counts a WebSocket handshake that failed at the gateway or the upstream; it also counts as failed.
     pub fn count_broken_handshake(&self) {
         self.0.get_or_init(Box::default).broken_handshakes.fetch_add(1, Relaxed);
     }
@@ -117,7 +117,7 @@ impl Requests {
         })
     }
 
-    /// Method, status, count; status 0 stands for all that are not counted separately.
+    /// Method, status, count; status 0 is all statuses that are not counted separately.
     pub fn by_code(&self) -> impl Iterator<Item = (&'static str, u16, u64)> {
         let counts = self.0.get();
         let pairs = counts.into_iter().flat_map(|counts| &counts.pairs).filter_map(|pair| {

@@ -43,7 +43,7 @@ pub(super) struct WriterOptions {
 
 /// Hears how the writing goes, on the writer's thread.
 pub(super) trait LineObserver: Send + 'static {
-    /// These lines, so many of them, go to the output.
+    /// Lines for the output, and their number.
     fn handed_over(&mut self, _text: &[u8], _lines: usize) {}
 
     /// Lines could not be written.
@@ -55,7 +55,7 @@ pub(super) trait LineObserver: Send + 'static {
     /// The file could not be opened again; the one before goes on.
     fn not_reopened(&mut self, _error: &io::Error) {}
 
-    /// What stands before the next lines.
+    /// The text before the next lines.
     fn preface(&mut self, _lost: &LostLines) -> Option<Vec<u8>> {
         None
     }

@@ -23,7 +23,7 @@ impl Exporter {
         match *self {}
     }
 
-    /// Sends what there is.
+    /// Sends nothing.
     pub fn finish(&self) {
         match *self {}
     }

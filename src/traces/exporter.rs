@@ -63,7 +63,7 @@ impl Exporter {
         }
     }
 
-    /// Sends what there is, and then no more. It blocks.
+    /// Sends the queued spans and then accepts no more. Blocks.
     pub fn finish(&self) {
         if let Some(Some(queue)) = self.queue.get() {
             // What went wrong has been told.

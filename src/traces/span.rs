@@ -46,13 +46,13 @@ impl Span {
         })
     }
 
-    /// The span that it is part of; `is_remote` when that is somebody else's.
+    /// Sets the parent span; `is_remote` if another process created it.
     pub fn set_parent(&mut self, parent: [u8; 8], is_remote: bool) {
         self.0.parent_span_id = SpanId::from_bytes(parent);
         self.0.parent_span_is_remote = is_remote;
     }
 
-    /// `tracestate`, as it came.
+    /// Sets `tracestate`, as received.
     pub fn set_state(&mut self, state: &str) {
         let Ok(state) = state.parse::<TraceState>() else { return };
         let context = &self.0.span_context;

@@ -15,7 +15,7 @@ pub enum Balance {
     RoundRobin,
     /// The one with the fewest requests and sessions for its weight.
     LeastRequests,
-    /// The better of two taken at random, by latency and what is under way.
+    /// The better of two random endpoints, by latency and requests in flight.
     PeakEwma,
     /// The same for the same key, and for few other keys another when endpoints come or go.
     Hash(AffinityKey),

@@ -43,7 +43,7 @@ impl ConcurrencyLimit {
     }
 }
 
-/// Counts what is under way to an upstream, and refuses at once what would be too much.
+/// Counts requests and sessions in flight to an upstream, and refuses those over a limit at once.
 #[derive(Debug)]
 pub struct Breaker {
     bounds: ConcurrencyLimits,
@@ -71,7 +71,7 @@ impl fmt::Display for UpstreamLimitExceeded {
     }
 }
 
-/// A place among what is under way, until it is dropped.
+/// A permit for a request or session in flight; dropping it releases the permit.
 #[derive(Debug)]
 pub struct UpstreamPermit {
     breaker: Arc<Breaker>,

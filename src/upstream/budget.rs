@@ -17,7 +17,7 @@ pub struct RetryBudget {
 }
 
 impl RetryBudget {
-    /// A budget of so many retries for a hundred requests.
+    /// A budget of this many retries per hundred requests.
     pub fn new(percent: u8) -> Self {
         Self { share: i64::from(percent) * RETRY_COST / 100, left: AtomicI64::new(MAX_SAVED) }
     }

@@ -95,7 +95,7 @@ impl AttemptCounts {
         self.denied.load(Relaxed)
     }
 
-    /// Attempts behind the first.
+    /// Attempts after the first.
     pub fn retries(&self) -> u64 {
         self.retries.load(Relaxed)
     }

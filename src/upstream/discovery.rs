@@ -36,7 +36,7 @@ pub enum RecordKind {
     Services(String),
 }
 
-/// An endpoint that DNS tells of.
+/// An endpoint that DNS reports.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DiscoveredEndpoint {
     host: String,

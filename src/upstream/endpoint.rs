@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tidegate_http::address::Address;
 
-/// One address of a service, as written, and what it stands for now.
+/// One address of a service, as written, and the IP addresses that it resolves to now.
 #[derive(Debug)]
 pub struct Endpoint {
     written: String,
@@ -23,7 +23,7 @@ pub struct Endpoint {
     resolved: ArcSwap<Vec<Address>>,
     turn: AtomicUsize,
     prefers_ipv6: AtomicBool,
-    /// Whether somebody else says what it stands for.
+    /// Whether discovery sets the addresses, instead of a lookup of the name.
     is_found: bool,
 }
 
@@ -88,7 +88,7 @@ impl Endpoint {
         &self.host
     }
 
-    /// What a sticky cookie calls it: a word that tells nothing of what is behind the gateway.
+    /// The value of a sticky cookie for this endpoint, which reveals nothing about the network behind the gateway.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -146,7 +146,7 @@ impl Endpoint {
         }
     }
 
-    /// How many addresses it stands for now.
+    /// Number of addresses that the endpoint resolves to now.
     pub fn address_count(&self) -> usize {
         self.resolved.load().len()
     }

@@ -88,7 +88,7 @@ impl Health {
         self.is_ejected(now())
     }
 
-    /// Notes the outcome of an active check; tells whether that changes anything.
+    /// Records the result of an active check; returns whether the health changed.
     pub(super) fn record_check(
         &self,
         is_healthy: bool,
@@ -111,13 +111,13 @@ impl Health {
         true
     }
 
-    /// A connection could not be established; tells whether it has been too many in a row.
+    /// Records a failed connection; returns whether the consecutive failures reached the limit.
     pub(super) fn record_connect_failure(&self, rules: &Ejection) -> bool {
         let count = self.connect_failures.fetch_add(1, Relaxed) + 1;
         rules.connect_failures.is_some_and(|limit| count >= limit)
     }
 
-    /// A response was a server's error, or broke off; tells whether it has been too many in a row.
+    /// Records a server error or a truncated response; returns whether the consecutive failures reached the limit.
     pub(super) fn record_server_error(&self, rules: &Ejection) -> bool {
         self.connect_failures.store(0, Relaxed);
         let count = self.server_errors.fetch_add(1, Relaxed) + 1;
@@ -149,7 +149,7 @@ impl Health {
         self.latency.store(latency.to_bits(), Relaxed);
     }
 
-    /// Not to be used for a while; tells for how long.
+    /// Ejects the address for a while; returns for how long.
     pub(super) fn eject(&self, rules: &Ejection) -> Duration {
         let now = now();
         let times = self.ejections.fetch_add(1, Relaxed).min(16);

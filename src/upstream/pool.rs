@@ -50,7 +50,7 @@ pub struct PoolSettings {
     pub ejection: Option<Ejection>,
     /// How long an endpoint that comes back takes until it gets its whole share.
     pub slow_start: Duration,
-    /// Below so many percent of endpoints that are healthy, all are used, whatever is known of them.
+    /// If fewer than this percentage of endpoints is healthy, all are used regardless of their health.
     pub panic_below: u8,
     /// The most that may be under way.
     pub bounds: ConcurrencyLimits,
@@ -177,7 +177,7 @@ impl Pool {
         self.breaker.as_ref()
     }
 
-    /// Takes a place among what is under way to it, where that is bounded.
+    /// Takes a permit for a request in flight, if the upstream has a limit.
     pub fn acquire_permit(
         &self,
         is_session: bool,

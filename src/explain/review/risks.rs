@@ -123,7 +123,7 @@ fn logged_messages(config: &Config, found: &mut Problems) {
     }
 }
 
-/// What goes by user id, where nothing says where one stands.
+/// Settings by user id in a configuration without a source of user ids.
 fn nameless_users(config: &Config, found: &mut Problems) {
     if !config.identity.user_id.is_empty() {
         return;

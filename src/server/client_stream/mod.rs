@@ -238,7 +238,7 @@ impl ClientStream {
         self.may_upgrade = scan.is_upgrade;
     }
 
-    /// Keeps a head in view that Pingora doesn't get at once, so that a refusal can say what is wrong with it.
+    /// Keeps an incomplete head, so that a refusal can say what is wrong with it.
     pub(super) fn keep_head(&self, head: &[u8]) {
         head_buffer::keep(self.number, head);
     }
@@ -264,7 +264,7 @@ impl ClientStream {
         true
     }
 
-    /// Looks at what is written, and when.
+    /// Inspects what Pingora writes, and when.
     fn begin_write(&mut self, bytes: &[u8]) {
         if self.refuse_head() {
             return;

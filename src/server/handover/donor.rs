@@ -61,7 +61,7 @@ impl ListenerDonor {
         Ok(Self { socket, sockets: sockets.into(), inode, successors, listening })
     }
 
-    /// Sends the sockets and waits until the one who took them serves; tells its process.
+    /// Sends the sockets and waits until the receiver serves; returns its process id.
     pub(crate) async fn donate(&self) -> Result<u32, String> {
         let mut successors = self.successors.lock().await;
         // Of one that came too late the last time.

@@ -39,7 +39,7 @@ impl HandoverSocket {
         &self.0
     }
 
-    /// Where the process that serves can be found, and is told.
+    /// The control socket of the process that serves.
     pub(crate) fn control(&self) -> PathBuf {
         self.beside(".control")
     }
@@ -58,7 +58,7 @@ impl HandoverSocket {
         judge(folder)
     }
 
-    /// Whether [`HandoverSocket::secure`] and binding would succeed, as far as it can be told without making anything.
+    /// Whether [`HandoverSocket::secure`] and binding would succeed, as far as can be checked without creating anything.
     pub(crate) fn check(&self) -> io::Result<()> {
         let folder = self.0.parent().unwrap_or(Path::new("/"));
         match fs::metadata(folder) {

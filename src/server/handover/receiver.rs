@@ -70,7 +70,7 @@ impl InheritedListeners {
         self.sockets.remove(address)
     }
 
-    /// Tells the old gateway that this one serves. Sockets that nobody wanted are closed.
+    /// Tells the old gateway that this one serves, and closes the sockets that no listener uses.
     pub(crate) async fn ready(mut self) {
         for address in self.sockets.keys() {
             log::info!(
@@ -87,7 +87,7 @@ impl InheritedListeners {
     }
 }
 
-/// Where the sockets come in; gone when nobody waits for them any more.
+/// The socket that receives the listening sockets; its file is removed at drop.
 struct Transfer<'p>(&'p HandoverSocket);
 
 impl Drop for Transfer<'_> {

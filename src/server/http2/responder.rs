@@ -50,7 +50,7 @@ impl SharedResponder {
     }
 }
 
-/// Both sides are polled by one task, so nobody waits for this lock.
+/// Locks the responder. One task polls both sides, so the lock is never contended.
 fn lock(responder: &Mutex<Responder>) -> std::sync::MutexGuard<'_, Responder> {
     responder.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -30,7 +30,7 @@ use tokio::time::{Sleep, sleep, timeout};
 /// Maximum size of a request body, in bytes, that is kept for another attempt, as in Pingora's own sessions.
 const MAX_RETRY_BODY: usize = 64 * 1024;
 
-/// Maximum time a client may take for what is left of a response that is broken off.
+/// Maximum time for a client to receive the rest of a truncated response.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What Pingora takes in the place of an `async fn`.

@@ -18,7 +18,7 @@ const RETRY_INTERVAL: (Duration, Duration) = (Duration::from_millis(100), Durati
 /// interval. A server that accepts connections and then fails keeps the long one.
 const RELIABLE_AFTER: Duration = Duration::from_secs(10);
 
-/// Connects, renews and gives back, as long as somebody counts.
+/// Connects, renews and releases sessions, as long as the counters are in use.
 pub(super) async fn keep(shared: Weak<Shared>, stirred: Arc<Notify>) {
     let mut wait = RETRY_INTERVAL.0;
     let mut round = Instant::now();

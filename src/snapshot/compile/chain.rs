@@ -15,7 +15,7 @@ use tidegate_config as config;
 use tidegate_http::stable_hash;
 use tidegate_http::template::Variable;
 
-/// What stands on the way of a route's requests.
+/// The filters of a route, in the order in which they see its requests.
 #[derive(Clone, Default)]
 pub(super) struct FilterChain {
     headers: Arc<HeadersFilter>,

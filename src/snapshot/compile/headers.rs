@@ -54,7 +54,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Fields with their values, those that can't be sent told and left out.
+    /// Headers with their values; invalid ones are reported and left out.
     pub(super) fn fields(
         &mut self,
         written: &BTreeMap<config::HeaderName, Spanned<config::Template>>,
@@ -129,7 +129,7 @@ impl Compiler<'_> {
     }
 }
 
-/// Why nobody but the gateway changes this field.
+/// Why only the gateway may change this header.
 fn refusal(name: &HeaderName, direction: MessageDirection) -> Option<&'static str> {
     if *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING {
         return Some("it defines where the body ends, and a wrong value allows request smuggling");

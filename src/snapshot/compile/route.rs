@@ -66,7 +66,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// The route behind the rule; `None` when its upstream is broken, which has been said.
+    /// The route of the rule; `None` if its upstream is invalid, which is already reported.
     pub(super) fn route(
         &mut self,
         written: &config::Route,

@@ -108,7 +108,7 @@ impl Compiler<'_> {
     }
 }
 
-/// A base URL as OpenTelemetry has it; one with a path is meant as it is.
+/// A base URL gets the path that OpenTelemetry defines; a URL with a path is used unchanged.
 fn of_file(written: &str, protocol: CollectorProtocol) -> String {
     let has_path = written.parse::<Uri>().is_ok_and(|uri| !matches!(uri.path(), "" | "/"));
     match protocol {
