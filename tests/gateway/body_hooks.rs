@@ -552,3 +552,81 @@ async fn filter_chooses_the_status_that_it_fails_with() {
         }
     }
 }
+
+/// An upstream over HTTP/2 that sends each body back, with its announced length in front and trailers behind.
+async fn http2_echo() -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    tokio::spawn(async move {
+                        let (head, mut body) = request.into_parts();
+                        let length = head.headers.get("content-length");
+                        let length = length.and_then(|it| it.to_str().ok()).unwrap_or("none");
+                        let mut answer = format!("{length}:").into_bytes();
+                        while let Some(Ok(part)) = body.data().await {
+                            let _ = body.flow_control().release_capacity(part.len());
+                            answer.extend_from_slice(&part);
+                        }
+                        let mut sent = respond
+                            .send_response(http::Response::new(()), false)
+                            .expect("a head is sent");
+                        let _ = sent.send_data(answer.into(), false);
+                        let mut trailers = http::HeaderMap::new();
+                        trailers.insert("x-trailer", http::HeaderValue::from_static("there"));
+                        let _ = sent.send_trailers(trailers);
+                    });
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn bodies_are_seen_on_their_way_to_and_from_http2_upstreams() {
+    let upstream = http2_echo().await;
+    let config = Config::to_address(upstream).speaking("protocols: [h2c]");
+    let gateway = Running::start(&config, |it| it.filter(Signed { max: 1 << 20 })).await;
+    let (_, body) = gateway.send_over_http2(&[b"good ", b"one"]).await.expect("an answer");
+    assert_eq!(String::from_utf8_lossy(&body), "8:GOOD ONE");
+    assert_eq!(gateway.send(in_chunks(&["good", " one"])).await.text(), "8:GOOD ONE");
+    assert_eq!(gateway.send(with_length("bad")).await.status(), 401);
+    let large = format!("good{}", "x".repeat(200_000));
+    assert_eq!(gateway.send(in_chunks(&[&large])).await.body.len(), "200004:".len() + large.len());
+
+    let gateway = Running::start(&config, |it| it.filter(Passing(BodyAccess::Chunks))).await;
+    let (_, body) = gateway.send_over_http2(&[b"ab"]).await.expect("an answer");
+    assert_eq!(String::from_utf8_lossy(&body), "none:abab");
+    assert_eq!(gateway.send(with_length("ab")).await.text(), "none:abab");
+
+    for access in [BodyAccess::Chunks, BodyAccess::Whole { max: 100 }] {
+        let gateway = Running::start(&config, |it| it.filter(Signing(access))).await;
+        let (_, body) = gateway.send_over_http2(&[b"ab"]).await.expect("an answer");
+        assert_eq!(String::from_utf8_lossy(&body), "none:ab(0 /hook)");
+        assert_eq!(gateway.send(with_length("ab")).await.text(), "2:ab(0 /hook)");
+    }
+}
+
+#[tokio::test]
+async fn response_is_changed_before_it_is_compressed_and_for_clients_without_chunks() {
+    let upstream = Upstream::answering(|_| {
+        let body = "one ".repeat(1000);
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4000\r\n\r\n";
+        format!("{head}{body}").into_bytes()
+    })
+    .await;
+    let config = Config::to(&upstream).top("compression: on");
+    let access = BodyAccess::Whole { max: 5000 };
+    let gateway = Running::start(&config, |it| it.filter(Signing(access))).await;
+    let expected = format!("{}(0 /a)", "one ".repeat(1000));
+    let old = gateway.send("GET /a HTTP/1.0\r\nHost: a.test\r\n\r\n").await;
+    assert_eq!((old.head.get("transfer-encoding"), old.text()), (None, expected));
+    let get = "GET /a HTTP/1.1\r\nHost: a.test\r\nAccept-Encoding: gzip\r\n\r\n";
+    let compressed = gateway.send(get).await;
+    assert_eq!(compressed.head.get("content-encoding"), Some("gzip"));
+    assert!(compressed.body.len() < 1000 && compressed.body.starts_with(&[0x1f, 0x8b]));
+}
