@@ -15,16 +15,16 @@ pub(crate) const BOUNDS: [f64; 15] =
 pub struct Exemplar {
     /// The trace's id (W3C Trace Context).
     pub trace_id: [u8; 16],
-    /// How long it took.
+    /// The duration.
     pub took: Duration,
-    /// When it ended.
+    /// When the measured operation ended.
     pub time: SystemTime,
 }
 
-/// The newest of each bucket.
+/// The newest exemplar of each bucket.
 type Exemplars = [Mutex<Option<Exemplar>>; BOUNDS.len() + 1];
 
-/// How long something took, by how often.
+/// A histogram of durations.
 #[derive(Debug, Default)]
 pub struct Histogram {
     exemplars: OnceLock<Box<Exemplars>>,
@@ -34,7 +34,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Once more.
+    /// Counts a duration.
     pub fn observe(&self, took: Duration) {
         if let Some(bucket) = self.buckets.get(bucket(took)) {
             bucket.fetch_add(1, Relaxed);
@@ -51,12 +51,12 @@ impl Histogram {
         }
     }
 
-    /// The newest example of a bucket, by its number.
+    /// The newest exemplar of a bucket, by its number.
     pub fn exemplar(&self, bucket: usize) -> Option<Exemplar> {
         *self.exemplars.get()?.get(bucket)?.lock().ok()?
     }
 
-    /// How often so far, up to each bound and without one.
+    /// The cumulative counts, for each bound and in total.
     pub fn cumulative(&self) -> [u64; BOUNDS.len() + 1] {
         let mut sum = 0;
         self.buckets.each_ref().map(|bucket| {
@@ -65,7 +65,7 @@ impl Histogram {
         })
     }
 
-    /// All together, in seconds.
+    /// The sum of all durations, in seconds.
     pub fn seconds(&self) -> f64 {
         Duration::from_nanos(self.nanoseconds.load(Relaxed)).as_secs_f64()
     }

@@ -21,13 +21,13 @@ use tidegate_http::stable_hash::{StableHash, StableHasher};
 /// Serves the files of a folder.
 #[derive(Debug)]
 pub(crate) struct FilesFilter {
-    /// Where they are.
+    /// The folder.
     pub folder: Arc<ServedFolder>,
     /// How many bytes of the path were matched by a prefix that is replaced, and by what.
     pub rewrite_prefix: Option<(usize, String)>,
     /// `Cache-Control`.
     pub cache_control: HeaderValue,
-    /// Files that never change.
+    /// Patterns of files that never change.
     pub immutable: Vec<glob::Pattern>,
 }
 
@@ -44,7 +44,7 @@ impl StableHash for FilesFilter {
 pub(crate) struct ServedFolder {
     /// Its path.
     pub root: PathBuf,
-    /// The file that stands for a folder.
+    /// The index file of a folder.
     pub index: String,
     /// The file for paths that are none, below the root.
     pub fallback: Option<String>,
@@ -55,7 +55,7 @@ stable_hash!(ServedFolder { root, index, fallback });
 const CACHE_IMMUTABLE: HeaderValue =
     HeaderValue::from_static("public, max-age=31536000, immutable");
 
-/// What a path leads to.
+/// The result of a lookup.
 enum FileLookup {
     File(OpenedFile),
     /// A folder whose name lacks the slash at its end.
@@ -72,9 +72,9 @@ struct OpenedFile {
 }
 
 impl ServedFolder {
-    /// Looks a decoded path up. Waits for the disk.
+    /// Looks up a decoded path. Blocks on the disk.
     fn find(&self, path: &str) -> io::Result<FileLookup> {
-        // Each time anew: a deployment may have put another folder in its place.
+        // The root is opened for each request: a deployment may have replaced the folder.
         let root = Dir::open_ambient_dir(&self.root, ambient_authority())?;
         let (name, is_folder) = match path.strip_suffix('/') {
             Some(folder) => (folder, true),
@@ -102,7 +102,7 @@ impl ServedFolder {
                 _ => {}
             }
         }
-        // What looks like a file is missed as one: a page in a script's place helps nobody.
+        // A missing path that looks like a file is a 404: a page instead of a script would only confuse.
         let looks_like_file = name.rsplit('/').next().is_some_and(|last| last.contains('.'));
         match &self.fallback {
             Some(fallback) if !looks_like_file => {
@@ -113,8 +113,8 @@ impl ServedFolder {
     }
 }
 
-/// The answer where the file descriptors that are left are kept for connections. Those of idle
-/// connections to upstreams are given back.
+/// The response when the remaining file descriptors are reserved for connections. Idle connections to upstreams are
+/// closed.
 fn no_descriptor() -> Reply {
     close_idle();
     Reply::gateway_error(
@@ -128,10 +128,10 @@ fn is_visible(path: &str) -> bool {
     path.split('/').all(|segment| !segment.starts_with('.') || segment == ".well-known")
 }
 
-/// Opens a file below the root. What is not there, or leads out of the root, is none.
+/// Opens a file below the root; `None` if it is missing or outside of the root.
 fn open(root: &Dir, name: String) -> io::Result<Option<OpenedFile>> {
     let metadata = match root.metadata(&name) {
-        // A pipe would let us wait for whoever writes to it.
+        // Opening a pipe would wait for a writer.
         Ok(metadata) if metadata.is_file() => metadata,
         _ => return Ok(None),
     };
@@ -235,14 +235,14 @@ fn with(reply: Reply, name: HeaderName, value: &str) -> Reply {
     }
 }
 
-/// Another one whenever the file's time or size is another.
+/// The entity tag, which changes with the file's time or size.
 fn etag(served: &OpenedFile) -> String {
     let since = |modified: SystemTime| modified.duration_since(UNIX_EPOCH).unwrap_or_default();
     let time = served.modified.map_or(0, |modified| since(modified).as_nanos());
     format!("\"{time:x}-{:x}\"", served.size)
 }
 
-/// By the name's ending; texts are UTF-8 these days.
+/// The media type by the extension; texts are served as UTF-8.
 fn content_type(name: &str) -> String {
     let guess = mime_guess::from_path(name).first_or_octet_stream();
     let is_text = guess.type_() == "text"

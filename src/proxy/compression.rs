@@ -19,7 +19,7 @@ use std::task::Poll;
 use tidegate_http::encoding::{Coding, choose};
 use tidegate_http::header_name::spelled;
 
-/// Makes a [`ResponseEncoding`] for each request.
+/// Creates a [`ResponseEncoding`] for each request.
 pub(super) struct CompressionBuilder;
 
 impl HttpModuleBuilder for CompressionBuilder {
@@ -29,28 +29,28 @@ impl HttpModuleBuilder for CompressionBuilder {
     }
 }
 
-/// What happens to one response behind all filters. One module for both: each costs every request.
+/// Compression and gRPC-Web of one response, after all filters. They share one module, because each module costs every
+/// request.
 pub(super) struct ResponseEncoding {
     state: CompressionState,
     /// The body, where filters see it. They do so here because a module is told of each way in which a body ends.
     pub(super) shown: Option<ShownBody>,
-    /// Pingora's bridge for gRPC-Web, where it is used.
+    /// Pingora's gRPC-Web bridge, if the request uses it.
     pub(super) grpc_web: GrpcWebCtx,
 }
 
 enum CompressionState {
-    /// Nothing is to be done, or no more.
+    /// There is nothing to do, or nothing more.
     Idle,
-    /// The client speaks HTTP/1.0 and knows no chunks (RFC 9112, section 6.1). By `Vary` it is told what
-    /// others get.
+    /// The client uses HTTP/1.0 without chunked bodies (RFC 9112, section 6.1), so it gets only the `Vary`.
     Unchunked(Option<Arc<Compression>>),
-    /// The route compresses: what this client gets, the response's head decides.
+    /// The route compresses; the head of the response decides about this one.
     Armed(Box<Offer>),
     Encoding {
         encoder: Box<Encoder>,
         is_streamed: bool,
     },
-    /// The body's end has been given.
+    /// The end of the body was sent.
     Ended,
 }
 
@@ -63,10 +63,10 @@ struct Offer {
     is_chunked: bool,
 }
 
-/// Gets the response ready to be compressed, where the route says so.
+/// Prepares the response for compression, if its route compresses.
 pub(super) fn arm(session: &mut Session, ctx: &Context) {
     let request = session.req_header();
-    // The length of what is compressed is not known, and would be told in chunks.
+    // The compressed length is unknown, so the body would be chunked.
     if request.version == Version::HTTP_10 || request.version == Version::HTTP_09 {
         let compression = ctx.route.compression.clone();
         if let Some(outgoing) = session.downstream_modules_ctx.get_mut::<ResponseEncoding>() {
@@ -87,7 +87,7 @@ pub(super) fn arm(session: &mut Session, ctx: &Context) {
     }
 }
 
-/// Whether another number of bytes is sent than came.
+/// Whether the number of sent bytes differs from that of received bytes.
 pub(super) fn is_used(session: &Session) -> bool {
     let compressor = session.downstream_modules_ctx.get::<ResponseEncoding>();
     compressor.is_some_and(|compressor| {
@@ -132,7 +132,7 @@ impl ResponseEncoding {
         let length = length(&head.headers);
         head.insert_header(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()))?;
         head.remove_header(&header::CONTENT_LENGTH);
-        // A range would be one of the compressed bytes, which are not the same each time.
+        // A range would refer to compressed bytes, which are not the same each time.
         head.remove_header(&header::ACCEPT_RANGES);
         if head.headers.keys().any(|name| DIGEST_HEADERS.contains(name)) {
             for name in &DIGEST_HEADERS {
@@ -163,7 +163,7 @@ impl ResponseEncoding {
             Error::because(ErrorType::InternalError, "compressing the response failed", error)
         };
         let piece = body.take().unwrap_or_default();
-        // What an upstream sends bit by bit is meant to be read bit by bit.
+        // What an upstream streams must reach the client without delay.
         let mut encoded = Bytes::new();
         if !piece.is_empty() {
             encoded = encoder.push(&piece, *is_streamed && !end).map_err(failed)?;
@@ -181,7 +181,7 @@ impl ResponseEncoding {
     }
 }
 
-/// RFC 9110, section 7.8: who sends `Upgrade` names it in `Connection`, and HTTP/1.0 has no upgrades.
+/// RFC 9110, section 7.8: a sender of `Upgrade` names it in `Connection`, and HTTP/1.0 has no upgrades.
 fn name_upgrade(head: &mut ResponseHeader, is_http10: bool) -> Result<()> {
     if is_http10 {
         head.remove_header(&header::UPGRADE);
@@ -229,7 +229,7 @@ fn vary_as_whole(head: &mut ResponseHeader, offer: &Offer) -> Result<bool> {
     vary(head).map(|()| true)
 }
 
-/// Caches must not give one client's coding to another (RFC 9110, section 12.5.5).
+/// Adds `Vary`, so that caches do not serve one client's coding to another (RFC 9110, section 12.5.5).
 fn vary(head: &mut ResponseHeader) -> Result<()> {
     match varies_by_encoding(&head.headers) {
         true => Ok(()),
@@ -239,7 +239,7 @@ fn vary(head: &mut ResponseHeader) -> Result<()> {
     }
 }
 
-/// RFC 9110, section 8.8.1: one that stands for several sequences of bytes is weak.
+/// Weakens the `ETag`, because it now identifies several byte sequences (RFC 9110, section 8.8.1).
 fn weaken_etag(head: &mut ResponseHeader) -> Result<()> {
     let Some(etag) = head.headers.get(header::ETAG) else { return Ok(()) };
     if etag.as_bytes().starts_with(b"W/") {
@@ -261,8 +261,7 @@ fn varies_by_encoding(headers: &HeaderMap) -> bool {
     })
 }
 
-/// A future that is done. It has no size, so that no box of it is allocated: most requests pass
-/// here without anything to do.
+/// A completed future. It has no size, so boxing it allocates nothing: most requests have nothing to do here.
 struct ReadyOk;
 
 impl Future for ReadyOk {

@@ -24,11 +24,10 @@ use tokio::time::timeout;
 /// The first byte of a TLS handshake (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 
-/// Serves each connection in a task of its own.
+/// Serves each connection in its own task.
 ///
-/// Pingora's own task has room for a TLS handshake, and its own walk through a connection has
-/// room for HTTP/2: 13 kB that would be held as long as the connection lives, hours for a
-/// WebSocket.
+/// Pingora's task reserves memory for a TLS handshake and for HTTP/2 as long as the connection lives: 13 kB, for hours
+/// with a WebSocket.
 pub(super) struct Connections {
     proxy: Arc<Engine>,
     current: Arc<CurrentSnapshot>,
@@ -94,7 +93,7 @@ impl ServerApp for Connections {
     }
 }
 
-/// Where it comes from.
+/// The address of the peer.
 fn peer(stream: &Stream) -> Option<IpAddr> {
     let digest = stream.get_socket_digest()?;
     digest.peer_addr()?.as_inet().map(SocketAddr::ip)
@@ -108,7 +107,7 @@ async fn refuse(full: LimitExceeded, stream: Stream, current: Arc<CurrentSnapsho
     answer.send(stream, &[], &current).await;
 }
 
-/// Counts it among its client's and serves it.
+/// Counts the connection for its client, and serves it.
 fn enter(mut connection: Connection, global: &GlobalSettings) {
     let client = peer(&connection.stream);
     match client.map_or(Ok(()), |client| connection.permit.count_for_client(client, global)) {
@@ -165,12 +164,12 @@ async fn secure(
     current: &Arc<CurrentSnapshot>,
 ) -> io::Result<Option<Stream>> {
     if client.is_some_and(|peer| listener.expects_proxy_header(peer)) {
-        // What the balancer speaks for is the client's; what it asks itself is nobody's.
+        // With a PROXY header the client is known; a health check of the load balancer itself has none.
         match proxy_protocol::take_header(&mut socket).await {
             Ok(source) => client = source,
             Err(error) => {
                 arrivals.no_proxy_header();
-                // Whoever speaks TLS would take the words for a broken handshake.
+                // A TLS client would read the text as a broken handshake.
                 if listener.tls.is_none() && error.kind() == io::ErrorKind::InvalidData {
                     PreHttpResponse::NoProxyHeader.send(Box::new(socket), &[], current).await;
                 }
@@ -203,7 +202,7 @@ async fn secure(
     tls::accept(socket, Arc::clone(&tls.config)).await.inspect_err(failed)
 }
 
-/// Serves it in a task of its own.
+/// Serves the connection in its own task.
 fn serve(connection: Connection) {
     let is_h2 = connection.stream.get_ssl_digest().is_some()
         && connection.stream.selected_alpn_proto() == Some(ALPN::H2);

@@ -35,7 +35,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 /// `async fn` is given stays in its future.
 pub(super) async fn serve(connection: Box<Connection>) {
     let Connection { mut stream, protocols, proxy, limits, shutdown, permit, current, task } =
-        // As a value of its own the box is freed here, and not at the end.
+        // As a separate value the box is freed here and not at the end.
         *{ connection };
     let Ok(Ok(mut first_bytes)) = timeout(limits.idle_timeout, read_some(&mut stream)).await else {
         return;
@@ -43,7 +43,7 @@ pub(super) async fn serve(connection: Box<Connection>) {
     if first_bytes.is_empty() {
         return;
     }
-    // By TLS it would have been agreed upon (RFC 9113, section 3.2).
+    // With TLS it would have been negotiated (RFC 9113, section 3.2).
     if protocols.h2c && stream.get_ssl_digest().is_none() && may_be_preface(&first_bytes) {
         let rest =
             timeout(limits.head_timeout, Box::pin(rest_of_preface(&mut stream, &mut first_bytes)));
@@ -56,7 +56,7 @@ pub(super) async fn serve(connection: Box<Connection>) {
             }
         }
         if first_bytes.starts_with(H2_PREFACE) {
-            // As if nobody had read from it.
+            // The stream then reads these bytes first.
             let Ok(mut socket) = stream.into_any().downcast::<Socket>() else { return };
             socket.rewind(&first_bytes);
             let (tasks, number) = task.key();
@@ -74,7 +74,7 @@ pub(super) async fn serve(connection: Box<Connection>) {
     task_state::with_client(client, task_state::with_state(keeping_refusal(requests))).await;
 }
 
-/// All requests, the first of which has begun.
+/// Serves all requests, of which the first has begun.
 async fn requests(
     mut stream: Box<ClientStream>,
     speaks_h1: bool,
@@ -113,18 +113,17 @@ async fn requests(
     }
 }
 
-/// What a connection brings next.
+/// The next event on a connection.
 enum NextRequest {
-    /// A head that Pingora may judge, and what has come of the body.
+    /// A head for Pingora, with the received part of the body.
     Head(BytesMut),
-    /// What comes in place of one, and why it is none.
+    /// Bytes that are no valid head, and the fault.
     Refused(PreHttpResponse, BytesMut),
-    /// It has come to its end.
+    /// The connection has ended.
     End,
 }
 
-/// Waits for the next head, for as long as a connection may be idle, and once it has begun for as long as a head may
-/// take.
+/// Waits for the next head, at most for the idle timeout, and once it has begun at most for the header timeout.
 async fn next_head(
     stream: &mut ClientStream,
     timer: &mut HeadTimer,
@@ -175,12 +174,12 @@ async fn next_head(
     next
 }
 
-/// A timer that is rarely set: it fires too early, and goes on, rather than be set for each request.
+/// A timer that is rarely set: it fires early and continues, instead of being set for each request.
 #[derive(Debug, Default)]
 struct HeadTimer(Option<Pin<Box<Sleep>>>);
 
 impl HeadTimer {
-    /// Ready from this time on.
+    /// Completes at this time.
     fn poll(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
         let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(until)));
         if sleep.deadline() > until {
@@ -196,13 +195,13 @@ impl HeadTimer {
     }
 }
 
-/// Serves a request to its end; `None` when its session has to end and does not, or when its client is evicted.
+/// Serves a request to its end; `None` if a stuck session was cut off, or the client was evicted.
 async fn until_overdue<T>(mut serving: impl Future<Output = T> + Unpin) -> Option<T> {
     let mut alarm = None;
     poll_fn(|cx| {
         task_state::watch_session(cx);
         if let Poll::Ready(done) = Pin::new(&mut serving).poll(cx) {
-            // The next request may be another client's.
+            // The next request may be from another client.
             task_state::set_shared(None);
             return Poll::Ready(Some(done));
         }
@@ -232,10 +231,10 @@ async fn rest_of_preface(stream: &mut Stream, first_bytes: &mut BytesMut) -> io:
     Ok(())
 }
 
-/// The first bytes that come; none at the end of the stream.
+/// Reads the first bytes; none at the end of the stream.
 ///
-/// The head of a WebSocket's handshake is kept as long as the session lives. Pingora would read
-/// it into 4 KiB, and have 14 kB ready for whoever connects and says nothing.
+/// The head of a WebSocket handshake is kept as long as the session. Pingora would read it into 4 KiB, and reserve
+/// 14 kB for clients that connect and send nothing.
 async fn read_some(stream: &mut Stream) -> io::Result<BytesMut> {
     poll_fn(|cx| {
         let mut space = [MaybeUninit::uninit(); 4096];
@@ -246,7 +245,7 @@ async fn read_some(stream: &mut Stream) -> io::Result<BytesMut> {
     .await
 }
 
-/// A session for one request. Pingora reads no other from it: where it ends, the stream knows.
+/// A session for one request. The stream ends where the request ends, so Pingora cannot read another one.
 fn session(
     stream: Box<ClientStream>,
     head: BytesMut,

@@ -27,32 +27,32 @@ const CUT_OFF_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long SIGINT waits for requests in flight.
 const FAST_STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long logs and traces may take for what they still hold, when the grace is over.
+/// Maximum time to write buffered logs and traces after the grace period.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The same while some of the grace is left.
+/// Maximum time to write buffered logs and traces within the grace period.
 const MAX_LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long after the grace the process is ended, whatever holds it up.
+/// Time after the grace period at which the process is ended in any case.
 const WATCHDOG_TIMEOUT: Duration = Duration::from_millis(1700);
 
-/// How long kept connections may stay after a handover for one more request, which tells their
-/// clients to make new ones; no more than a quarter of the grace.
+/// How long idle connections stay open after a handover for one more request, whose response tells the client to open
+/// a new connection; at most a quarter of the grace period.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// All that ends when the gateway does.
+/// Everything that ends with the gateway.
 pub(super) struct Shutdown {
     pub(super) state: State,
     pub(super) tasks: Arc<Tasks>,
     pub(super) readiness: Arc<Readiness>,
-    /// What accepts connections.
+    /// The tasks that accept connections.
     pub(super) services: Vec<JoinHandle<()>>,
     pub(super) proxies: Vec<Arc<Engine>>,
-    /// Each connection holds a receiver as well: when all are gone, so are the connections.
+    /// Each connection holds a receiver: when no receiver is left, all connections have ended.
     pub(super) stop_accepting: watch::Sender<bool>,
     pub(super) stop_admin: Arc<watch::Sender<bool>>,
     pub(super) files: UnixSocketFiles,
-    /// Whether the process is the gateway's own: it may be ended, and the service manager hears of it.
+    /// Whether the process is the gateway's own, so that it may be ended and the service manager notified.
     pub(super) is_program: bool,
 }
 
@@ -72,7 +72,7 @@ impl Shutdown {
             |after| is_program.then(|| Watchdog::start(after + WATCHDOG_TIMEOUT)).flatten();
         let _at_the_latest = guarded(delay + grace);
         if !matches!(stop, Stop::Replaced(_)) {
-            // At its address, the new process is ready.
+            // The new process already serves at its address.
             readiness.stop();
         }
         match stop {
@@ -147,7 +147,7 @@ impl Shutdown {
                 deadline = Instant::now();
             }
         }
-        // What is left is dropped as it stands, and says so in the access log.
+        // The rest is cut off, which the access log shows.
         in_flight.cut_off();
         tasks.abort_all();
         let _ = tokio::time::timeout(CUT_OFF_TIMEOUT, in_flight.none()).await;
@@ -161,7 +161,7 @@ impl Shutdown {
     }
 }
 
-/// Lets the access log and the traces write what they hold, on threads that may block.
+/// Flushes the access log and the traces, on threads that may block.
 async fn write_out(current: &CurrentSnapshot, bound: Duration) {
     let global = Arc::clone(&current.load().global);
     let log = global.access_log.as_ref().map(|log| Arc::clone(log.sink()));
@@ -173,7 +173,7 @@ async fn write_out(current: &CurrentSnapshot, bound: Duration) {
     }
 }
 
-/// Closes all sessions, over no more of the grace than leaves time for their answers.
+/// Closes all sessions over a part of the grace period, so that time remains for their close frames.
 fn drain(sessions: &Registry, drain: DrainSettings, grace: Duration) -> impl Future<Output = ()> {
     let request = End::new(Initiator::Drain, drain.code, "the gateway stops");
     let over = drain.spread.min(grace.saturating_sub(CLOSE_TIMEOUT).max(grace / 2));

@@ -17,7 +17,7 @@ const PINGORA_ACCEPT_TARGET: &str = "pingora_core::services::listening";
 /// Limits the log lines about connections that could not be accepted for lack of file descriptors.
 static OUT_OF_FILES_LOG: LazyLock<RateLimitedLog> = LazyLock::new(RateLimitedLog::default);
 
-/// Whether the log of this process is this one; a program around the gateway may have its own.
+/// Whether this is the log of the process; a program around the gateway may have its own.
 static IS_OURS: AtomicBool = AtomicBool::new(false);
 
 /// Whether the lines are JSON.
@@ -39,7 +39,7 @@ pub(crate) fn start() {
         }
     }
     let target = match WRITER.get() {
-        // A stderr that nobody reads must hold nothing up but its own thread.
+        // A stderr that is not read must block only its own thread.
         Some(writer) => env_logger::Target::Pipe(Box::new(QueuedLog(writer))),
         None => env_logger::Target::Stderr,
     };
@@ -47,18 +47,18 @@ pub(crate) fn start() {
         .target(target)
         // How much of ours is written is decided by `set` alone, for it can change while we run.
         .filter_module("tidegate", LevelFilter::Trace)
-        // Pingora and its kin tell whole requests at `debug`, secrets included.
+        // Pingora logs whole requests at `debug`, with their secrets.
         .filter_level(LevelFilter::Warn)
-        // It makes a new connection then, and all is well.
+        // Pingora then opens a new connection, so this is harmless.
         .filter_module("pingora_core::connectors", LevelFilter::Off)
-        // It tells what clients do wrong, as often as they like.
+        // Clients can cause these lines as often as they like.
         .filter_module("h2", LevelFilter::Off)
-        // It calls a client that leaves an error; what the cache did stands in the access log.
+        // It logs a client disconnect as an error; the access log has what the cache did.
         .filter_module("pingora_proxy::proxy_cache", LevelFilter::Off)
-        // It misses a dictionary that it does not need.
+        // It warns about a missing dictionary that it does not need.
         .filter_module("pingora_cache::meta", LevelFilter::Off)
         .format(|out, record| {
-            // It is said each second, as long as the process is out of files.
+            // It repeats each second while the process lacks descriptors.
             if record.target() == PINGORA_ACCEPT_TARGET && !OUT_OF_FILES_LOG.should_log() {
                 return Ok(());
             }
@@ -77,7 +77,7 @@ pub(crate) fn set(level: LevelFilter, json: bool) {
     set_level(level);
 }
 
-/// Changes the level at once, if the log of this process is this one; whether it is.
+/// Changes the level at once, if this is the log of the process; returns whether it is.
 pub(crate) fn set_level(level: LevelFilter) -> bool {
     let is_ours = IS_OURS.load(Ordering::Relaxed);
     if is_ours {
@@ -107,7 +107,7 @@ impl Write for QueuedLog {
     }
 }
 
-/// Says in the log itself what the log has lost, for there is no other place.
+/// Logs the number of lines that the log itself has lost.
 #[derive(Default)]
 struct OwnLog {
     told: u64,

@@ -16,7 +16,7 @@ const COUNTED_METHODS: [&str; 10] =
 /// Maximum number of pairs of method and status that are counted separately on a route.
 const MAX_PAIRS: usize = 64;
 
-/// How often a route was asked for what, what it answered, and how long that took.
+/// The counters of a route: requests by method and status, and their durations.
 #[derive(Debug, Default)]
 pub struct Requests(OnceLock<Box<RouteCounts>>);
 
@@ -52,22 +52,21 @@ impl Default for RouteCounts {
     }
 }
 
-/// How requests have fared.
+/// Totals of requests by their result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestTotals {
-    /// All of them.
+    /// All requests.
     pub requests: u64,
     /// Requests that failed with 500 or above, except responses that the configuration demands.
     pub server_errors: u64,
-    /// WebSocket handshakes that came to no session.
+    /// WebSocket handshakes that did not become sessions.
     pub failed_handshakes: u64,
-    /// Those of them that failed at the gateway or behind it: not by the client's own fault, a limit, or
-    /// an order to end.
+    /// Failed handshakes because of the gateway or the upstream: not because of the client, a limit, or a close request.
     pub broken_handshakes: u64,
 }
 
 impl Requests {
-    /// One more has been answered.
+    /// Counts an answered request.
     pub fn count(&self, method: &Method, status: u16, took: Duration) {
         let counts = self.0.get_or_init(Box::default);
         counts.duration.observe(took);
@@ -87,7 +86,7 @@ impl Requests {
         counts.others.fetch_add(1, Relaxed);
     }
 
-    /// One that is traced is an example of those that took as long.
+    /// Keeps a traced request as the exemplar of its duration.
     pub fn exemplify(&self, exemplar: Exemplar) {
         self.0.get_or_init(Box::default).duration.exemplify(exemplar);
     }
@@ -97,7 +96,7 @@ impl Requests {
         self.0.get_or_init(Box::default).server_errors.fetch_add(1, Relaxed);
     }
 
-    /// A WebSocket handshake came to no session.
+    /// Counts a WebSocket handshake that did not become a session.
     pub fn count_failed_handshake(&self) {
         self.0.get_or_init(Box::default).failed_handshakes.fetch_add(1, Relaxed);
     }
@@ -107,7 +106,7 @@ impl Requests {
         self.0.get_or_init(Box::default).broken_handshakes.fetch_add(1, Relaxed);
     }
 
-    /// All together.
+    /// The totals.
     pub fn tally(&self) -> RequestTotals {
         self.0.get().map_or_else(RequestTotals::default, |counts| RequestTotals {
             requests: self.by_code().map(|(.., count)| count).sum(),
@@ -129,7 +128,7 @@ impl Requests {
         pairs.chain((others > 0).then_some((OTHER_METHOD, 0, others)))
     }
 
-    /// How long they took; `None` before the first.
+    /// Their durations; `None` before the first request.
     pub fn duration(&self) -> Option<&Histogram> {
         self.0.get().map(|counts| &counts.duration)
     }

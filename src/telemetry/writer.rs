@@ -10,23 +10,23 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The pause before a queue that is full is tried again.
+/// The pause before a full queue is retried.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
 enum WriterMessage {
     Line(Vec<u8>),
-    /// Open the file again: it has been rotated.
+    /// Reopen the file, because it was rotated.
     Reopen,
-    /// Write all that came before, then say so.
+    /// Write all earlier lines, then confirm.
     Flush(SyncSender<()>),
 }
 
-/// Lines that are lost, by where.
+/// Counters of lost lines, by cause.
 #[derive(Debug, Default)]
 pub(super) struct LostLines {
-    /// Those that the queue could not take.
+    /// Lines lost because the queue was full.
     pub(super) dropped: AtomicU64,
-    /// Those that the file could not take.
+    /// Lines lost because writing failed.
     pub(super) unwritten: AtomicU64,
 }
 
@@ -34,14 +34,14 @@ pub(super) struct LostLines {
 pub(super) struct WriterOptions {
     /// The thread's name.
     pub(super) name: &'static str,
-    /// How many lines may wait.
+    /// Capacity of the queue, in lines.
     pub(super) queue: usize,
     /// How long lines may gather before they are written together. While the writer rests, a
     /// sender has nobody to wake, and so makes no system call.
     pub(super) gather: Duration,
 }
 
-/// Hears how the writing goes, on the writer's thread.
+/// Callbacks about the writing, on the writer's thread.
 pub(super) trait LineObserver: Send + 'static {
     /// Lines for the output, and their number.
     fn handed_over(&mut self, _text: &[u8], _lines: usize) {}
@@ -49,10 +49,10 @@ pub(super) trait LineObserver: Send + 'static {
     /// Lines could not be written.
     fn failed(&mut self, _error: &io::Error) {}
 
-    /// They can be written again.
+    /// Lines can be written again.
     fn recovered(&mut self) {}
 
-    /// The file could not be opened again; the one before goes on.
+    /// The file could not be reopened; the old one stays in use.
     fn not_reopened(&mut self, _error: &io::Error) {}
 
     /// The text before the next lines.
@@ -61,7 +61,7 @@ pub(super) trait LineObserver: Send + 'static {
     }
 }
 
-/// Writes lines in a thread of its own. No method waits for the output without a bound.
+/// Writes lines in its own thread. No method waits for the output without a limit.
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: SyncSender<WriterMessage>,
@@ -96,7 +96,7 @@ impl Writer {
         Ok(Self { queue, must_reopen, lost })
     }
 
-    /// Hands over a line, its line feed included; whether the queue took it.
+    /// Queues a line with its line feed; returns whether the queue had room.
     pub(super) fn write(&self, line: Vec<u8>) -> bool {
         let is_taken = self.queue.try_send(WriterMessage::Line(line)).is_ok();
         if !is_taken {
@@ -105,7 +105,7 @@ impl Writer {
         is_taken
     }
 
-    /// Opens a file again under its name.
+    /// Reopens the file by its name.
     pub(super) fn reopen(&self) {
         if self.queue.try_send(WriterMessage::Reopen).is_err() {
             // Not in its place among the lines, but then the queue is full.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tidegate_http::stable_hash;
 
-/// The most that may be under way to an upstream.
+/// The limits on what is in flight to an upstream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct ConcurrencyLimits {
-    /// Requests and WebSocket sessions together: each has a connection by HTTP/1.1.
+    /// Requests and WebSocket sessions together: over HTTP/1.1 each has a connection.
     pub connections: Option<usize>,
-    /// Those of them whose connection is not established yet.
+    /// Requests and sessions whose connection is not established yet.
     pub pending: Option<usize>,
     /// Requests.
     pub requests: Option<usize>,
@@ -18,22 +18,22 @@ pub struct ConcurrencyLimits {
 
 stable_hash!(ConcurrencyLimits { connections, pending, requests });
 
-/// One of the bounds.
+/// One of the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConcurrencyLimit {
     /// Requests and sessions together.
     Connections,
-    /// Those of them that wait for their connection.
+    /// Requests and sessions that wait for their connection.
     Pending,
     /// Requests.
     Requests,
 }
 
 impl ConcurrencyLimit {
-    /// All of them; each stands at the place of its number.
+    /// All limits, in the order of their numbers.
     pub const ALL: [Self; 3] = [Self::Connections, Self::Pending, Self::Requests];
 
-    /// As the configuration calls it.
+    /// The key in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::Connections => "connections",
@@ -52,10 +52,10 @@ pub struct Breaker {
     pending: AtomicUsize,
 }
 
-/// Why something is too much.
+/// The refusal because of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpstreamLimitExceeded {
-    /// The bound that is reached.
+    /// The limit that is reached.
     pub bound: ConcurrencyLimit,
     limit: usize,
 }
@@ -80,7 +80,7 @@ pub struct UpstreamPermit {
 }
 
 impl Breaker {
-    /// A breaker with these bounds; `None` when nothing is bounded.
+    /// A breaker with these limits; `None` if there is none.
     pub fn new(bounds: ConcurrencyLimits) -> Option<Arc<Self>> {
         let [requests, sessions, pending] = Default::default();
         (bounds != ConcurrencyLimits::default())
@@ -109,7 +109,7 @@ impl Breaker {
         Ok(place)
     }
 
-    /// The most that this bound allows, where it is set.
+    /// The value of this limit, if it is set.
     pub fn limit(&self, bound: ConcurrencyLimit) -> Option<usize> {
         match bound {
             ConcurrencyLimit::Connections => self.bounds.connections,
@@ -138,7 +138,7 @@ impl Breaker {
 }
 
 impl UpstreamPermit {
-    /// The connection is there.
+    /// Records that the connection is established.
     pub fn connected(&mut self) {
         if std::mem::take(&mut self.is_pending) {
             self.breaker.pending.fetch_sub(1, Relaxed);

@@ -28,8 +28,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint. A host that is an IP address stands for itself; a name stands for nothing
-    /// until [`Endpoint::resolve`] has found its addresses.
+    /// An endpoint. A host that is an IP address needs no lookup; a name has no address until
+    /// [`Endpoint::resolve`] has found some.
     pub fn new(host: &str, port: u16, weight: u32, is_backup: bool) -> Self {
         let address = host.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port));
         let written = match address {
@@ -51,7 +51,7 @@ impl Endpoint {
         }
     }
 
-    /// One at a Unix domain socket.
+    /// An endpoint at a Unix domain socket.
     pub fn unix(path: &str, weight: u32, is_backup: bool) -> Self {
         let endpoint = Self::new("localhost", 0, weight, is_backup);
         let written = format!("unix:{path}");
@@ -59,7 +59,7 @@ impl Endpoint {
         Self { id: id(&written), written, is_found: true, ..endpoint }
     }
 
-    /// One of these addresses, which has been discovered with them.
+    /// An endpoint that discovery found, with these addresses.
     pub fn found(
         host: &str,
         port: u16,
@@ -78,7 +78,7 @@ impl Endpoint {
         &self.written
     }
 
-    /// What it is called in a `Host`: a path is none.
+    /// The name for a `Host` header; a socket path has none.
     pub fn authority(&self) -> &str {
         if self.port == 0 { &self.host } else { &self.written }
     }
@@ -93,34 +93,34 @@ impl Endpoint {
         &self.id
     }
 
-    /// Whether it is used only when too few of the others are well.
+    /// Whether it is used only if too few other endpoints are healthy.
     pub fn is_backup(&self) -> bool {
         self.is_backup
     }
 
-    /// What is known of it.
+    /// The health of the endpoint.
     pub fn health(&self) -> &Health {
         &self.health
     }
 
-    /// Whether it may be used.
+    /// Whether it is healthy.
     pub(super) fn is_available(&self, now: u64) -> bool {
         self.health.is_available(now)
     }
 
-    /// Whether both are written the same, or found to be the same.
+    /// Whether both are the same endpoint, as written or as discovered.
     pub fn is_like(&self, other: &Self) -> bool {
         (&self.written, self.weight, self.is_backup, self.is_found)
             == (&other.written, other.weight, other.is_backup, other.is_found)
             && (!self.is_found || *self.resolved.load() == *other.resolved.load())
     }
 
-    /// Its share of the requests relative to its neighbours'.
+    /// Its share of the requests relative to the other endpoints.
     pub fn weight(&self) -> u32 {
         self.weight
     }
 
-    /// Whether DNS has to be asked for its addresses.
+    /// Whether its addresses come from DNS.
     pub fn is_name(&self) -> bool {
         self.host.parse::<IpAddr>().is_err()
     }
@@ -156,12 +156,12 @@ impl Endpoint {
         self.resolved.load().contains(address)
     }
 
-    /// Tells that nothing answered at this address.
+    /// Records that connecting to this address failed.
     pub fn unreachable(&self, address: &Address) {
         self.prefers_ipv6.store(address.is_ipv4(), Ordering::Relaxed);
     }
 
-    /// Asks DNS. When that fails, the addresses known so far stay.
+    /// Looks the name up in DNS. If that fails, the known addresses stay.
     pub async fn resolve(&self) {
         if self.is_found || !self.is_name() {
             return;
@@ -185,7 +185,7 @@ impl Endpoint {
     }
 }
 
-/// The same for the same endpoint in each gateway of a row.
+/// The same id for the same endpoint in every replica.
 fn id(written: &str) -> String {
     let digest = Sha1::new().chain_update("tidegate endpoint ").chain_update(written).finalize();
     URL_SAFE_NO_PAD.encode(digest.get(..9).unwrap_or_default())

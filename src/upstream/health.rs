@@ -8,45 +8,45 @@ use tidegate_http::stable_hash;
 /// Time constant of the moving average of an endpoint's latency, in seconds.
 const LATENCY_TIME_CONSTANT: f64 = 10.0;
 
-/// The longest that an endpoint stays ejected, however often it has been.
+/// Maximum time that an endpoint stays ejected, however often it was ejected.
 const MAX_EJECTION_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Milliseconds since the process began, from 1: 0 is never.
+/// Milliseconds since the process started, from 1; 0 means never.
 pub(super) fn now() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     START.elapsed().as_millis() as u64 + 1
 }
 
-/// When an endpoint is ejected for what it does to requests (outlier detection).
+/// When an endpoint is ejected because requests to it fail (outlier detection).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ejection {
-    /// So many connections in a row that could not be established.
+    /// Limit on consecutive failed connections.
     pub connect_failures: Option<u32>,
-    /// So many responses in a row of 500 and above, broken or late ones included.
+    /// Limit on consecutive responses of 500 and above, including truncated and late ones.
     pub server_errors: Option<u32>,
-    /// For how long, the first time; each further time doubles it.
+    /// The duration of the first ejection; each further one doubles it.
     pub duration: Duration,
-    /// The most endpoints that may be ejected at a time, in percent.
+    /// Maximum percentage of endpoints that are ejected concurrently.
     pub max_percent: u8,
 }
 
 stable_hash!(Ejection { connect_failures, server_errors, duration, max_percent });
 
-/// What is known of an endpoint: whether it may be used, and how busy it is.
+/// The state of an endpoint: whether it is healthy, and how busy it is.
 #[derive(Debug)]
 pub struct Health {
-    /// What the active checks say.
+    /// The result of the active checks.
     is_healthy: AtomicBool,
-    /// How many checks in a row have said otherwise.
+    /// Number of consecutive checks with the opposite result.
     contradictions: AtomicU32,
     connect_failures: AtomicU32,
     server_errors: AtomicU32,
     ejected_until: AtomicU64,
     ejections: AtomicU32,
-    /// When it came back; 0 when it has never been away.
+    /// When it recovered; 0 if it was never unhealthy.
     back_since: AtomicU64,
     in_flight: AtomicUsize,
-    /// Microseconds to a response's head, weighted by how long ago; as the bits of an `f64`.
+    /// Microseconds to the head of a response, as a moving average; the bits of an `f64`.
     latency: AtomicU64,
     measured: AtomicU64,
 }
@@ -69,7 +69,7 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Whether it may be used.
+    /// Whether requests may use the endpoint.
     pub(super) fn is_available(&self, now: u64) -> bool {
         self.is_healthy.load(Relaxed) && !self.is_ejected(now)
     }
@@ -78,12 +78,12 @@ impl Health {
         self.ejected_until.load(Relaxed) > now
     }
 
-    /// Whether the active checks say that it is well.
+    /// Whether the active checks find it healthy.
     pub fn is_healthy(&self) -> bool {
         self.is_healthy.load(Relaxed)
     }
 
-    /// Whether it is ejected at the moment.
+    /// Whether it is ejected now.
     pub fn is_ejected_now(&self) -> bool {
         self.is_ejected(now())
     }
@@ -124,9 +124,9 @@ impl Health {
         rules.server_errors.is_some_and(|limit| count >= limit)
     }
 
-    /// A response came that is no error.
+    /// Records a response that is no server error.
     pub(super) fn record_success(&self) {
-        // They are 0 nearly always, and then nothing is written that other cores read.
+        // The counters are almost always 0; then this writes nothing to memory that other cores share.
         for count in [&self.connect_failures, &self.server_errors] {
             if count.load(Relaxed) > 0 {
                 count.store(0, Relaxed);
@@ -134,12 +134,12 @@ impl Health {
         }
     }
 
-    /// Its head came so long after the endpoint was chosen.
+    /// Records the time from the selection of the endpoint to the head of its response.
     pub(super) fn record_latency(&self, took: Duration) {
         let (now, took) = (now(), took.as_secs_f64() * 1e6);
         let before = f64::from_bits(self.latency.load(Relaxed));
         let since = now.saturating_sub(self.measured.swap(now, Relaxed)) as f64 / 1000.0;
-        // A peak counts at once, and is forgotten slowly: who has just become slow is avoided.
+        // A peak counts at once and decays slowly, so that an endpoint that has just become slow is avoided.
         let latency = if took >= before {
             took
         } else {
@@ -162,7 +162,7 @@ impl Health {
         duration
     }
 
-    /// The share of its weight that it gets while it comes back, from 0.1 to 1.
+    /// The factor of its weight during slow start, from 0.1 to 1.
     pub(super) fn slow_start_factor(&self, now: u64, slow_start: Duration) -> f64 {
         let since = self.back_since.load(Relaxed);
         if slow_start.is_zero() || since == 0 || now < since {
@@ -171,7 +171,7 @@ impl Health {
         ((now - since) as f64 / slow_start.as_millis() as f64).clamp(0.1, 1.0)
     }
 
-    /// Requests and sessions on it now.
+    /// Requests and sessions in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Relaxed)
     }
@@ -184,7 +184,7 @@ impl Health {
         self.in_flight.fetch_sub(1, Relaxed);
     }
 
-    /// Microseconds that a request is likely to take in its queue.
+    /// The expected time of a further request, in microseconds.
     pub(super) fn cost(&self) -> f64 {
         let latency = f64::from_bits(self.latency.load(Relaxed));
         latency * (self.in_flight() + 1) as f64

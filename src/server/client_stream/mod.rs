@@ -37,11 +37,11 @@ const HALF_CLOSED_STALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// The lowest bit of [`ClientStream::idle_since`]: the response has started.
 const RESPONSE_STARTED_BIT: u32 = 1;
 
-/// A connection whose request is refused before it is one.
+/// The refusal of a request whose head is not accepted.
 #[derive(Debug)]
 pub(super) struct RefusedRequest {
     pub(super) stream: Stream,
-    /// As much of the head as is known.
+    /// The received part of the head.
     pub(super) head: Vec<u8>,
     pub(super) fault: Fault,
 }
@@ -50,54 +50,55 @@ tokio::task_local! {
     static REFUSED_REQUEST: Cell<Option<Box<RefusedRequest>>>;
 }
 
-/// Runs what serves a connection, with a place for its refusal. No `async fn`: that would have room for the
-/// future twice.
+/// Runs the future that serves a connection, with a task-local slot for a refusal. It is no `async fn`, which would
+/// store the future twice.
 pub(super) fn keeping_refusal<T>(connection: impl Future<Output = T>) -> impl Future<Output = T> {
     REFUSED_REQUEST.scope(Cell::new(None), connection)
 }
 
-/// What was refused on this task's connection, if something was.
+/// The refusal on this task's connection, if there is one.
 pub(super) fn take_refused() -> Option<Box<RefusedRequest>> {
     REFUSED_REQUEST.try_with(Cell::take).unwrap_or_default()
 }
 
 #[derive(Debug)]
 pub(super) struct ClientStream {
-    /// `None` once it is refused.
+    /// The socket; `None` after a refusal.
     inner: Option<Stream>,
-    /// What was read beyond the current request; most clients wait for its response.
+    /// Bytes after the current request. Most clients send none before they have its response.
     read_ahead: Option<Box<ReadAhead>>,
-    /// Since when nothing but the response is waited for, in milliseconds of the process; 0 where more is. Its lowest
-    /// bit tells whether the response has begun.
+    /// Since when only the response is outstanding, in milliseconds of the process; 0 while the request is incomplete.
+    /// The lowest bit is set once the response has begun.
     idle_since: u32,
-    /// Its number, to find its head by.
+    /// The number of the connection, by which its head is found.
     number: u32,
-    /// What Pingora may still read of the request.
+    /// The rest of the request that Pingora may read.
     body: RequestBody,
     response: ResponseProgress,
     /// Whether the request may become a WebSocket.
     may_upgrade: bool,
-    /// Whether something has been written that may not have been sent.
+    /// Whether written bytes may not have been sent.
     has_unsent: bool,
 }
 
-/// What is left of a request's body.
+/// The rest of a request's body.
 #[derive(Debug, Clone, Copy)]
 enum RequestBody {
-    /// So many bytes.
+    /// This many bytes.
     Left(u64),
-    /// All that comes: it is in chunks (the connection ends with the answer then), or the connection carries another protocol.
+    /// Everything that arrives: the body is chunked (the connection then ends with the response), or the connection
+    /// carries another protocol.
     Open,
 }
 
-/// How far the response is.
+/// The progress of the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ResponseProgress {
     /// Pingora has the head, and may refuse it.
     Judging,
-    /// Heads of interim responses, or the response's own, come next.
+    /// Heads of interim responses or of the final response follow.
     Head,
-    /// All that matters here has been written.
+    /// The final head has been written.
     Body,
 }
 
@@ -110,19 +111,19 @@ enum ReadAhead {
     EndOfStream(Option<Pin<Box<Sleep>>>),
 }
 
-/// What comes next on a connection.
+/// The next event on a connection.
 #[derive(Debug)]
 pub(super) enum Incoming {
-    /// A head, with what has come of its body.
+    /// A head, with the received part of its body.
     Request(BytesMut),
-    /// What has come can be no head.
+    /// The bytes cannot be a head.
     Fault(Fault),
-    /// Nothing more.
+    /// The connection has ended.
     End,
 }
 
 impl ClientStream {
-    /// Of a connection from which these bytes have been read.
+    /// Wraps a connection from which these bytes have already been read.
     pub(super) fn new(stream: Stream, begun: BytesMut) -> Self {
         static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -138,12 +139,12 @@ impl ClientStream {
         }
     }
 
-    /// The connection itself; `None` if it has been refused.
+    /// The connection; `None` after a refusal.
     pub(super) fn into_inner(self) -> Option<Stream> {
         self.inner
     }
 
-    /// Reads the next head. `held` keeps what has come of it, and is empty until it begins.
+    /// Reads the next head. `held` stores its received part, and is empty until the head begins.
     pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -151,7 +152,7 @@ impl ClientStream {
     ) -> Poll<Incoming> {
         self.idle_since = 0;
         match self.read_ahead.take().map(|it| *it) {
-            // Where a body ends that has not been read is not known for sure.
+            // The end of an unread body is not known for certain.
             _ if !matches!(self.body, RequestBody::Left(0)) => return Poll::Ready(Incoming::End),
             Some(ReadAhead::EndOfStream(_)) => return Poll::Ready(Incoming::End),
             Some(ReadAhead::Pipelined(bytes)) => {
@@ -196,7 +197,7 @@ impl ClientStream {
         }
     }
 
-    /// Looks for a head in what has come, whose last bytes are so many new ones.
+    /// Searches the received bytes, of which this many at the end are new, for a complete head.
     fn advance(&mut self, held: &mut BytesMut, new: usize) -> Option<Incoming> {
         head::skip_empty_lines(held);
         let may_end = head::may_end(held, new);
@@ -243,8 +244,8 @@ impl ClientStream {
         head_buffer::keep(self.number, head);
     }
 
-    /// Leaves the connection to whoever refuses the request, where Pingora does so before there is one: its parser
-    /// has refused the head.
+    /// Hands the connection over for a refusal, if Pingora's parser rejects the head: the gateway then answers instead
+    /// of Pingora.
     fn refuse_head(&mut self) -> bool {
         if self.response != ResponseProgress::Judging {
             return false;
@@ -258,7 +259,7 @@ impl ClientStream {
         let fault = head::fault(&head).filter(|_| !head.is_empty()).unwrap_or(MALFORMED);
         if let Some(stream) = self.inner.take() {
             let refused = Box::new(RefusedRequest { stream, head, fault });
-            // Outside of a connection's task there is nobody to answer it.
+            // Outside of a connection's task nothing can answer it.
             let _ = REFUSED_REQUEST.try_with(|place| place.set(Some(refused)));
         }
         true
@@ -284,11 +285,11 @@ impl ClientStream {
         }
     }
 
-    /// Sends what has been written, now that Pingora has nothing more to write and waits. It would keep the pieces of
-    /// a body of known length until there are more of them.
+    /// Flushes what was written, because Pingora has nothing more to write and waits. Pingora itself would buffer the
+    /// pieces of a body of known length until more arrive.
     fn send_written(&mut self, cx: &mut Context<'_>) {
         if let Some(stream) = self.inner.as_mut() {
-            // What goes wrong shows at the next write.
+            // An error shows at the next write.
             self.has_unsent = Pin::new(stream).poll_flush(cx).is_pending();
         }
     }
@@ -306,7 +307,7 @@ impl ClientStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads whatever comes, first of all what came before another protocol was agreed upon.
+    /// Reads without a limit, first the bytes that arrived before the switch of protocols.
     fn poll_open(
         &mut self,
         cx: &mut Context<'_>,
@@ -325,8 +326,8 @@ impl ClientStream {
         poll_piece(stream, cx, buffer, u64::MAX).map_ok(drop)
     }
 
-    /// Reads while a response is waited for: Pingora asks for a single byte then, to see whether the client leaves.
-    /// It gets none: what comes is the next request's.
+    /// Reads while the response is outstanding: Pingora asks for a single byte then, to notice that the client
+    /// disconnects. It gets no byte, because any byte belongs to the next request.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.read_ahead.as_deref_mut() {
             Some(ReadAhead::EndOfStream(Some(patience))) => {
@@ -349,7 +350,7 @@ impl ClientStream {
         }
         let is_end = match &read {
             Ok(()) => true,
-            // TLS without a farewell: the request is whole all the same.
+            // TLS ended without close_notify; the request is complete anyway.
             Err(error) => error.kind() == io::ErrorKind::UnexpectedEof,
         };
         let waited =
@@ -364,30 +365,30 @@ impl ClientStream {
     }
 }
 
-/// Reads at most so many bytes, and no more than [`MAX_READ_SIZE`]: Pingora reads several times before it
-/// waits for an upstream that takes nothing.
+/// Reads at most this many bytes, and at most [`MAX_READ_SIZE`]: Pingora reads several times before it waits for an
+/// upstream that does not read.
 fn poll_piece(
     stream: &mut Stream,
     cx: &mut Context<'_>,
     buffer: &mut ReadBuf<'_>,
     most: u64,
 ) -> Poll<io::Result<usize>> {
-    // Without a buffer that is cleared first: that would take pages of Pingora's 64 KiB which nothing is read into.
+    // Without clearing the buffer first: that would touch pages of Pingora's 64 KiB that no byte is read into.
     let mut piece = stream.take(most.min(MAX_READ_SIZE));
     let before = buffer.filled().len();
     ready!(Pin::new(&mut piece).poll_read(cx, buffer))?;
     Poll::Ready(Ok(buffer.filled().len() - before))
 }
 
-/// What a read for a head has brought.
+/// The result of a read for a head.
 enum HeadRead {
-    /// A whole request that needs no judgement, or the beginning of one, and what came behind it.
+    /// A complete request that needs no check, or the beginning of one, and the bytes after it.
     Request(BytesMut, Scan, RequestBody, Option<BytesMut>),
-    /// So many bytes of something else.
+    /// This many other bytes.
     Held(usize),
 }
 
-/// How many of these bytes belong to the request that they begin with, and what is yet to come of it.
+/// How many of these bytes belong to the first request, and which part of it is still to come.
 fn end_of_request(bytes: &[u8], scan: &Scan) -> (usize, RequestBody) {
     let behind = bytes.get(scan.length..).unwrap_or_default();
     let (here, body) = match scan.body {
@@ -403,7 +404,7 @@ fn end_of_request(bytes: &[u8], scan: &Scan) -> (usize, RequestBody) {
 /// Milliseconds since the first connection; never 0, and with [`RESPONSE_STARTED_BIT`] clear.
 fn milliseconds() -> u32 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    // After 49 days they begin anew, which a difference does not mind.
+    // They wrap after 49 days, which does not affect differences.
     let all = START.elapsed().as_millis() & u128::from(u32::MAX);
     u32::try_from(all).unwrap_or_default().max(2) & !RESPONSE_STARTED_BIT
 }
@@ -414,7 +415,7 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // Pingora wants more of a head than what has an end.
+        // Pingora reads on after a complete head.
         if self.refuse_head() {
             return Poll::Ready(Ok(()));
         }
@@ -425,7 +426,7 @@ impl AsyncRead for ClientStream {
             RequestBody::Left(left) if left > 0 => self.poll_body(cx, buffer, left),
             RequestBody::Open if buffer.remaining() > 1 => self.poll_open(cx, buffer),
             _ if buffer.remaining() == 1 => self.poll_idle(cx),
-            // Pingora sees no end of the body where there is one; so the request is at its end.
+            // Pingora does not see the end of the body, so the request ends here.
             _ => Poll::Ready(Ok(())),
         }
     }
