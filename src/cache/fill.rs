@@ -18,11 +18,11 @@ use tokio::sync::watch;
 /// How much of a body has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FillProgress {
-    /// So many pieces, and more follow.
+    /// This many pieces, and more follow.
     Growing(usize),
     /// The complete body, in this many pieces.
     Whole(usize),
-    /// It broke off.
+    /// The upstream or the client of the response ended early.
     Broken,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Fill {
     pieces: Mutex<Vec<Bytes>>,
     progress: watch::Sender<FillProgress>,
     store: &'static CacheStore,
-    /// Bytes that are held for it, until its slowest reader has them.
+    /// Bytes in memory, until the slowest reader has them.
     reserved: AtomicUsize,
 }
 
@@ -66,7 +66,7 @@ impl Fill {
         *self.progress.borrow() == FillProgress::Broken
     }
 
-    /// Reserves room for so much more, if there is any.
+    /// Reserves room for this many more bytes, if there is any.
     fn grow(&self, bytes: usize) -> bool {
         let has_room = self.store.reserve(bytes);
         if has_room {
@@ -108,10 +108,10 @@ impl Drop for Fill {
 pub(super) struct FillWriter {
     store: &'static CacheStore,
     key: CompactCacheKey,
-    /// `None` when there is no room: it is not kept.
+    /// `None` if there is no room; the response is then not stored.
     fill: Option<Arc<Fill>>,
     tag: U64WriteId,
-    /// The body's length, where the head says it.
+    /// The length of the body, if the head has it.
     expected: Option<usize>,
     length: usize,
 }
@@ -127,7 +127,7 @@ impl FillWriter {
         Self { store, key, fill, tag, expected, length: 0 }
     }
 
-    /// Gives up: its readers find it broken, and nothing is stored.
+    /// Aborts: readers get a truncated body, and nothing is stored.
     fn give_up(&mut self) {
         if let Some(fill) = self.fill.take() {
             fill.progress.send_replace(FillProgress::Broken);
@@ -144,11 +144,11 @@ impl HandleMiss for FillWriter {
             return Ok(());
         }
         let Some(fill) = &self.fill else { return Ok(()) };
-        // Of a length that was not told, room is made as it comes.
+        // Without a known length, room is reserved as the body arrives.
         if self.expected.is_none() && !fill.grow(data.len()) {
             self.give_up();
         } else {
-            // A slice of Pingora's buffer would keep the whole of it.
+            // A slice of Pingora's buffer would keep the whole buffer in memory.
             fill.push(Bytes::copy_from_slice(&data));
         }
         Ok(())
@@ -158,7 +158,7 @@ impl HandleMiss for FillWriter {
         if self.expected.is_some_and(|expected| expected != self.length) {
             return Error::e_explain(ErrorType::InternalError, "the response is incomplete");
         }
-        // An error would take it from those who read it; what is not there is not counted.
+        // An error would truncate it for its readers; a missing entry is not counted.
         let Some(fill) = self.fill.take() else { return Ok(MissFinishType::Created(0)) };
         let entry = CacheEntry {
             key: self.key.clone(),
@@ -207,7 +207,7 @@ impl HandleHit for FillReader {
             match progress {
                 FillProgress::Growing(count) | FillProgress::Whole(count) if count > self.next => {}
                 FillProgress::Whole(_) => return Ok(None),
-                // Whose sender is gone stays as it was.
+                // Without its writer, the state no longer changes.
                 FillProgress::Growing(_) if self.progress.changed().await.is_ok() => {}
                 FillProgress::Growing(_) | FillProgress::Broken => {
                     let reason = "the response ended early while the gateway cached it";
@@ -226,7 +226,7 @@ impl HandleHit for FillReader {
         Ok(())
     }
 
-    /// Its weight is not known yet.
+    /// The weight is not known yet.
     fn should_count_access(&self) -> bool {
         false
     }

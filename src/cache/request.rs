@@ -8,8 +8,8 @@ use tidegate_http::header_name::{
     X_ORIGINAL_HOST, X_ORIGINAL_URL, X_REWRITE_URL,
 };
 
-/// Fields by which some services let themselves be told that another thing is asked for than the
-/// target says, or by another method. Kept under the target, the response would poison it.
+/// Headers by which some services let a request override its target or method. Stored under the target, the response
+/// would poison the cache.
 const OVERRIDE_HEADERS: [HeaderName; 8] = [
     X_ORIGINAL_URL,
     X_REWRITE_URL,
@@ -27,7 +27,7 @@ pub(crate) fn is_answerable(head: &RequestHeader, has_body: bool) -> bool {
         && !has_body
         && !head.headers.keys().any(|name| {
             *name == header::UPGRADE
-                // RFC 9110, section 13.1: these are for who has the resource, not a copy of it.
+                // RFC 9110, section 13.1: these preconditions are for the origin, not for a cache.
                 || *name == header::IF_MATCH
                 || *name == header::IF_UNMODIFIED_SINCE
                 || OVERRIDE_HEADERS.contains(name)

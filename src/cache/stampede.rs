@@ -123,7 +123,7 @@ impl Stampede {
 impl CacheKeyLock for Stampede {
     fn lock(&self, key: &CacheKey, stale_writer: bool) -> Locked {
         let shares = key.extensions.get::<CacheTarget>().is_none_or(|target| target.shares);
-        // What is kept can be shared, and so can what takes its place.
+        // The stored response can be shared, and so can its replacement.
         if !shares && !stale_writer {
             return not_awaited(stale_writer);
         }
@@ -168,7 +168,7 @@ impl CacheKeyLock for Stampede {
     }
 
     fn custom_lock_status(&self, reason: &'static str) -> LockStatus {
-        // It says nothing of what the others would get: they try for themselves.
+        // This says nothing about responses to the other requests, so they try themselves.
         if NotStoredReason::is_of_request(reason) {
             LockStatus::TransientError
         } else {

@@ -107,7 +107,7 @@ impl Storage for StoreView {
         let id = tag.and_then(|tag| U64WriteId::try_from(tag).ok()).map(u64::from);
         let fill = id.and_then(|id| self.store.fill(number(key), id));
         let Some(fill) = fill else {
-            // Pingora takes `None` for an impossibility and panics.
+            // Pingora treats `None` as impossible and panics.
             return Error::e_explain(
                 ErrorType::InternalError,
                 "the cache no longer has the response that is being stored",

@@ -22,41 +22,41 @@ const EMPTY_MAPPING: &str = "{}";
 /// Keys that do not change what the gateway does.
 const KEYS_WITHOUT_EFFECT: [&str; 2] = ["tests", "include"];
 
-/// A configuration as written, value by value: what is not told by what it does is told by this,
-/// so that no edit goes unseen. A value that is written as it would be anyway is left out.
+/// A configuration as written, value by value. It shows edits that the compiled comparison does not cover, so that no
+/// edit goes unseen. Values that equal their default are left out.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct WrittenValues {
     /// By their names.
     pub routes: BTreeMap<String, Values>,
     /// By their names.
     pub upstreams: BTreeMap<String, Values>,
-    /// By their addresses.
+    /// Listeners, by address.
     pub listeners: BTreeMap<String, Values>,
-    /// All else.
+    /// All other keys.
     pub rest: Values,
 }
 
 /// Values by their paths.
 pub(super) type Values = BTreeMap<String, WrittenValue>;
 
-/// One value.
+/// A written value.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct WrittenValue {
-    /// For people: without secrets, and not long.
+    /// The text to show: without secrets, and shortened.
     shown: String,
-    /// A digest of all of it, where it is not what is shown.
+    /// A digest of the whole value, if the shown text is not the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     whole: Option<u64>,
-    /// What it is when it is not written.
+    /// The default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     default: Option<String>,
-    /// It says no more than that there is a mapping.
+    /// Whether it only says that there is a mapping.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_mapping: bool,
 }
 
 impl WrittenValues {
-    /// Of these files.
+    /// Reads these files.
     pub(super) fn from_sources(sources: &Sources) -> Self {
         let Some(root) = sources.tree() else { return Self::default() };
         let schema = sources.schema();
@@ -101,7 +101,7 @@ impl WrittenValue {
     }
 }
 
-/// What is written otherwise.
+/// The values that differ.
 pub(super) fn changes(before: &Values, after: &Values) -> Vec<Change> {
     let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let differs = |path: &&String| match (before.get(*path), after.get(*path)) {
@@ -113,7 +113,7 @@ pub(super) fn changes(before: &Values, after: &Values) -> Vec<Change> {
     for path in &paths {
         let (before, after) = (before.get(*path), after.get(*path));
         let is_mapping = [before, after].into_iter().flatten().all(|it| it.is_mapping);
-        // What is in the mapping tells that it is there.
+        // The values of the mapping show that it is there.
         let is_within = |other: &&String| {
             other.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('.'))
         };
@@ -177,7 +177,7 @@ impl<'s> ValueReader<'s> {
         }
     }
 
-    /// A value and what is in it. Levels are bounded by the parser.
+    /// Reads a value and its content. The parser limits the depth.
     fn value(
         &self,
         node: &Node,
@@ -194,7 +194,7 @@ impl<'s> ValueReader<'s> {
         let of_fields = of_fields || holds_fields(key);
         let choices = self.choices(property);
         let (default, whole_default) = self.default(property, &choices).unzip();
-        // What depends on other keys is not shown as a value.
+        // A default that depends on other keys is not shown as a value.
         let default = default.filter(|_| property.get("x-default").is_none());
         let mut keep = |shown: String, whole: &str, is_mapping: bool| {
             if whole_default.as_deref() == Some(whole) {
@@ -230,8 +230,7 @@ impl<'s> ValueReader<'s> {
         }
     }
 
-    /// The value that this key has when it is not written, as [`render`](Self::render) writes it. The keys of a
-    /// mapping have their own.
+    /// The default of this key, as [`render`](Self::render) writes it. The keys of a mapping have their own.
     fn default(&self, property: &'s Schema, choices: &[&'s Schema]) -> Option<(String, String)> {
         match property.get("default")? {
             Schema::Object(_) => Some((EMPTY_MAPPING.to_owned(), EMPTY_MAPPING.to_owned())),
@@ -301,7 +300,7 @@ impl<'s> ValueReader<'s> {
                         shown_value = REDACTED.to_owned();
                     }
                     let default = self.default(property, &choices).map(|(_, whole)| whole);
-                    // As if it were not there.
+                    // The same as without the key.
                     if default.as_ref() != Some(&whole_value) {
                         whole_entries.insert(format!("{key}: {whole_value}"));
                     }
@@ -338,7 +337,7 @@ fn is_null(schema: &Schema) -> bool {
     schema.get("type").is_some_and(|kind| kind == "null")
 }
 
-/// Whether it need not be there.
+/// Whether the key is optional.
 fn is_optional(property: &Schema) -> bool {
     let choices = property.get("anyOf").and_then(Schema::as_array);
     choices.is_some_and(|choices| choices.iter().any(is_null))
@@ -354,7 +353,7 @@ fn is_switch(choice: &Schema) -> bool {
     words.is_some_and(|words| words.iter().any(|word| word == "on"))
 }
 
-/// Whether its keys are names of header fields, which have no case.
+/// Whether its keys are names of headers, which are case-insensitive.
 fn is_of_fields(choice: &Schema) -> bool {
     let names = choice.get("propertyNames").and_then(|names| names.get("format"));
     names.is_some_and(|format| format == "header-name")
@@ -393,7 +392,7 @@ fn normal(choices: &[&Schema], text: &str) -> String {
 }
 
 fn visible(scalar: &Scalar) -> String {
-    // What comes out of a variable may be secret; its name is not.
+    // The value of a variable may be secret; its name is not.
     let text = scalar.unexpanded.as_deref().unwrap_or(&scalar.text);
     let text = without_url_secrets(text);
     match text.chars().any(char::is_control) {

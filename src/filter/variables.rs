@@ -9,20 +9,20 @@ use tidegate_http::host::without_port;
 use tidegate_http::stable_hash;
 use tidegate_http::template::{Part, Template, Variable};
 
-/// What the variables of a template stand for in one request.
+/// The values of the variables for one request.
 pub(crate) struct Variables<'v> {
     pub(crate) request: &'v RequestHeader,
     pub(crate) exchange: &'v Exchange,
 }
 
 impl Variables<'_> {
-    /// The template as the value of a header field; `None` when nothing is left of it, or it
-    /// can't be one.
+    /// The template as the value of a header; `None` if it is empty or
+    /// invalid.
     pub(crate) fn header_value(&self, template: &Template) -> Option<HeaderValue> {
         let text = template.fill(|text, variable| {
             let start = text.len();
             self.push(text, variable);
-            // Browsers take `\\` for `/`: two at the beginning of a `Location` would begin a host.
+            // Browsers treat `\\` as `/`: two at the beginning of a `Location` would begin a host.
             if matches!(variable, Variable::Path | Variable::Target)
                 && let Some(path) = text.get(start..).filter(|path| path.contains('\\'))
             {
@@ -32,14 +32,14 @@ impl Variables<'_> {
             }
         });
         let value = text.trim_matches([' ', '\t']);
-        // It takes no line breaks (RFC 9110, section 5.5): whatever a variable brings, nobody
-        // outside begins a field of his own.
+        // It must not contain line breaks (RFC 9110, section 5.5), so that no client can inject a header by a
+        // variable.
         HeaderValue::from_bytes(value.as_bytes()).ok().filter(|value| !value.is_empty())
     }
 
-    /// The template as a URI reference (RFC 3986): what a variable brings can't become more
-    /// than the place where it stands. `None` when it wants a host and the request has none, or a
-    /// variable would make a dot segment, which means another path.
+    /// The template as a URI reference (RFC 3986): no value can leave the component in which its variable is. `None` if it
+    /// needs a host and the request has none, or if a value would form a dot segment, which would change the
+    /// path.
     pub(crate) fn uri(&self, template: &UriTemplate) -> Option<String> {
         if template.wants_host && without_port(self.authority()).is_empty() {
             return None;
@@ -52,7 +52,7 @@ impl Variables<'_> {
             let is_path = matches!(place, UriPlace::Authority | UriPlace::Path);
             let normal = self.exchange.normal_path(self.request);
             match variable {
-                // A client resolves dot segments, and so would leave what stands before them.
+                // A client resolves dot segments, and so would leave the path before them.
                 Variable::Path if is_path && has_dot_segment(self.path()) => value.push_str(normal),
                 Variable::Target if is_path && has_dot_segment(self.path()) => {
                     value.push_str(normal);
@@ -62,7 +62,7 @@ impl Variables<'_> {
             }
             push_encoded(text, &value, place.kept(variable));
         });
-        // A path stays one, were there nothing between its first two slashes: they would begin a host.
+        // A path must not begin with two slashes, which would begin a host.
         if template.is_path && uri.starts_with("//") {
             let slashes = uri.len() - uri.trim_start_matches('/').len();
             uri.drain(..slashes - 1);
@@ -107,8 +107,8 @@ impl Variables<'_> {
         self.request.uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default()
     }
 
-    /// The path that is passed on. Two slashes at its beginning would make a host of its first
-    /// segment, where nothing stands before it.
+    /// The forwarded path. Two slashes at its beginning would turn its first segment into a host, if nothing precedes
+    /// it.
     fn path(&self) -> &str {
         match self.exchange.forwarded_path(self.request) {
             path if path.starts_with("//") => self.exchange.normal_path(self.request),
@@ -121,20 +121,20 @@ impl Variables<'_> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UriTemplate {
     template: Template,
-    /// Where each of the variables stands.
+    /// The component of each variable.
     places: Box<[UriPlace]>,
-    /// Whether the host of the request is one of them.
+    /// Whether the host of the request is one of the variables.
     wants_host: bool,
-    /// Whether it is written as a path, without a host before it.
+    /// Whether it is a path without a host.
     is_path: bool,
-    /// Whether a dot segment is written in it.
+    /// Whether its literal text has a dot segment.
     has_dot_segment: bool,
 }
 
-// All else follows from it.
+// The other fields follow from it.
 stable_hash!(UriTemplate { template } without { places, wants_host, is_path, has_dot_segment });
 
-/// Where in a URI a variable stands.
+/// The component of a URI in which a variable is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum UriPlace {
     /// Before the path: scheme, host, port.
@@ -150,7 +150,7 @@ enum UriPlace {
 }
 
 impl UriPlace {
-    /// The characters beside unreserved ones that stay as they are: none that would end the place.
+    /// The characters besides unreserved ones that stay unescaped: none that would end the component.
     fn kept(self, variable: Variable) -> &'static [u8] {
         match (self, variable) {
             (Self::Authority | Self::Path, Variable::Path) => PATH_CHARACTERS,
@@ -169,7 +169,7 @@ impl UriPlace {
 }
 
 impl UriTemplate {
-    /// Finds out where its variables stand.
+    /// Determines the components of its variables.
     pub(crate) fn new(template: Template) -> Self {
         let mut places = Vec::new();
         let mut wants_host = false;
@@ -234,7 +234,7 @@ impl UriTemplate {
 }
 
 impl std::fmt::Display for UriTemplate {
-    /// As it is written.
+    /// Writes the template as in the file.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.template.fmt(f)
     }

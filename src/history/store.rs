@@ -32,15 +32,15 @@ pub(super) struct VersionStore {
 
 #[derive(Debug)]
 enum StoreLock {
-    /// Held, or waited for while the gateway before this one ends.
+    /// Held, or requested while the previous gateway ends.
     Ours(Option<File>),
-    /// Given to the gateway that comes after this one.
+    /// Passed to the next gateway.
     Released,
 }
 
 impl VersionStore {
-    /// The one of this configuration file. `None` where versions can't be kept, which the log
-    /// tells; the gateway itself goes on without.
+    /// The store of this configuration file. `None` if versions cannot be stored, which is logged; the gateway works
+    /// without them.
     pub(super) fn open(state_dir: &Path, file: Option<&Path>, takes_over: bool) -> Option<Self> {
         let not_kept = |place: &Path, reason: &str| {
             log::error!(
@@ -81,7 +81,7 @@ impl VersionStore {
         Some(store)
     }
 
-    /// The gateway before this one has the lock until it ends.
+    /// The previous gateway holds the lock until it ends.
     fn wait_for_lock(&self) {
         let Ok(file) = self.folder.lock_file(LOCK_FILE) else { return };
         let lock = Arc::clone(&self.lock);
@@ -96,7 +96,7 @@ impl VersionStore {
         let _ = thread::Builder::new().name("history-lock".to_owned()).spawn(wait);
     }
 
-    /// Leaves the folder to the gateway that comes after this one.
+    /// Releases the folder for the next gateway.
     pub(super) fn release(&self) {
         *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = StoreLock::Released;
     }
@@ -105,7 +105,7 @@ impl VersionStore {
         matches!(*self.lock.lock().unwrap_or_else(PoisonError::into_inner), StoreLock::Ours(_))
     }
 
-    /// All that can be read, the newest last.
+    /// All readable versions, newest last.
     pub(super) fn load(&self) -> VecDeque<Arc<Version>> {
         let names = self.folder.names().unwrap_or_default();
         let mut versions: Vec<Version> = names
@@ -150,7 +150,7 @@ impl VersionStore {
         }
     }
 
-    /// Takes one away.
+    /// Removes a version.
     pub(super) fn forget(&self, number: u64) {
         if self.is_ours() {
             let _ = self.folder.remove(&format!("{number}.json"));
@@ -165,13 +165,13 @@ impl VersionStore {
     }
 }
 
-/// Where the versions of a configuration file are, below `state_dir`.
+/// The folder of the versions of a configuration file, below `state_dir`.
 pub(super) fn folder(file: Option<&Path>) -> [String; 2] {
     [FOLDER.to_owned(), key(file)]
 }
 
-/// What tells the versions of one configuration file from those of another. The next binary finds
-/// them by the same.
+/// The digest that distinguishes the versions of one configuration file from those of another. It must be the same in
+/// the next binary.
 fn key(file: Option<&Path>) -> String {
     let Some(file) = file else { return "configuration".to_owned() };
     let file = path::absolute(file).unwrap_or_else(|_| PathBuf::from(file));

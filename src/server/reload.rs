@@ -37,24 +37,24 @@ const PANIC_RESTART_INTERVAL: Duration = Duration::from_secs(1);
 /// Watches the inputs of the configuration, and has each valid version applied.
 pub(super) struct ConfigWatcher {
     applier: Applier,
-    /// The files of the last version that was looked at, good or not.
+    /// The files of the last version that was read, valid or not.
     sources: Arc<Sources>,
-    /// What is wrong with them, in words; empty when nothing is.
+    /// Their problems as text; empty if there are none.
     problems: String,
-    /// A rollback or the guard has left them: only an edit of them, a SIGHUP or a restart puts them
-    /// into force again.
+    /// Whether a rollback has replaced them: only an edit, a SIGHUP or a restart applies them
+    /// again.
     was_left: bool,
     rest: SettledFiles,
-    /// A look at the files that has not ended yet.
+    /// A check of the files that is still running.
     looking: Option<FileCheck>,
-    /// When names were resolved, and certificates looked at.
+    /// When names were resolved and certificates checked.
     resolved: Instant,
     warned: Instant,
 }
 
 type FileCheck = JoinHandle<Result<FileFingerprints, TaskPanicked>>;
 
-/// The clocks of the task.
+/// The timers of the task.
 struct ReloadTimers {
     polls: Interval,
     checks: Interval,
@@ -63,7 +63,7 @@ struct ReloadTimers {
 impl ConfigWatcher {
     pub(super) fn new(applier: Applier) -> Self {
         let sources = Arc::new(applier.read.sources.clone());
-        // Whatever was edited since the file was read shows at the first look.
+        // Edits since the file was read show at the first check.
         let rest = SettledFiles::default();
         Self {
             applier,
@@ -77,8 +77,8 @@ impl ConfigWatcher {
         }
     }
 
-    /// Follows until the sender of `orders` is gone. `discovered` is told when DNS says something
-    /// else than what is in force.
+    /// Watches until the sender of `orders` is gone. `discovered` is notified when DNS differs from what is in
+    /// force.
     pub(super) async fn run(
         mut self,
         mut orders: mpsc::Receiver<Order>,
@@ -93,13 +93,13 @@ impl ConfigWatcher {
             match background::catch_panic(TASK_NAME, turn).await {
                 Ok(true) => background::mark_running(TASK_NAME),
                 Ok(false) => return,
-                // The files are followed all the same.
+                // The files are watched anyway.
                 Err(TaskPanicked) => sleep(PANIC_RESTART_INTERVAL).await,
             }
         }
     }
 
-    /// Awaits what comes next and does what it asks for; whether anything can come after it.
+    /// Waits for the next event and handles it; returns whether more can follow.
     async fn turn(
         &mut self,
         orders: &mut mpsc::Receiver<Order>,
@@ -114,7 +114,7 @@ impl ConfigWatcher {
                 self.looking = None;
                 match seen {
                     Some(seen) => self.look(seen).await,
-                    // It was logged, and is not to be every time.
+                    // It is already logged, and must not be logged every time.
                     None => clocks.polls.reset_after(PANIC_RESTART_INTERVAL),
                 }
             }
@@ -151,18 +151,18 @@ impl ConfigWatcher {
         true
     }
 
-    /// Reads and applies what was edited, once it is at rest.
+    /// Reads and applies an edit, once the files are settled.
     async fn look(&mut self, seen: FileFingerprints) {
         if !self.rest.look(&seen) {
             return;
         }
-        // What is written from here on makes another stamp, and another look.
+        // A later write changes the fingerprint, and causes another check.
         match self.read_again().await {
             Ok(read) => {
-                // A file that can't be read has no text.
+                // An unreadable file has no text.
                 let is_edit = in_words(&read.problems) != self.problems
                     || texts(&files(&read.sources)) != texts(&files(&self.sources));
-                // What was refused may be whole with the files that have come.
+                // A refused version may be complete with the new files.
                 let is_retry =
                     self.beside_changed(&seen) && !self.was_left && read.problems.is_empty();
                 if (is_edit || is_retry) && self.edited(read).await.is_ok() {
@@ -180,7 +180,7 @@ impl ConfigWatcher {
 
     /// Reads the files again and applies them, edited or not.
     async fn reload(&mut self) -> Result<String, String> {
-        // First, for what is written while they are read is another edit.
+        // First, because a write during the read is another edit.
         let mut seen = FileFingerprints::default();
         if let Ok(Ok(Ok(stamps))) = timeout(READ_TIMEOUT, self.stamps()).await {
             seen.clone_from(&stamps);

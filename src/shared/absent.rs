@@ -6,22 +6,22 @@ use crate::websocket::Session;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Counters that can't be made.
+/// Shared counters; no value of this type exists.
 #[derive(Debug)]
 pub enum Shared {}
 
-/// What nobody is asked for.
+/// The admission of a session; never produced.
 #[derive(Debug)]
 pub enum SharedSessionOutcome {
-    /// The session may come in.
+    /// The session is admitted.
     Granted(SharedSessionPermit),
-    /// It may not.
+    /// The session is refused.
     LimitReached,
-    /// Nobody knows.
+    /// The counters are unreachable.
     CountersAway(SharedSessionPermit),
 }
 
-/// What nobody is granted.
+/// The permit of a session; no value of this type exists.
 #[derive(Debug)]
 pub enum SharedSessionPermit {}
 
@@ -32,7 +32,7 @@ impl Shared {
             .to_owned())
     }
 
-    /// Where it is counted, and how.
+    /// The settings.
     pub fn settings(&self) -> &SharedCounterSettings {
         match *self {}
     }
@@ -42,22 +42,22 @@ impl Shared {
         match *self {}
     }
 
-    /// Whether it can be asked.
+    /// Whether the server is reachable.
     pub fn is_up(&self) -> bool {
         match *self {}
     }
 
-    /// How often it was asked so far.
+    /// The totals so far.
     pub fn tally(&self) -> SharedCounterTotals {
         match *self {}
     }
 
-    /// One request more.
+    /// Counts a request.
     pub async fn take(&self, _: &str, _: &[&[u8]], _: Duration, _: u32) -> Option<Duration> {
         match *self {}
     }
 
-    /// A session more.
+    /// Counts a session.
     pub async fn acquire_session(
         &self,
         _: &str,

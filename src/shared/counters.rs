@@ -21,14 +21,14 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// The counters that gateways share, as one of them sees them.
+/// The shared counters, as one gateway uses them.
 pub struct Shared {
     settings: SharedCounterSettings,
     client: Client,
-    /// This process, among those that count together.
+    /// The name of this process among the gateways that share the counters.
     replica: String,
     link: ArcSwapOption<MultiplexedConnection>,
-    /// Wakes the task that keeps the link.
+    /// Wakes the task of the link.
     stirred: Arc<Notify>,
     has_begun: AtomicBool,
     held: Mutex<CountedSessions>,
@@ -36,7 +36,7 @@ pub struct Shared {
     failed: AtomicU64,
     alone: AtomicU64,
     alarm: RateLimitedLog,
-    /// Whether the log says that the server is away.
+    /// Whether the log has reported the server as unreachable.
     is_reported_away: AtomicBool,
     broken_keys: RateLimitedLog,
     evictions: RateLimitedLog,
@@ -65,12 +65,12 @@ impl Shared {
         })
     }
 
-    /// Where it is counted, and how.
+    /// The settings.
     pub fn settings(&self) -> &SharedCounterSettings {
         &self.settings
     }
 
-    /// Connects, and stays connected as long as this lives, unless that has begun. It takes the
+    /// Connects and stays connected as long as this value lives, unless it already does. It needs a
     /// runtime.
     pub fn begin(self: &Arc<Self>) {
         if !self.has_begun.swap(true, Ordering::Relaxed) {
@@ -83,12 +83,12 @@ impl Shared {
         }
     }
 
-    /// Whether it can be asked.
+    /// Whether the server is reachable.
     pub fn is_up(&self) -> bool {
         self.link.load().is_some()
     }
 
-    /// How often it was asked so far.
+    /// The totals so far.
     pub fn tally(&self) -> SharedCounterTotals {
         SharedCounterTotals {
             answered: self.answered.load(Ordering::Relaxed),
@@ -97,7 +97,7 @@ impl Shared {
         }
     }
 
-    /// The host and port, for people.
+    /// The host and port, for messages.
     pub fn address(&self) -> String {
         self.client.get_connection_info().addr().to_string()
     }
@@ -111,7 +111,7 @@ impl Shared {
         link
     }
 
-    /// What has been answered; after a failure of the server the link is made anew.
+    /// The answer of the server; after a failure the link reconnects.
     fn judge<T>(&self, answer: Result<T, RedisError>) -> Option<T> {
         match answer {
             Ok(answer) => {
@@ -126,7 +126,7 @@ impl Shared {
         }
     }
 
-    /// Gives the server up for a while, unless the fault is that of one key. Returns whether it did.
+    /// Treats the server as unreachable for a while, unless the fault concerns one key. Returns whether it did.
     fn give_up_link(&self, error: &RedisError) -> bool {
         if is_of_one_key(error) {
             if self.broken_keys.should_log() {
@@ -145,7 +145,7 @@ impl Shared {
         true
     }
 
-    /// Logged at most once a minute.
+    /// Logs a fault at most once a minute.
     fn report_away(&self, error: &RedisError) {
         if !self.alarm.should_log() {
             return;
@@ -175,7 +175,7 @@ impl Shared {
         }
     }
 
-    /// Logged where the log has said the contrary before.
+    /// Logs that the server is reachable again, if the log has reported the opposite.
     fn report_up(&self) {
         if self.is_reported_away.swap(false, Ordering::Relaxed) {
             log::info!(
@@ -220,19 +220,19 @@ fn client(settings: &SharedCounterSettings) -> Result<Client, RedisError> {
     }
 }
 
-/// Whether the error says that one key holds a value of another type, and nothing of the server.
+/// Whether the error is about one key with a value of another type, and not about the server.
 /// Redis before 7.0 wraps errors in scripts: their code is then that of the script.
 fn is_of_one_key(error: &RedisError) -> bool {
     error.code() == Some("WRONGTYPE")
         || error.detail().is_some_and(|detail| detail.contains("-WRONGTYPE"))
 }
 
-/// What went wrong, without what was sent.
+/// The error without the sent command.
 fn reason(error: &RedisError) -> String {
     error.to_string()
 }
 
-/// A name for something that the server need not know: an address, a user, an API key.
+/// A digest as the name of something that the server must not know: an address, a user, an API key.
 fn digest(parts: &[&[u8]]) -> String {
     let mut hasher = Sha1::new();
     for part in parts {

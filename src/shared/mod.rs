@@ -16,32 +16,32 @@ pub(crate) use counters::{Shared, SharedSessionOutcome, SharedSessionPermit};
 
 use std::time::Duration;
 
-/// Where it is counted, and how.
+/// The server of the shared counters, and how it is used.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SharedCounterSettings {
     /// `redis://host:port/database`, or `rediss` for TLS; without a password.
     pub url: String,
-    /// Who the gateway says it is.
+    /// The user name.
     pub username: Option<String>,
-    /// What it shows for it.
+    /// The password.
     pub password: Option<String>,
-    /// The authorities that may vouch for the server, in PEM; those of the machine where it is `None`.
+    /// The trusted authorities for the server, in PEM; `None` for those of the system.
     pub ca: Option<Vec<u8>>,
-    /// What the names of its keys begin with.
+    /// The prefix of all keys.
     pub prefix: String,
-    /// How long an answer may take.
+    /// Maximum time of an answer.
     pub timeout: Duration,
     /// How long a session counts without renewal; after that its gateway is assumed to be gone.
     pub lease: Duration,
 }
 
-/// How often the counters were asked.
+/// How often the counters were used, by result.
 #[derive(Debug, Clone, Copy)]
 pub struct SharedCounterTotals {
-    /// With an answer.
+    /// Answered.
     pub answered: u64,
-    /// Without one.
+    /// Failed.
     pub failed: u64,
-    /// Not at all, for they were away.
+    /// Skipped, because the server was unreachable.
     pub alone: u64,
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// How long a connection may take.
+/// Maximum time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long after a failure it is tried again: the first time, and at the most.
+/// The first and the longest wait before a retry.
 const RETRY_INTERVAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// After that long the server counts as reliable: the next failure starts with the shortest retry
@@ -38,7 +38,7 @@ pub(super) async fn keep(shared: Weak<Shared>, stirred: Arc<Notify>) {
             continue;
         }
         match connected.take() {
-            // It has just been lost.
+            // The connection was just lost.
             Some(since) if since.elapsed() >= RELIABLE_AFTER => wait = RETRY_INTERVAL.0,
             Some(_) => {}
             None => match this.connect().await {
@@ -58,8 +58,8 @@ pub(super) async fn keep(shared: Weak<Shared>, stirred: Arc<Notify>) {
 }
 
 impl Shared {
-    /// A connection to a server that takes writes. A replica, a server without memory and one that
-    /// is still loading accept connections all the same.
+    /// A connection to a server that accepts writes. A replica, a server without memory and one that
+    /// is still loading accept connections too.
     async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
@@ -70,7 +70,7 @@ impl Shared {
         Ok(link)
     }
 
-    /// A connection of its own for a command that the server answers after at most `longest`.
+    /// A separate connection for a command that the server answers after at most `longest`.
     pub(super) async fn connect_to_wait(
         &self,
         longest: Duration,

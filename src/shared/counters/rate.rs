@@ -29,8 +29,8 @@ impl Shared {
         plausible_wait(wait, 1.0).map(drop)
     }
 
-    /// One request more of those that `limit` and `who` name: how long it has to wait, nothing when
-    /// it need not. `None` when nobody answers.
+    /// Counts a request for `limit` and `who`; returns how long the client must wait, which is zero for an accepted
+    /// request. `None` if the server does not answer.
     pub async fn take(
         &self,
         limit: &str,

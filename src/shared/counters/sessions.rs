@@ -21,13 +21,13 @@ const RENEWAL_BATCH: usize = 500;
 /// others expire.
 const MAX_UNREPORTED_ENDS: usize = 10_000;
 
-/// How long it waits for a session that has to go, before it looks whether it is still wanted.
+/// How long the listener waits for an eviction before it checks whether it is still needed.
 const EVICTION_WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often it looks whether the counters are back.
+/// How often the listener checks whether the counters are reachable again.
 const UP_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long after a failure it listens again: the first time, and at the most.
+/// The first and the longest wait of the listener after a failure.
 const LISTEN_RETRY_INTERVAL: (Duration, Duration) =
     (Duration::from_secs(1), Duration::from_secs(10));
 
@@ -35,28 +35,28 @@ const LISTEN_RETRY_INTERVAL: (Duration, Duration) =
 /// ended just before.
 const MAX_UNKNOWN: u32 = 20;
 
-/// The sessions of this gateway that are counted together with those of others.
+/// The sessions of this gateway in the shared counters.
 #[derive(Debug, Default)]
 pub(super) struct CountedSessions {
-    /// By the name that each has among all that are counted. A session's own id will not do for it:
-    /// a trusted proxy may give the same one twice.
+    /// By the unique name of each. The id of a session is not unique: a trusted proxy may assign the same one
+    /// twice.
     live: HashMap<String, CountedSession>,
-    /// Those that have ended, and are still counted: name and key.
+    /// Ended sessions that are still counted: name and key.
     ended: Vec<(String, String)>,
 }
 
 /// A session that is counted.
 #[derive(Debug)]
 struct CountedSession {
-    /// Where.
+    /// The key.
     key: String,
     session: Weak<Session>,
-    /// When it began; none while it waits to be let in.
+    /// When it was admitted; `None` while it waits.
     began: Option<u64>,
 }
 
 impl CountedSessions {
-    /// The session that has ended, unless it had before.
+    /// Ends the session, unless it has ended already.
     fn end(&mut self, name: String) -> Option<Arc<Session>> {
         let CountedSession { key, session, .. } = self.live.remove(&name)?;
         if self.ended.len() < MAX_UNREPORTED_ENDS {
@@ -66,18 +66,18 @@ impl CountedSessions {
     }
 }
 
-/// Whether a session may come in.
+/// The admission of a session.
 #[derive(Debug)]
 pub enum SharedSessionOutcome {
-    /// It may, and counts as long as this lives.
+    /// The session is admitted, and counts until the permit is dropped.
     Granted(SharedSessionPermit),
-    /// It may not: there are as many as there may be.
+    /// The session is refused, because the limit is reached.
     LimitReached,
-    /// Nobody knows, for the counters are away. It counts once they are back.
+    /// The counters are unreachable. The session counts once they are reachable again.
     CountersAway(SharedSessionPermit),
 }
 
-/// Lets a session count until it is dropped.
+/// Counts a session until it is dropped.
 #[derive(Debug)]
 pub struct SharedSessionPermit {
     shared: Arc<Shared>,
@@ -85,8 +85,8 @@ pub struct SharedSessionPermit {
 }
 
 impl Shared {
-    /// A session of this route and user comes in, if there are fewer than `most`, or if the oldest
-    /// makes room.
+    /// Admits a session of this route and user, if there are fewer than `most`, or if the oldest is
+    /// evicted.
     pub async fn acquire_session(
         self: &Arc<Self>,
         route: &str,
@@ -101,7 +101,7 @@ impl Shared {
         let counted =
             CountedSession { key: key.clone(), session: Arc::downgrade(session), began: None };
         self.counted_sessions().live.insert(name.clone(), counted);
-        // Before anything is awaited: a client that goes meanwhile is not counted for long.
+        // Before the first await, so that a client that disconnects meanwhile is not counted for long.
         let permit = SharedSessionPermit { shared: Arc::clone(self), name: name.clone() };
         let answer = match self.link() {
             None => None,
@@ -126,7 +126,7 @@ impl Shared {
         };
         match answer {
             Some(0) => {
-                // It was never counted, so there is nothing to give back.
+                // It was never counted, so there is nothing to release.
                 self.counted_sessions().live.remove(&name);
                 SharedSessionOutcome::LimitReached
             }
@@ -148,7 +148,7 @@ impl Shared {
         }
     }
 
-    /// Gives back what has ended and, when it is due, renews what goes on.
+    /// Releases ended sessions and, when due, renews live ones.
     pub(super) async fn settle(&self, is_due: bool) {
         let ended = std::mem::take(&mut self.counted_sessions().ended);
         if is_due && self.renew().await.is_none() {
@@ -166,8 +166,8 @@ impl Shared {
         }
     }
 
-    /// Runs commands of many keys. Those that fail for their own key are logged, and the others
-    /// hold; `None` where the server has failed.
+    /// Runs commands for many keys. Failures of single keys are logged, and the other commands take effect; `None` if
+    /// the server has failed.
     async fn run(&self, commands: &Pipeline, link: &mut MultiplexedConnection) -> Option<()> {
         let mut commands = commands.clone();
         commands.ignore_errors();
@@ -206,7 +206,7 @@ impl Shared {
         Some(())
     }
 
-    /// What it protects is whole between any two statements.
+    /// Locks the sessions; their state is consistent between any two statements.
     fn counted_sessions(&self) -> MutexGuard<'_, CountedSessions> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -221,7 +221,7 @@ impl Drop for SharedSessionPermit {
     }
 }
 
-/// Closes the sessions of this gateway that others' newer ones take the place of.
+/// Closes the sessions of this gateway that newer sessions at other gateways evict.
 pub(super) async fn close_evicted(shared: Weak<Shared>) {
     let mut link = None;
     let (mut unknown, mut failures) = (0, 0);
@@ -259,14 +259,14 @@ pub(super) async fn close_evicted(shared: Weak<Shared>) {
                 (unknown > MAX_UNKNOWN)
                     .then_some("BLPOP returns sessions that no gateway has evicted")
             }
-            // A server that does not wait would be asked without a pause.
+            // Without this pause, a server that answers at once would be polled in a loop.
             Ok(None) if began.elapsed() < EVICTION_WAIT_TIMEOUT / 2 => {
                 Some("BLPOP returns before its timeout")
             }
             Ok(None) => None,
             Err(error) => {
                 let sleeping = sleep(this.evictions_failed(&error, &mut failures));
-                // The connection is as good as before when a command is refused.
+                // A refused command does not affect the connection.
                 link = error.code().is_some().then_some(taken);
                 drop(this);
                 sleeping.await;
@@ -287,19 +287,19 @@ pub(super) async fn close_evicted(shared: Weak<Shared>) {
 }
 
 impl Shared {
-    /// Closes a session of this gateway; whether there is one of this name.
+    /// Closes the session with this name; returns whether this gateway has it.
     fn evict(&self, name: String) -> bool {
-        // It counts no more, so it must not be renewed while it closes; it may be just now.
+        // It no longer counts, so it must not be renewed while it closes.
         let session = self.counted_sessions().end(name);
         if let Some(session) = &session {
-            // One that is not open yet closes as soon as it is.
+            // A session that is not open yet closes as soon as it is.
             session.request_close(End::replaced());
         }
         session.is_some()
     }
 
-    /// Evictions by other gateways can't be listened for. Logged at most once a minute; a server that
-    /// is away is reported by the link. Returns how long to wait.
+    /// Logs, at most once a minute, that evictions by other gateways cannot be received; the link reports an unreachable
+    /// server. Returns how long to wait.
     fn evictions_failed(&self, error: &RedisError, failures: &mut u32) -> Duration {
         let wait = LISTEN_RETRY_INTERVAL
             .0

@@ -12,11 +12,11 @@ use tidegate_config::{self as config, Problem, Redirect, Respond, Span, Spanned,
 use tidegate_http::stable_hash::{StableHash, StableHasher, stable_hash};
 use tidegate_http::template::{Part, Template, Variable};
 
-/// What a route answers by itself, in the place of an upstream.
+/// The response of a route without an upstream.
 #[derive(Clone)]
 pub(super) struct RouteAnswer {
     filter: Arc<dyn Filter>,
-    /// Changes when it does.
+    /// Changes when the response does.
     fingerprint: u64,
 }
 
@@ -40,7 +40,7 @@ impl StableHash for RouteAnswer {
 /// The keys of which a route needs exactly one.
 const DESTINATION_KEYS: [&str; 4] = ["upstream", "redirect", "respond", "files"];
 
-/// Whether this is about a key of the route that could have said where it leads.
+/// Whether the problem is about one of the keys that decide where the route leads.
 fn may_be_meant(problem: &Problem, route: &str) -> bool {
     let key = problem.path().strip_prefix(route).and_then(|rest| rest.strip_prefix('.'));
     key.is_some_and(|key| {
@@ -50,7 +50,7 @@ fn may_be_meant(problem: &Problem, route: &str) -> bool {
 }
 
 impl Compiler<'_> {
-    /// The answer of a route that leads to no upstream.
+    /// The response of a route without an upstream.
     pub(super) fn answer(
         &mut self,
         written: &config::Route,
@@ -68,7 +68,7 @@ impl Compiler<'_> {
         .flatten()
         .collect();
         match given.as_slice() {
-            // What is misspelt or malformed has been told already, and is likely the one that is missing.
+            // A misspelt or malformed key is already reported, and is probably the missing one.
             [] if self.problems.iter().any(|it| may_be_meant(it, at)) => {}
             [] if DESTINATION_KEYS.iter().any(|key| self.broken.within(&format!("{at}.{key}"))) => {
             }
@@ -129,7 +129,7 @@ impl Compiler<'_> {
                 }
             },
         };
-        // Its variables were checked when the file was read.
+        // The variables were validated when the file was read.
         let to: Template = written.to.as_str().parse().ok()?;
         if let Err(reason) = check_target(&to) {
             self.problems.add(written.to.span, format!("{at}.to"), reason);
@@ -174,7 +174,7 @@ impl Compiler<'_> {
     }
 }
 
-/// Whether a redirect leads where the file says, whatever a request holds.
+/// Whether the target of a redirect is independent of the request.
 fn check_target(to: &Template) -> Result<(), String> {
     let literals = to.parts().iter().filter_map(|part| match part {
         Part::Literal(text) => Some(text),

@@ -21,7 +21,7 @@ use tidegate_http::path::{self, PathPolicy};
 use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 impl Compiler<'_> {
-    /// What a request must be like for this route to take it.
+    /// The conditions of the route.
     pub(super) fn rule(&mut self, written: &config::Route, at: &str) -> Rule {
         let matches = &written.matches;
         let normalized =
@@ -141,7 +141,7 @@ impl Compiler<'_> {
         Some(route)
     }
 
-    /// What a route of that name has been asked for so far.
+    /// The counters of the route with this name so far.
     fn requests(&self, name: &str) -> Arc<Requests> {
         self.known.get(name).map(|route| Arc::clone(&route.requests)).unwrap_or_default()
     }
@@ -223,7 +223,7 @@ impl Compiler<'_> {
     }
 }
 
-/// The `Host` for the upstream; that a name is one was checked when the file was read.
+/// The `Host` for the upstream; a name was validated when the file was read.
 fn host(written: &config::Route) -> HostHeader {
     match &written.rewrite.host {
         None | Some(HostRewrite::Preserve) => HostHeader::Preserve,
@@ -234,7 +234,7 @@ fn host(written: &config::Route) -> HostHeader {
     }
 }
 
-/// What of a path's spelling is passed on.
+/// Which parts of a path's spelling are forwarded.
 fn path_policy(written: &config::Route) -> PathPolicy {
     match written.path.as_ref().map(|it| &it.value) {
         None | Some(PathSetting::Form(PathForm::Normal)) => PathPolicy::NORMAL,
@@ -255,7 +255,7 @@ fn path_policy(written: &config::Route) -> PathPolicy {
     }
 }
 
-/// What requests that no route takes go through.
+/// The route of requests that no other route matches.
 pub(super) fn fallback(
     global: &Arc<GlobalSettings>,
     defaults: &FilterChain,
@@ -267,7 +267,7 @@ pub(super) fn fallback(
         name: "".into(),
         global: Arc::clone(global),
         pool: None,
-        // It answers all requests itself.
+        // It answers all requests by itself.
         request_body_filters: None,
         response_body_filters: None,
         filters,
@@ -297,7 +297,7 @@ pub(super) fn fallback(
     }
 }
 
-/// A method that was checked when the file was read.
+/// A method, which was validated when the file was read.
 pub(super) fn method(written: &config::Method) -> Option<Method> {
     Method::from_bytes(written.as_str().as_bytes()).ok()
 }

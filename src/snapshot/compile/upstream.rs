@@ -22,8 +22,8 @@ use tidegate_http::address::Address;
 const MAX_ENDPOINTS_FILE_SIZE: u64 = 4 * 1024 * 1024;
 
 impl Compiler<'_> {
-    /// An upstream's pool. One that is as it was keeps its state, and so does each endpoint that
-    /// is still there.
+    /// The pool of an upstream. An unchanged pool keeps its state, and so does each endpoint that
+    /// remains.
     pub(super) fn pool(
         &mut self,
         name: &str,
@@ -71,7 +71,7 @@ impl Compiler<'_> {
             known.cloned().unwrap_or_else(|| Arc::new(endpoint))
         };
         let endpoints: Vec<Arc<Endpoint>> = listed.into_iter().map(known).collect();
-        // Another endpoint, or `discover`, may have been written wrongly.
+        // The error may be in another endpoint or in `discover`.
         if !has_primary && !self.broken.within(&format!("upstreams.{name}")) {
             let reason = "all endpoints are backups; at least one must be a primary endpoint";
             let span = written.endpoints.first().map_or(written.span, |first| first.span);
@@ -144,8 +144,8 @@ impl Compiler<'_> {
         DnsQuery { server, records }
     }
 
-    /// The endpoints that stand in a file, one a line. One `is_needed` where there are no others:
-    /// a writer on a full disk leaves an empty file, which must not stop the service.
+    /// The endpoints of a file, one per line. If there are no others, at least one `is_needed`: a writer on a full disk
+    /// leaves an empty file, which must not stop the service.
     fn endpoints_of(
         &mut self,
         file: &Spanned<String>,
@@ -185,7 +185,7 @@ impl Compiler<'_> {
         endpoints
     }
 
-    /// How an upstream is spoken to.
+    /// The protocol for the upstream.
     fn protocol(&mut self, written: &config::Upstream, name: &str) -> UpstreamProtocol {
         let at = format!("upstreams.{name}");
         let tls = written.tls.as_ref().and_then(|setting| match &setting.value {
@@ -299,11 +299,11 @@ impl Compiler<'_> {
     }
 }
 
-/// The endpoint in a line of a file; none in an empty one.
+/// The endpoint in a line of a file; `None` for an empty line.
 ///
 /// # Errors
-/// What is wrong, without what the line says: the file may be a link to one that holds secrets, and who
-/// reads messages may not be allowed to read it.
+/// The error without the text of the line: the file may be a link to one with secrets, which readers of messages may
+/// not be allowed to see.
 fn endpoint(line: &str) -> Result<Option<Endpoint>, &'static str> {
     let line = line.split('#').next().unwrap_or_default();
     let mut words = line.split_whitespace();
@@ -347,7 +347,7 @@ fn balance(written: &config::Balance) -> upstream::Balance {
             HashKey::UserId => AffinityKey::UserId,
             HashKey::ClientAddress => AffinityKey::ClientAddress,
             HashKey::Cookie(name) => AffinityKey::Cookie(name.clone()),
-            // A field name that was checked when the file was read.
+            // The header name was validated when the file was read.
             HashKey::Header(name) => match HeaderName::from_bytes(name.as_str().as_bytes()) {
                 Ok(name) => AffinityKey::Header(name),
                 Err(_) => AffinityKey::ClientAddress,
