@@ -11,7 +11,6 @@ use pingora::protocols::ALPN;
 use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 use std::borrow::Cow;
-use std::sync::Arc;
 use tidegate_http::header_name::{
     self,
     spelled::{FORWARDED, VIA, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID},
@@ -67,12 +66,12 @@ pub(super) fn prepare(
     }
     request_body::frame(upstream, ctx)?;
     let client = session.req_header();
-    let route = Arc::clone(&ctx.route);
-    for filter in &route.filters {
-        let mut view = UpstreamRequest { head: upstream, client, exchange: &mut ctx.exchange };
-        if let Err(error) = filter.on_forward(&mut view) {
-            return Err(failure::filter_failed(ctx, &error));
-        }
+    let exchange = &mut ctx.exchange;
+    let forwarded = ctx.route.filters.iter().try_for_each(|filter| {
+        filter.on_forward(&mut UpstreamRequest { head: upstream, client, exchange })
+    });
+    if let Err(error) = forwarded {
+        return Err(failure::filter_failed(ctx, &error));
     }
     // RFC 9112, section 3.2: it is required, whatever a filter has removed.
     if let Some(authority) = authority.filter(|_| upstream.version != Version::HTTP_2)

@@ -14,6 +14,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::server::HttpSession as Http1Session;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
+use std::sync::Arc;
 use std::time::Duration;
 use tidegate_http::error_code::ErrorCode;
 use tokio::time::timeout;
@@ -40,7 +41,7 @@ type Seen = Result<Option<Reply>, filter::Error>;
 /// Collects the body for the filters that want it whole, and shows it to all that want it. Returns whether the request
 /// has been answered.
 pub(super) async fn check(session: &mut Session, ctx: &mut Context) -> Result<bool> {
-    let route = std::sync::Arc::clone(&ctx.route);
+    let route = Arc::clone(&ctx.route);
     let Some((filters, max)) =
         route.request_body_filters.as_deref().and_then(|it| Some((it, it.whole?)))
     else {
@@ -241,7 +242,7 @@ pub(super) async fn show(
     offset: u64,
     ctx: &mut Context,
 ) -> Result<()> {
-    let route = std::sync::Arc::clone(&ctx.route);
+    let route = Arc::clone(&ctx.route);
     let Some(filters) = &route.request_body_filters else { return Ok(()) };
     if !ctx.body.is_present {
         return Ok(());
