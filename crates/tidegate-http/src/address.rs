@@ -5,7 +5,7 @@ use std::net::{AddrParseError, IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Who is taken for one client: IPv6 gives each of them 2^64 addresses (RFC 6177).
+/// The address by which a client is counted: an IPv6 client has 2^64 addresses (RFC 6177), so this is its network.
 pub fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) & (!0 << 64)).into(),
@@ -13,7 +13,7 @@ pub fn client(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Where something listens.
+/// The address of a listener or an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
     /// An IP address and a port.
@@ -39,12 +39,12 @@ impl Address {
         }
     }
 
-    /// Whether it is one of IPv6.
+    /// Whether it is an IPv6 address.
     pub fn is_ipv6(&self) -> bool {
         matches!(self, Self::Inet(address) if address.is_ipv6())
     }
 
-    /// Whether it is one of IPv4.
+    /// Whether it is an IPv4 address.
     pub fn is_ipv4(&self) -> bool {
         matches!(self, Self::Inet(address) if address.is_ipv4())
     }
@@ -76,8 +76,8 @@ impl fmt::Display for Address {
     }
 }
 
-/// Appends an IP address. Those of version 4 stand in every log line and in two header fields
-/// of every request, and the formatting machinery costs more than their digits.
+/// Appends an IP address. IPv4 addresses are in every log line and in two headers of every request, and formatting them
+/// by `Display` costs more than writing their digits.
 pub fn push_ip(text: &mut String, address: IpAddr) {
     match address {
         IpAddr::V4(address) => {

@@ -4,7 +4,7 @@ use http::header::{self, HeaderMap, HeaderName};
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What tells one state of a representation from another.
+/// What identifies a state of a representation.
 #[derive(Debug, Clone, Copy)]
 pub struct Validators<'v> {
     /// Its strong entity tag, with the quotes.
@@ -13,21 +13,21 @@ pub struct Validators<'v> {
     pub modified: Option<SystemTime>,
 }
 
-/// What becomes of a request with conditions.
+/// The result of evaluating the conditions of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Answer as if there were none.
+    /// Answer as without conditions.
     Proceed,
-    /// 304: the client has it.
+    /// 304: the client has this state.
     NotModified,
     /// 412.
     Failed,
 }
 
-/// What part is asked for.
+/// The requested part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// All of it.
+    /// The whole representation.
     Whole,
     /// These bytes: 206.
     Range(RangeInclusive<u64>),
@@ -61,8 +61,8 @@ impl Validators<'_> {
         Verdict::Proceed
     }
 
-    /// Which bytes of `size` are asked for. Several ranges are answered with the whole, as
-    /// RFC 9110, section 14.2, lets a server do.
+    /// The requested bytes of `size`. A request for several ranges gets the whole, as
+    /// RFC 9110, section 14.2, allows.
     pub fn part(&self, headers: &HeaderMap, size: u64) -> Part {
         let Some(range) = headers.get(header::RANGE).and_then(|value| value.to_str().ok()) else {
             return Part::Whole;
@@ -78,7 +78,7 @@ impl Validators<'_> {
                 return Part::Whole;
             }
         }
-        // What is no range, or of another unit, is as if it were not there.
+        // An invalid range or one of another unit is ignored.
         let Ok(parsed) = http_range_header::parse_range_header(range) else { return Part::Whole };
         match parsed.validate(size).as_deref() {
             Ok([one]) => Part::Range(one.clone()),
@@ -92,7 +92,7 @@ impl Validators<'_> {
     }
 }
 
-/// Dates in fields have no fractions.
+/// Dates in headers have no fractions.
 fn in_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }

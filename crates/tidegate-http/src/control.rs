@@ -1,6 +1,6 @@
 //! Which characters control a terminal or an editor instead of being shown. Knows nothing of where text is shown.
 
-/// Whether a character is one of them: the control characters of ASCII (C0 and DEL) and beyond (C1,
+/// Whether a character controls a terminal or an editor: the control characters of ASCII (C0 and DEL) and beyond (C1,
 /// among them U+009B, by which an escape sequence begins), those that turn the direction of a line
 /// (Unicode, UAX 9), and those that end it.
 pub fn is_control(c: char) -> bool {

@@ -25,7 +25,7 @@ impl StableHash for Coding {
 }
 
 impl Coding {
-    /// As it stands in `Accept-Encoding` and `Content-Encoding`.
+    /// The name in `Accept-Encoding` and `Content-Encoding`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
@@ -38,8 +38,8 @@ impl Coding {
 /// The older name of `gzip`, which is the same (RFC 9110, section 8.4.1.3).
 const X_GZIP: &str = "x-gzip";
 
-/// The coding that the client likes best; among equals the first that is offered. `None` when it
-/// asks for none, or likes the response as it is better.
+/// The coding that the client prefers; among equal ones the first offered. `None` if it accepts none, or prefers the
+/// unencoded response.
 pub fn choose(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
     let fields = headers.get_all(header::ACCEPT_ENCODING);
     let elements = || fields.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
@@ -62,14 +62,14 @@ pub fn choose(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
     best.filter(|(_, quality)| *quality >= as_it_is).map(|(coding, _)| coding)
 }
 
-/// A coding and how well it is liked, in thousandths.
+/// A coding and its quality value, in thousandths.
 fn parse(element: &str) -> (&str, u16) {
     let mut parts = element.split(';').map(str::trim);
     let coding = parts.next().unwrap_or_default();
     let quality = parts
         .find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")))
         .map_or(Some(1.0), |quality| quality.parse::<f32>().ok())
-        // What is no number is no consent.
+        // An unreadable quality value counts as 0.
         .unwrap_or(0.0);
     // The bounds are those of the type.
     (coding, (quality.clamp(0.0, 1.0) * 1000.0) as u16)

@@ -5,14 +5,14 @@ use super::address;
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// One element of `Forwarded`: who asked, for which host, by which scheme.
+/// One element of `Forwarded`: client, host and scheme.
 pub fn element(client: Option<IpAddr>, host: &str, scheme: &str) -> String {
     let mut element = String::with_capacity(64 + host.len());
     match client.map(|client| client.to_canonical()) {
         // RFC 7239, section 6.3.
         None => element.push_str("for=unknown"),
         Some(client) => {
-            // Section 6: an IPv6 address stands in brackets, and thus in quotes.
+            // Section 6: an IPv6 address is in brackets, and therefore in quotes.
             let (before, behind) = if client.is_ipv6() { ("for=\"[", "]\"") } else { ("for=", "") };
             element.push_str(before);
             address::push_ip(&mut element, client);
@@ -33,10 +33,10 @@ pub fn element(client: Option<IpAddr>, host: &str, scheme: &str) -> String {
     element
 }
 
-/// What one element of `Forwarded` says: a proxy's report about whoever connected to it.
+/// One parsed element of `Forwarded`: a proxy's report about its client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hop<'v> {
-    /// The address in `for`; `None` for `unknown`, an obfuscated name, or none at all.
+    /// The address in `for`; `None` for `unknown`, an obfuscated name, or a missing one.
     pub client: Option<IpAddr>,
     /// The `Host` that the proxy received.
     pub host: Option<Cow<'v, str>>,
@@ -44,13 +44,13 @@ pub struct Hop<'v> {
     pub scheme: Option<&'static str>,
 }
 
-/// The most pieces between commas that one element may span: a comma within a quoted string is
-/// rare, and a stranger must not make each piece be read many times.
+/// Maximum number of comma-separated pieces of one element: a comma within a quoted string is rare, and a client must
+/// not be able to have each piece read many times.
 const MAX_PIECES_PER_ELEMENT: usize = 4;
 
-/// The hop at which the client connected to the first proxy that is trusted, as that proxy
-/// reports it (RFC 7239, section 4). The list is read from its end: what comes before the hop
-/// that is returned was written by strangers, and can't hide what follows it.
+/// The hop at which the client connected to the first trusted proxy, as that proxy reports it (RFC 7239, section 4). The
+/// list is read from its end: everything before the returned hop comes from untrusted clients, and cannot hide what
+/// follows.
 pub fn hop<'v>(
     fields: impl DoubleEndedIterator<Item = &'v str>,
     trusted: impl Fn(IpAddr) -> bool,
@@ -67,7 +67,7 @@ pub fn hop<'v>(
                 return Some(farthest.unwrap_or_default());
             };
             let goes_on = hop.client.is_some_and(&trusted);
-            // Where a proxy does not name the client, the proxy is what is known of it.
+            // If a proxy does not name its client, the proxy itself counts as the client.
             hop.client = hop.client.or(farthest.and_then(|farthest| farthest.client));
             farthest = Some(hop);
             if !goes_on {
@@ -184,8 +184,8 @@ fn read_value(text: &str) -> Option<(Cow<'_, str>, &str)> {
     None
 }
 
-/// `http` or `https`, as proxies name the scheme by which a client came: `ws` and `wss` are the
-/// same connections, as Traefik names them for handshakes.
+/// `http` or `https`, from the name that a proxy uses for the scheme: Traefik reports `ws` and `wss` for WebSocket
+/// handshakes.
 pub fn scheme(written: &str) -> Option<&'static str> {
     let is = |name: &str| written.eq_ignore_ascii_case(name);
     if is("https") || is("wss") {
@@ -197,9 +197,9 @@ pub fn scheme(written: &str) -> Option<&'static str> {
     }
 }
 
-/// The address nearest to us in an `X-Forwarded-For` list that `trusted` does not hold: the
-/// client, as far as anybody we trust can tell. Empty elements are ignored (RFC 9110, section
-/// 5.6.1.2). An element that can't be read ends the list: what is before it is a stranger's.
+/// The last address of an `X-Forwarded-For` list that is not `trusted`: the client, as far as trusted proxies know. Empty
+/// elements are ignored (RFC 9110, section 5.6.1.2). An unreadable element ends the list, because everything before it
+/// is untrusted.
 pub fn client<'v>(
     fields: impl DoubleEndedIterator<Item = &'v str>,
     trusted: impl Fn(IpAddr) -> bool,
@@ -216,8 +216,8 @@ pub fn client<'v>(
     farthest
 }
 
-/// An address with or without brackets and port; one of IPv4 that is mapped into IPv6 is of IPv4
-/// (RFC 4291, section 2.5.5.2).
+/// An address with or without brackets and port; an IPv4-mapped IPv6 address becomes IPv4 (RFC 4291, section
+/// 2.5.5.2).
 fn parse_node(node: &str) -> Option<IpAddr> {
     let address = if let Ok(address) = node.parse::<IpAddr>() {
         address

@@ -3,15 +3,15 @@
 use http::{HeaderMap, header};
 use std::fmt;
 
-/// What is said of a `Content-Length` that is doubled, a list, or no number.
+/// The message for a `Content-Length` that is repeated, a list, or no number.
 pub(crate) const BAD_LENGTH: &str = "Content-Length must be given once, as a number";
 
-/// Why a body's end is in doubt.
+/// Why the end of a body is ambiguous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FramingError {
-    /// `Content-Length` is doubled, a list, or no number.
+    /// `Content-Length` is repeated, a list, or no number.
     Length,
-    /// `Transfer-Encoding` is doubled, or something beside `chunked`.
+    /// `Transfer-Encoding` is repeated, or is not exactly `chunked`.
     Coding,
 }
 
@@ -24,8 +24,8 @@ impl fmt::Display for FramingError {
     }
 }
 
-/// Checks that both fields say no more than one thing. RFC 9110, section 8.6, would have equal
-/// lengths merged; what the upstream makes of them nobody knows.
+/// Checks that both headers are unambiguous. RFC 9110, section 8.6, allows merging equal lengths, but upstreams treat
+/// them differently.
 pub fn check(headers: &HeaderMap) -> Result<(), FramingError> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {
@@ -41,7 +41,7 @@ pub fn check(headers: &HeaderMap) -> Result<(), FramingError> {
     }
 }
 
-/// Digits, and not so many that a number of 64 bits has no room for them.
+/// Whether the text is digits that fit into 64 bits.
 fn is_number(written: &[u8]) -> bool {
     number(written).is_some()
 }
@@ -51,7 +51,7 @@ fn number(written: &[u8]) -> Option<u64> {
     is_digits.then(|| std::str::from_utf8(written).ok()?.parse().ok()).flatten()
 }
 
-/// Whether `Transfer-Encoding` says `chunked`, once, and nothing else.
+/// Whether `Transfer-Encoding` is exactly one `chunked`.
 pub fn is_chunked_once(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
@@ -60,16 +60,16 @@ pub fn is_chunked_once(headers: &HeaderMap) -> bool {
     }
 }
 
-/// What a response's `Content-Length` says.
+/// The `Content-Length` of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponseLength {
-    /// There is none.
+    /// The header is missing.
     None,
-    /// One number, written once and without zeros in front.
+    /// One number, written once and without leading zeros.
     Canonical,
     /// One number, written in another way.
     Known(u64),
-    /// Several numbers, or none.
+    /// Several numbers, or no number.
     Unclear,
 }
 
@@ -94,14 +94,14 @@ pub fn response_length(headers: &HeaderMap) -> ResponseLength {
     length.map_or(ResponseLength::Unclear, ResponseLength::Known)
 }
 
-/// Digits without zeros in front, and few enough for 64 bits beyond doubt.
+/// Whether the text is digits without leading zeros that certainly fit into 64 bits.
 fn is_canonical(written: &[u8]) -> bool {
     (1..=19).contains(&written.len())
         && written.iter().all(u8::is_ascii_digit)
         && (written.len() == 1 || !written.starts_with(b"0"))
 }
 
-/// Whether the request says that a body comes with it.
+/// Whether the request announces a body.
 pub fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING)
         || headers
@@ -109,8 +109,8 @@ pub fn has_body(headers: &HeaderMap) -> bool {
             .is_some_and(|length| length.as_bytes().iter().any(|byte| *byte != b'0'))
 }
 
-/// Whether the client waits for something else than `100 Continue` (RFC 9110, section 10.1.1).
-/// Servers that disagree on it disagree on whether a body comes.
+/// Whether the client expects something other than `100 Continue` (RFC 9110, section 10.1.1).
+/// Servers that disagree about it disagree about whether a body follows.
 pub fn expects_the_unknown(headers: &HeaderMap) -> bool {
     let mut expectations = headers.get_all(header::EXPECT).iter();
     match (expectations.next(), expectations.next()) {
@@ -122,9 +122,9 @@ pub fn expects_the_unknown(headers: &HeaderMap) -> bool {
 
 /// Whether no request may follow on the connection.
 ///
-/// RFC 9112, section 9.6: `close`, in whichever field; Pingora looks at the first alone. And
-/// chunks: Pingora's reader takes some that are malformed (docs/hardening.md), so what follows
-/// them may have been meant as a part of the body.
+/// That is the case after `close` in any `Connection` header (RFC 9112, section 9.6; Pingora reads only the first), and
+/// after a chunked body: Pingora accepts some malformed chunks (docs/hardening.md), so the bytes after them may have been
+/// meant as a part of the body.
 pub fn is_last(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING)
         || headers

@@ -10,29 +10,29 @@ pub const MAX_HEAD_SIZE: usize = 1_000_000;
 /// Maximum number of headers of a request or a response. Pingora takes no more.
 pub const MAX_HEADER_COUNT: usize = 256;
 
-/// Whether a value begins or ends with white space, which is no part of it (RFC 9110, section 5.5).
+/// Whether a value begins or ends with white space, which does not belong to it (RFC 9110, section 5.5).
 pub fn is_padded(value: &HeaderValue) -> bool {
     matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t'])
 }
 
 /// A value without the white space around it.
 pub fn trimmed(value: &HeaderValue) -> HeaderValue {
-    // A part of a value is one.
+    // A part of a valid value is valid.
     HeaderValue::from_bytes(value.as_bytes().trim_ascii()).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// Whether a header is of one connection alone whatever `Connection` says (RFC 9110, section 7.6.1).
+/// Whether a header is hop-by-hop whatever `Connection` says (RFC 9110, section 7.6.1).
 pub fn is_of_connection(name: &str) -> bool {
     OF_CONNECTION.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// The fields that `Connection` says are of this connection alone, but those that frame the message,
-/// and those that are so anyway.
+/// The headers that `Connection` names as hop-by-hop, except those that frame the message and those that are hop-by-hop
+/// anyway.
 pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(header::CONNECTION)
         .iter()
-        // A name that is none hides no other.
+        // An invalid name does not affect the others.
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .filter(|name| !is_of_connection(name.as_str()))

@@ -18,9 +18,9 @@ pub fn without_port(authority: &str) -> &str {
 /// Whether a `Host` header holds a host and port. It may be empty (RFC 9110, section 7.2), but a port needs a name before
 /// it (section 4.2.1).
 ///
-/// RFC 3986, section 3.2.2, lets a name have delimiters such as `,` and `;`, which no host in use has. Services
-/// take a comma in X-Forwarded-Host for the end of the first host in a list, so that `admin.test,x` would walk past a
-/// match of `admin.test` and be that host to the service.
+/// RFC 3986, section 3.2.2, allows delimiters such as `,` and `;` in a name, which no real host has. Services read a
+/// comma in X-Forwarded-Host as the end of the first host in a list, so `admin.test,x` would bypass a match of
+/// `admin.test` and still be that host to the service.
 pub fn is_authority(written: &str) -> bool {
     name_and_port(written).is_some()
 }
@@ -33,7 +33,7 @@ fn name_and_port(written: &str) -> Option<(&str, &str)> {
         || digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok();
     let is_name = match ipv6_literal(name) {
         Some(literal) => literal.parse::<Ipv6Addr>().is_ok(),
-        // No label is empty but the last, which is the root's.
+        // Only the last label may be empty; it is the root.
         None if name.is_empty() => port.is_empty(),
         None => {
             let mut previous = b'.';
@@ -50,16 +50,15 @@ fn name_and_port(written: &str) -> Option<(&str, &str)> {
     (is_name && is_port).then_some((name, port))
 }
 
-/// What stands between the brackets of an IPv6 address.
+/// The text between the brackets of an IPv6 address.
 fn ipv6_literal(name: &str) -> Option<&str> {
     name.strip_prefix('[')?.strip_suffix(']')
 }
 
-/// A host and port as all who name that host are to spell it: without the dot at the end of the
-/// name (which stands for the DNS root), without an empty port and zeros before a port (RFC 3986,
-/// section 6.2.3), IPv6 addresses as RFC 5952 writes them. `None` when it is no host and port, as
-/// RFC 3986, section 3.2.2, has them, or holds percent-encoded characters, which only some servers
-/// decode. Letters stay as they are.
+/// The canonical form of a host and port: without the dot at the end of the name (the DNS root), without an empty port
+/// and zeros before a port (RFC 3986, section 6.2.3), IPv6 addresses in the form of RFC 5952. `None` if it is no host
+/// and port by RFC 3986, section 3.2.2, or has percent-encoded characters, which only some servers decode. The case of
+/// letters stays.
 pub fn canonical(written: &str) -> Option<Cow<'_, str>> {
     let (name, port) = name_and_port(written)?;
     let host = match ipv6_literal(name) {
@@ -79,10 +78,10 @@ pub fn canonical(written: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// What a route's host may be: one name, or every name below one.
+/// A host condition of a route: one name, or every name below one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
-    /// Just this name, in lower case.
+    /// Exactly this name, in lower case.
     Exact(String),
     /// Every name that ends with this suffix, which begins with a dot.
     Below(String),
@@ -107,7 +106,7 @@ impl HostPattern {
         }
     }
 
-    /// Whether it takes this host, without port and in lower case.
+    /// Whether it matches this host, without port and in lower case.
     pub fn matches(&self, host: &str) -> bool {
         match self {
             Self::Exact(name) => name == host,

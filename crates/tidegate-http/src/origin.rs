@@ -14,7 +14,7 @@ pub enum Origin<'o> {
         scheme: &'o str,
         /// The host, as sent, without port.
         host: &'o str,
-        /// The port, the scheme's own when none was sent.
+        /// The port; the scheme's default if none was sent.
         port: u16,
     },
 }
@@ -47,10 +47,9 @@ impl<'o> Origin<'o> {
         (valid_scheme && valid_host).then_some(Self::Tuple { scheme, host, port })
     }
 
-    /// Whether a page of this origin speaks to its own server, the one named by `authority`, which
-    /// it has reached by `http` or `https`. An origin has a scheme (RFC 6454, section 4): a page that
-    /// came by `http` can be anybody's who is on the way to it, so it is not that of `https`. The
-    /// reverse holds where a balancer that nobody trusts has taken TLS off.
+    /// Whether a page of this origin talks to its own server, `authority`, over `http` or `https`. The scheme belongs to an
+    /// origin (RFC 6454, section 4): anyone on the network path can forge a page over `http`, so it is not the same origin
+    /// as `https`. A page over `https` matches `http` too, because an untrusted load balancer may have removed TLS.
     pub fn is_own(&self, authority: &str, request_scheme: &str) -> bool {
         match *self {
             Self::Opaque => false,
@@ -74,12 +73,12 @@ impl<'o> Origin<'o> {
     }
 }
 
-/// Whether there is no page of this scheme without a host (URL standard, "special scheme").
+/// Whether URLs of this scheme always have a host (URL standard, "special scheme").
 fn needs_host(scheme: &str) -> bool {
     ["http", "https", "ws", "wss", "ftp"].iter().any(|it| scheme.eq_ignore_ascii_case(it))
 }
 
-/// The port of a scheme; 0 for those of apps.
+/// The default port of a scheme; 0 for schemes of apps.
 fn port_of(scheme: &str) -> u16 {
     url::default_port(scheme).unwrap_or(0)
 }
@@ -91,7 +90,7 @@ pub enum OriginPattern {
     Any,
     /// `null`.
     Opaque,
-    /// Just this one, in lower case; `scheme://` has an empty host.
+    /// Exactly this origin, in lower case; `scheme://` has an empty host.
     Exact {
         /// The scheme.
         scheme: String,
@@ -160,7 +159,7 @@ impl OriginPattern {
         }
     }
 
-    /// As a configuration has it.
+    /// As in a configuration file.
     pub fn shown(&self) -> String {
         match self {
             Self::Any => "*".to_owned(),
@@ -173,7 +172,7 @@ impl OriginPattern {
         }
     }
 
-    /// Whether the pattern takes this origin.
+    /// Whether the pattern matches this origin.
     pub fn matches(&self, origin: &Origin<'_>) -> bool {
         match (self, *origin) {
             (Self::Any, _) | (Self::Opaque, Origin::Opaque) => true,

@@ -7,7 +7,7 @@ use crate::header_name::{
 };
 use http::header::{self, HeaderName};
 
-/// Those that the gateway itself sends about its clients.
+/// Headers that the gateway itself sends about its clients.
 static OF_GATEWAY: [HeaderName; 4] =
     [header::FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO];
 
@@ -52,12 +52,12 @@ const CERTIFICATE_HEADERS: [&str; 29] = [
     "x-tls-client-",
 ];
 
-/// Whether it is one of those that the gateway itself sends about its clients.
+/// Whether the gateway itself sends this header about its clients.
 pub fn is_of_gateway(name: &HeaderName) -> bool {
     OF_GATEWAY.contains(name)
 }
 
-/// Whether a header with this name, in lower case, tells about the client's certificate.
+/// Whether a header with this lower-case name describes the client's certificate.
 pub fn is_about_certificate(name: &str) -> bool {
     CERTIFICATE_HEADERS.iter().any(|family| {
         let rest = name.strip_prefix(family);
@@ -65,9 +65,9 @@ pub fn is_about_certificate(name: &str) -> bool {
     })
 }
 
-/// Whether nobody but a trusted proxy may send it.
+/// Whether only a trusted proxy may send it.
 pub fn is_for_proxies(name: &HeaderName) -> bool {
-    // Most headers are told from them by their first letters.
+    // The first letters already exclude most headers.
     match name.as_str().as_bytes() {
         [b'x', b'-', ..] => {
             CONNECTION_HEADERS.contains(name) || is_about_certificate(name.as_str())

@@ -4,8 +4,8 @@
 use crate::error_code::ErrorCode;
 use http::HeaderValue;
 
-/// The field for the error with this word: the registered type that comes nearest (RFC 9209, section
-/// 2.3), and the word itself. No endpoint is named: strangers read it.
+/// The header for the error with this code: the closest registered type (RFC 9209, section 2.3), and the code itself. It
+/// names no endpoint, because clients read it.
 pub fn proxy_status(code: &str) -> Option<HeaderValue> {
     let error =
         ErrorCode::parse(code).map_or(ErrorCode::DEFAULT_ERROR_TYPE, ErrorCode::proxy_error);

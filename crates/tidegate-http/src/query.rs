@@ -25,10 +25,10 @@ pub fn find_bytes<'q>(query: &'q str, name: &str) -> Option<Cow<'q, [u8]>> {
     })
 }
 
-/// A parameter's name, decoded, and its value as it is written.
+/// The decoded name of a parameter, and its value as written.
 fn parameter(pair: &str) -> (Cow<'_, str>, &str) {
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-    // Most names are written without an escape.
+    // Most names have no escape.
     let name = match name.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         true => percent_decode_str(&name.replace('+', " ")).decode_utf8_lossy().into_owned().into(),
         false => Cow::Borrowed(name),
@@ -48,7 +48,7 @@ pub fn redact(query: &str, secret: impl Fn(&str) -> bool) -> Cow<'_, str> {
     redact_pairs(query, is_secret)
 }
 
-/// The same of the parameters in a path: `/page;jsessionid=x` (RFC 3986, section 3.3).
+/// The same for the parameters in a path: `/page;jsessionid=x` (RFC 3986, section 3.3).
 pub fn redact_path(path: &str, secret: impl Fn(&str) -> bool) -> Cow<'_, str> {
     if !path.contains(';') {
         return Cow::Borrowed(path);
@@ -67,7 +67,7 @@ pub fn redact_path(path: &str, secret: impl Fn(&str) -> bool) -> Cow<'_, str> {
     Cow::Owned(redacted)
 }
 
-/// Whether a value holds secrets: with their names, or before the host of a URL.
+/// Whether a value contains secrets: with their names, or before the host of a URL.
 fn holds_secret(value: &str, secret: impl Fn(&str) -> bool) -> bool {
     if !value.bytes().any(|byte| matches!(byte, b'=' | b':' | b'%')) {
         return false;

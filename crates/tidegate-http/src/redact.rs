@@ -4,13 +4,12 @@
 use super::spelling::{escaped_char, is_invisible};
 use std::borrow::Cow;
 
-/// What takes the place of a secret.
+/// The replacement for a secret.
 pub const REDACTED: &str = "REDACTED";
 
-/// The text with the values of `secret` keys replaced, as they stand in JSON (`"token": "x"`, a list
-/// or an object as a whole), in pairs (`["token", "x"]`, `{"name": "token", "value": "x"}`), in XML, in
-/// forms and headers (`token=x`, `token: x`). What is cut off in the midst of a value is replaced to its
-/// end. In doubt more is replaced, not less.
+/// The text with the values of `secret` keys replaced: in JSON (`"token": "x"`, a list or an object as a whole), in
+/// pairs (`["token", "x"]`, `{"name": "token", "value": "x"}`), in XML, in forms and headers (`token=x`, `token: x`).
+/// In a text that ends within a value, the rest is replaced. In doubt it replaces more, not less.
 pub fn redact(text: &str, mut secret: impl FnMut(&str) -> bool) -> Cow<'_, str> {
     let mut redacted = String::new();
     let mut done = 0;
@@ -34,7 +33,7 @@ pub fn redact(text: &str, mut secret: impl FnMut(&str) -> bool) -> Cow<'_, str> 
 struct Word<'t> {
     start: usize,
     end: usize,
-    /// What it is without its escapes.
+    /// The word without its escapes.
     name: Cow<'t, str>,
 }
 
@@ -42,8 +41,8 @@ fn is_of_word(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-')
 }
 
-/// The character of a word that the text begins with, and its length as it is written: in URLs and forms
-/// it may be percent-encoded, several times too, in JSON it may be `\u0061`. Invisible ones belong to the word.
+/// The first character of the text and the length of its written form: in URLs and forms it may be percent-encoded once
+/// or several times, in JSON it may be `\u0061`. Invisible characters belong to a word.
 fn piece(text: &str) -> Option<(char, usize)> {
     let is_part = |c: &char| is_of_word(*c) || is_invisible(*c);
     let hex = |from: usize, to: usize| {
@@ -57,8 +56,8 @@ fn piece(text: &str) -> Option<(char, usize)> {
     }
 }
 
-/// Where the next word begins. What is percent-encoded and of no word is passed over as a whole: its
-/// digits are not the beginning of one.
+/// Where the next word begins. A percent-encoded character outside of a word is skipped as a whole, because its digits
+/// do not begin a word.
 fn next_start(text: &str, from: usize) -> Option<usize> {
     let mut start = from;
     loop {
@@ -88,39 +87,40 @@ fn next_word(text: &str, from: usize) -> Option<Word<'_>> {
     Some(Word { start, end, name })
 }
 
-/// What is known of a value by what stands before it.
+/// The form of a value, by the text before it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// Of a key in quotes, or of a pair.
+    /// The value of a quoted key, or of a pair.
     Json,
-    /// The same in a string of JSON, where quotation marks are escaped.
+    /// The same within a JSON string, where quotation marks are escaped.
     Escaped,
-    /// Of a form, a query, or a list of cookies.
+    /// In a form, a query, or a list of cookies.
     Pair,
-    /// Of a header, or of a key without quotes.
+    /// The value of a header, or of an unquoted key.
     Line,
-    /// Of an element of XML.
+    /// The content of an XML element.
     Element,
 }
 
-/// Where a value begins.
+/// The beginning of a value.
 struct Value<'t> {
     start: usize,
     text: &'t str,
     form: Form,
 }
 
-/// How far the end of an index or of a tag is looked for. It is done for each word, and a stranger may send thousands.
+/// Maximum distance at which the end of an index or tag is searched. The search runs for each word, and a client may send
+/// thousands.
 const MAX_INDEX: usize = 64;
 const MAX_TAG: usize = 256;
 
-/// What stands before and behind the first `end` that is not too far away.
+/// The text before and after the first `end` within that distance.
 fn split_near(text: &str, end: u8, most: usize) -> Option<(&str, &str)> {
     let at = text.bytes().take(most).position(|byte| byte == end)?;
     Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
-/// What stands behind a key and its `:` or `=`. The key may be in quotes or in brackets:
+/// The text after a key and its `:` or `=`. The key may be in quotes or in brackets:
 /// `user[password]=x`, `token[]=x`, `token[a]=x`.
 fn value_of<'t>(text: &'t str, word: &Word<'_>) -> Option<Value<'t>> {
     let value = |rest: &'t str, form| {
@@ -177,7 +177,7 @@ fn value_of<'t>(text: &'t str, word: &Word<'_>) -> Option<Value<'t>> {
 }
 
 impl Value<'_> {
-    /// How long it is, its quotation marks or brackets included.
+    /// The length of the value, with its quotation marks or brackets.
     fn length(&self) -> usize {
         let text = self.text;
         match (self.form, text.chars().next()) {
@@ -196,12 +196,12 @@ impl Value<'_> {
     }
 }
 
-/// So long where the value ends there; to the end of the line where it goes on.
+/// This length if the value ends there; otherwise to the end of the line.
 fn or_line(text: &str, length: usize) -> usize {
     let behind = text.get(length..).unwrap_or_default().trim_start_matches([' ', '\t']);
     let is_end = |c: char| matches!(c, '}' | ']' | ')' | '&' | ';' | '>' | '\r' | '\n');
     let ends = match behind.strip_prefix(',').map(str::trim_start) {
-        // Another key, or another value in quotes, comes next.
+        // Another key or another quoted value follows.
         Some(next) => {
             let after = next.trim_start_matches(is_of_word).trim_start();
             after.starts_with(':') || next.starts_with(['"', '\'', '{', '[']) || next.is_empty()
@@ -231,7 +231,7 @@ fn escaped_length(value: &str) -> usize {
     value.len()
 }
 
-/// A value of a form, which may stand in a string: a quotation mark ends it where no word goes on.
+/// The value of a form, which may be within a string: a quotation mark ends it unless the word continues.
 fn pair_length(value: &str) -> usize {
     let ends = |(index, c): (usize, char)| match c {
         '&' | '\r' | '\n' => true,
@@ -244,8 +244,8 @@ fn pair_length(value: &str) -> usize {
     value.char_indices().find(|it| ends(*it)).map_or(value.len(), |(index, _)| index)
 }
 
-/// The value of a header, which may hold anything but the end of its line; a line that is indented goes
-/// on with it.
+/// The value of a header, which may contain anything except a line end; an indented line continues
+/// it.
 fn line_length(value: &str) -> usize {
     let mut end = 0;
     loop {
@@ -273,7 +273,7 @@ fn quoted_length(value: &str, quote: char) -> usize {
     value.len()
 }
 
-/// A list or an object, with all that is in it.
+/// A list or an object with its content.
 fn nested_length(value: &str) -> usize {
     let (mut depth, mut quote, mut is_escaped) = (0_usize, None, false);
     for (index, c) in value.char_indices() {
@@ -296,7 +296,7 @@ fn nested_length(value: &str) -> usize {
     value.len()
 }
 
-/// A number, `true`, `false` or `null` of JSON, that ends where one must.
+/// A JSON number, `true`, `false` or `null`, with a valid end.
 fn literal_length(value: &str) -> Option<usize> {
     let end = value
         .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')))

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-/// Compares a page with what it is made from; with `TIDEGATE_BLESS=1` in the environment, writes it anew.
+/// Compares a page with the text generated now; with `TIDEGATE_BLESS=1` in the environment, rewrites it.
 pub(crate) fn hold(page: &str, made: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(page);
     if std::env::var_os("TIDEGATE_BLESS").is_some() {

@@ -11,7 +11,7 @@ pub fn generate() -> String {
     Uuid::new_v7(Timestamp::now(NoContext)).hyphenated().to_string()
 }
 
-/// Whether an id from outside is fit to be logged and passed on.
+/// Whether an id from outside may be logged and forwarded.
 pub fn is_acceptable(id: &str) -> bool {
     (1..=MAX_LENGTH).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:+/=@".contains(&byte))

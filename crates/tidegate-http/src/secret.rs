@@ -7,7 +7,7 @@ use super::header_name::lower;
 use super::spelling;
 use std::borrow::Cow;
 
-/// Names of secrets. A name is one of them when it ends in one, compared without case, `-` and `_`:
+/// Names of secrets. A name is secret if it ends in one of them, ignoring case, `-` and `_`:
 /// `X-Amz-Security-Token` ends in `token`, `clientSecret` in `secret`.
 pub const SECRET_NAMES: [&str; 28] = [
     "token",
@@ -43,7 +43,7 @@ pub const SECRET_NAMES: [&str; 28] = [
 /// Names of secrets that also end other words: they count only where a word of the name starts with them.
 const WHOLE_WORD_SECRETS: [&str; 5] = ["code", "otp", "pass", "sid", "sig"];
 
-/// Names that end like a secret and are none.
+/// Names that end like a secret and are not secret.
 const NOT_SECRET_NAMES: [&str; 20] = [
     "cachekey",
     "idempotencykey",
@@ -71,22 +71,22 @@ const NOT_SECRET_NAMES: [&str; 20] = [
 const CREDENTIAL_HEADER_ENDS: [&str; 7] =
     ["cookie", "dpop", "clientcert", "clientcertchain", "clientprincipal", "oidcdata", "userinfo"];
 
-/// Configuration keys that end like a secret and hold a path, a number or a switch.
+/// Configuration keys that end like a secret and contain a path, a number or a switch.
 const NOT_SECRET_KEYS: [&str; 5] =
     ["key", "code", "client_auth", "allow_credentials", "max_sessions"];
 
-/// Which names are those of secrets: the list of all, or one of the operator's own.
+/// The names of secrets: the built-in list, or the operator's.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SecretNames(Option<Box<[String]>>);
 
 impl SecretNames {
-    /// These names alone, compared as those of the list are; each counts as a word.
+    /// Only these names, compared like those of the list; each counts as a word.
     pub fn own(names: &[String]) -> Self {
         let folded = names.iter().map(|name| FoldedName::new(name).as_string()).collect();
         Self(Some(folded))
     }
 
-    /// Whether something of this name is secret.
+    /// Whether this name is that of a secret.
     pub fn contain(&self, name: &str) -> bool {
         match &self.0 {
             None => is_secret(name),
@@ -110,7 +110,7 @@ pub fn is_secret(name: &str) -> bool {
         && !NOT_SECRET_NAMES.iter().any(|harmless| name.ends_in(harmless))
 }
 
-/// The same of a header, cookies included.
+/// Whether a header with this name is secret, including cookies.
 pub fn is_secret_field(name: &str) -> bool {
     let folded = FoldedName::new(name);
     CREDENTIAL_HEADER_ENDS.iter().any(|end| folded.ends_in(end)) || is_secret(name)
@@ -122,7 +122,7 @@ pub fn is_unloggable_field(name: &str) -> bool {
     name.eq_ignore_ascii_case(lower::SEC_WEBSOCKET_PROTOCOL) || is_secret_field(name)
 }
 
-/// The same of a key of the configuration.
+/// Whether a key of the configuration is secret.
 pub fn is_secret_key(name: &str) -> bool {
     !NOT_SECRET_KEYS.contains(&name) && is_secret(name)
 }
@@ -146,10 +146,10 @@ pub fn is_secret_path(path: &str) -> bool {
     }
 }
 
-/// Whether a name may be a misspelt one of a secret.
+/// Whether a name may be a misspelt name of a secret.
 pub fn is_nearly_secret(name: &str) -> bool {
     let folded = FoldedName::new(name).as_string();
-    // Names may be long, and the distance costs their product.
+    // Names may be long, and computing the distance costs the product of the lengths.
     folded.len() < 32
         && SECRET_NAMES.iter().filter(|secret| secret.len() > 4).any(|secret| {
             let misspelt = if secret.len() > 6 { 2 } else { 1 };
@@ -206,8 +206,8 @@ impl FoldedName {
         String::from_utf8_lossy(self.text()).into_owned()
     }
 
-    /// Whether the last letter allows it. Most words differ there already, and every query of a
-    /// logged request is looked through.
+    /// Whether the last letter matches. Most words differ there already, and every query of a
+    /// logged request is checked.
     fn may_end_in(&self, word: &str) -> bool {
         let last = self.text().last();
         last == word.as_bytes().last() || last == Some(&b's')
@@ -238,7 +238,7 @@ pub fn without_userinfo(text: &str) -> String {
         shown.push_str("://");
         let ends = |c: char| matches!(c, '/' | '?' | '#' | '"' | '\\' | '`') || c.is_whitespace();
         let authority = behind.split(ends).next().unwrap_or_default();
-        // A host has no `@`: what is before the last one is not it.
+        // A host has no `@`, so everything before the last one is user information.
         rest = match authority.rsplit_once('@') {
             Some((user, _)) => {
                 shown.push_str(REDACTED);
@@ -251,7 +251,7 @@ pub fn without_userinfo(text: &str) -> String {
     shown
 }
 
-/// A text with URLs in it, without their passwords and the values of their secret parameters.
+/// A text without the passwords and the secret parameters of its URLs.
 pub fn without_secrets_of_urls(text: &str) -> String {
     if !text.contains("://") && !text.contains('?') {
         return text.to_owned();
@@ -272,7 +272,7 @@ pub fn without_url_secrets(text: &str) -> String {
         && before.contains(':')
         && !before.contains(['/', ' '])
     {
-        // As it stands in a URL without its scheme: `user:password@host`.
+        // A URL without its scheme: `user:password@host`.
         text = format!("{REDACTED}@{host}");
     }
     let Some(start) = text.find(['?', '#', '=']) else { return text };

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 /// Maximum number of times that a text is percent-decoded.
 const MAX_DECODINGS: usize = 4;
 
-/// The name in its plain spelling. That of most names is their own, and costs one look at their bytes.
+/// The name in its plain spelling. Most names are already plain, which one pass over their bytes shows.
 pub(super) fn plain(name: &str) -> Cow<'_, str> {
     let name = decoded(name);
     if name.is_ascii() {
@@ -42,8 +42,8 @@ fn without_width(c: char) -> char {
     }
 }
 
-/// Whether the character shows nothing and separates nothing: zero-width and format characters, fillers, and
-/// selectors of variants.
+/// Whether the character is invisible and separates nothing: zero-width and format characters, fillers, and variation
+/// selectors.
 pub(super) fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -89,7 +89,7 @@ pub(super) fn escaped_char(text: &str) -> Option<(char, usize)> {
     std::str::from_utf8(&bytes).ok()?.chars().next().map(|c| (c, length))
 }
 
-/// The first byte of the text after so many decodings, and how many bytes it is before them.
+/// The first byte of the text after this many decodings, and the length of its encoded form.
 fn decoded_byte(text: &[u8], decodings: usize) -> Option<(u8, usize)> {
     let Some(decodings) = decodings.checked_sub(1) else {
         return text.first().map(|&byte| (byte, 1));

@@ -7,7 +7,7 @@ use crate::header_name::lower;
 /// Maximum size of a header's name, in bytes; the type that Pingora uses has room for no more.
 const MAX_NAME_LENGTH: usize = 65_535;
 
-/// Why Pingora's parser refuses a head, as far as can be told.
+/// Why Pingora's parser rejects a head, as far as can be determined.
 pub fn fault(head: &[u8]) -> Option<Fault> {
     parse(head, |parsed, request| match parsed {
         Ok(httparse::Status::Complete(_)) => fault_of_fields(request),
@@ -16,7 +16,7 @@ pub fn fault(head: &[u8]) -> Option<Fault> {
     })
 }
 
-/// The syntax error in the part of a head that has arrived, if there is one.
+/// The syntax error in the received part of a head, if there is one.
 pub(super) fn of_syntax(head: &[u8]) -> Option<Fault> {
     parse(head, |parsed, _| parsed.err().map(named))
 }
@@ -35,7 +35,7 @@ fn named(error: httparse::Error) -> Fault {
     })
 }
 
-/// What Pingora's parser lets through in a whole head, though it could be two requests to somebody.
+/// An ambiguity in a complete head that Pingora's parser accepts, although other servers could read two requests.
 pub(super) fn ambiguity(head: &[u8]) -> Option<Fault> {
     if let Some(fault) = of_syntax(head) {
         return Some(fault);
@@ -73,7 +73,7 @@ pub(super) fn ambiguity(head: &[u8]) -> Option<Fault> {
     .map(Fault::bad)
 }
 
-/// What Pingora asks of a head's fields.
+/// The fault for which Pingora rejects the headers of a head.
 fn fault_of_fields(request: &httparse::Request<'_, '_>) -> Option<Fault> {
     let all = |name: &'static str| {
         let same = request.headers.iter().filter(move |it| it.name.eq_ignore_ascii_case(name));

@@ -4,30 +4,30 @@
 use super::MAX_TARGET;
 use memchr::memchr_iter;
 
-/// What one walk over the lines of a head finds.
+/// What one pass over the lines of a head finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scan {
-    /// How many bytes the head has, with the empty line at its end.
+    /// The length of the head in bytes, with its final empty line.
     pub length: usize,
     /// The body that it announces.
     pub body: AnnouncedBody,
     /// Whether it has an `Upgrade` header.
     pub is_upgrade: bool,
-    /// Whether it can go to Pingora as it came; if not, [`judge`](super::judge) says why, or makes it fit.
+    /// Whether Pingora can have it unchanged; if not, [`judge`](super::judge) rejects or adapts it.
     pub is_plain: bool,
 }
 
 /// The body that a head announces (RFC 9112, section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnnouncedBody {
-    /// So many bytes; 0 where there is none.
+    /// This many bytes; 0 for no body.
     Length(u64),
     /// In chunks.
     Chunked,
 }
 
-/// Walks over the head that these bytes begin with; `None` where its end has not come. Empty lines before it are to
-/// be removed first.
+/// Scans the head at the beginning of these bytes; `None` if it is incomplete. Empty lines before it must be removed
+/// first.
 pub fn scan(bytes: &[u8]) -> Option<Scan> {
     let mut feeds = memchr_iter(b'\n', bytes);
     let line_end = feeds.next()?;
@@ -62,14 +62,14 @@ pub fn scan(bytes: &[u8]) -> Option<Scan> {
     None
 }
 
-/// Whether these bytes may end a head, given that they did not before so many bytes came.
+/// Whether these bytes may end a head, if they did not before the last `new` bytes arrived.
 pub fn may_end(bytes: &[u8], new: usize) -> bool {
     let tail = bytes.get(bytes.len().saturating_sub(new + 3)..).unwrap_or_default();
     let ends = |line: &[u8]| matches!(line, [b'\n', ..] | [b'\r', b'\n', ..]);
     memchr_iter(b'\n', tail).any(|feed| tail.get(feed + 1..).is_some_and(ends))
 }
 
-/// The headers that say where a request ends, and what may follow it.
+/// The headers that determine where a request ends, and what may follow it.
 #[derive(Debug, Default)]
 struct Found {
     length: Option<u64>,
@@ -91,7 +91,7 @@ impl Found {
         }
     }
 
-    /// Whether it is in doubt where the body ends.
+    /// Whether the end of the body is ambiguous.
     fn is_unclear(&self) -> bool {
         self.has_unclear_length || (self.is_chunked && self.length.is_some())
     }
@@ -104,7 +104,7 @@ impl Found {
     }
 }
 
-/// The value of a header's line, where the line begins with this name and its colon.
+/// The value of a header line, if the line begins with this name and a colon.
 fn value_of<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
     let (begin, value) = line.split_at_checked(name.len())?;
     begin.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
@@ -117,8 +117,8 @@ fn number(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// Whether a request line is a method, a path and a version, with nothing in them that Pingora would change or that
-/// no server should take.
+/// Whether a request line is a method, a path and a version, without anything that Pingora would change or that no server
+/// should accept.
 fn is_plain(line: &[u8]) -> bool {
     const VERSION: &[u8] = b" HTTP/1.1\r";
     let Some(rest) = line.strip_suffix(VERSION).or_else(|| line.strip_suffix(b" HTTP/1.0\r"))

@@ -8,18 +8,18 @@ use crate::path::is_to_be_encoded;
 use crate::url;
 use bytes::BytesMut;
 
-/// What a request line is made of.
+/// The characters of a request line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Characters {
     Plain,
-    /// Some are to be percent-encoded.
+    /// Some must be percent-encoded.
     ToBeEncoded,
 }
 
-/// Checks that a whole request line is one (RFC 9112, section 3).
+/// Checks that a complete request line is valid (RFC 9112, section 3).
 ///
-/// Pingora would mend a line with spaces and control characters, which section 3.2 has refused, and refuse some that
-/// are harmless.
+/// Pingora would repair a line with spaces and control characters, which section 3.2 forbids, and reject some harmless
+/// ones.
 pub(super) fn check_line(line: &[u8]) -> Result<Characters, Fault> {
     let characters = check_characters(line)?;
     let mut parts = line.split(|byte| *byte == b' ');
@@ -33,7 +33,7 @@ pub(super) fn check_line(line: &[u8]) -> Result<Characters, Fault> {
     if target.len() > MAX_TARGET { Err(TARGET_TOO_LONG) } else { Ok(characters) }
 }
 
-/// Checks as much of a request line as has come.
+/// Checks the received part of a request line.
 pub(super) fn check_characters(line: &[u8]) -> Result<Characters, Fault> {
     let (mut characters, mut is_query) = (Characters::Plain, false);
     for &byte in line {
@@ -48,8 +48,8 @@ pub(super) fn check_characters(line: &[u8]) -> Result<Characters, Fault> {
     Ok(characters)
 }
 
-/// Gives the host of an absolute target the spelling that `Host` has, where both name the same: case, the
-/// scheme's own port and a dot at the end make no difference (RFC 9110, section 4.2.3). Pingora compares bytes.
+/// Gives the host of an absolute target the spelling of `Host`, if both are equivalent: case, the default port and a final
+/// dot make no difference (RFC 9110, section 4.2.3), but Pingora compares bytes.
 fn spell_host_once(head: &mut BytesMut) {
     let Some((start, line)) = request_line(head) else { return };
     let mut parts = line.split(|byte| *byte == b' ');
@@ -87,7 +87,7 @@ fn spell_host_once(head: &mut BytesMut) {
     *head = spelt;
 }
 
-/// Percent-encodes in the target what can't be read in two ways; refuses a request line that is none.
+/// Percent-encodes characters of the target where that is unambiguous; rejects an invalid request line.
 pub(super) fn prepare(head: &mut BytesMut) -> Result<(), Fault> {
     encode_target(head)?;
     name_host(head);
@@ -95,8 +95,8 @@ pub(super) fn prepare(head: &mut BytesMut) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Adds the `Host` that a request over HTTP/1.0 with an absolute target may lack: the target's authority is the host
-/// that it asks for (RFC 9112, section 3.2.2), and Pingora keeps the path alone. HTTP/1.1 requires `Host`.
+/// Adds the `Host` that an HTTP/1.0 request with an absolute target may lack: the authority of the target is the requested
+/// host (RFC 9112, section 3.2.2), and Pingora keeps only the path. HTTP/1.1 requires `Host`.
 fn name_host(head: &mut BytesMut) {
     let Some((start, line)) = request_line(head) else { return };
     let mut parts = line.split(|byte| *byte == b' ');

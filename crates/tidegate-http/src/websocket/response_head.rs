@@ -8,7 +8,7 @@ pub struct Heads {
     /// Bytes of the line so far.
     line: u32,
     status: u16,
-    /// How much of `DEFLATE` the last bytes are.
+    /// How many letters of `DEFLATE` the last bytes match.
     matched: u8,
     has_deflate: bool,
 }
@@ -24,13 +24,13 @@ pub enum Answer {
         /// Whether permessage-deflate was negotiated.
         deflate: bool,
     },
-    /// The body of a refusal.
+    /// The body of a refused handshake.
     Refusal,
 }
 
 impl Heads {
-    /// Follows the bytes to the end of the last head; tells how many belong to heads, and what
-    /// comes behind them.
+    /// Reads up to the end of the last head; returns how many bytes belong to heads, and what
+    /// follows them.
     pub fn feed(&mut self, bytes: &[u8]) -> Option<(usize, Answer)> {
         for (index, &byte) in bytes.iter().enumerate() {
             // RFC 9112, section 4: `HTTP/1.1 101 …`.
