@@ -1,4 +1,5 @@
-//! The notification service: a push to every open WebSocket of a user, and the same by HTTP.
+//! The notification service: a push to every open WebSocket of a user, and the same over HTTP. Knows nothing of the
+//! gateway.
 //!
 //! | request | answer |
 //! |---|---|
@@ -8,9 +9,8 @@
 //! | `POST /api/notification/read?userId=` | all of them marked as read |
 //! | `GET /health` | `{"status":"ok"}` |
 //!
-//! It answers no CORS: that is the gateway's work, and a second answer would hide a missing first.
-//! For the same reason it sends no WebSocket pings, which would hide a gateway that cuts idle
-//! tunnels off.
+//! It does not handle CORS, which is the gateway's work: its own headers would hide that the gateway's are missing. For the
+//! same reason it sends no WebSocket pings, which would hide a gateway that closes idle tunnels.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -46,13 +46,13 @@ use tokio::{
     time,
 };
 
-/// Notifications that are kept for one user; an older one makes room.
+/// Maximum number of notifications per user; the oldest one makes room.
 const MAX_INBOX: usize = 100;
-/// Users that are kept; the one not heard of for longest, and with no open socket, makes room.
+/// Maximum number of users; the least recently active one without an open socket makes room.
 const MAX_USERS: usize = 1_000;
-/// Sockets that may be open at once, all users together.
+/// Maximum number of open sockets of all users.
 const MAX_SOCKETS: usize = 10_000;
-/// Pushes that wait for a slow socket before it misses some.
+/// Maximum number of pushes that wait for a slow socket before it misses some.
 const MAX_WAITING: usize = 64;
 /// Characters of a user id.
 const MAX_USER_ID: usize = 128;
@@ -62,7 +62,7 @@ const MAX_TITLE: usize = 200;
 const MAX_BODY: usize = 2_000;
 /// Bytes of a request's body, and of a WebSocket message.
 const MAX_MESSAGE: usize = 16 * 1024;
-/// How long one write to a socket may take. A client that reads nothing holds a task no longer.
+/// Maximum time of a write to a socket, so that a client that does not read cannot keep a task.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to answer a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -120,7 +120,7 @@ struct Notification {
     read: bool,
 }
 
-/// What a poll gets.
+/// The response to a poll.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Inbox {
@@ -130,7 +130,7 @@ struct Inbox {
     notifications: Vec<Notification>,
 }
 
-/// What goes out on a socket.
+/// A message to a socket.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
 enum PushMessage<'a> {
@@ -157,14 +157,14 @@ impl PushMessage<'_> {
 struct User {
     /// Newest first.
     inbox: VecDeque<Notification>,
-    /// One text for all sockets of the user. Bounded: who is slow loses the oldest of it and is
-    /// told so, and the sender never waits.
+    /// The channel to all sockets of the user. It is bounded: a slow socket loses the oldest messages and gets `missed`,
+    /// and the sender never waits.
     pushes: broadcast::Sender<Utf8Bytes>,
-    /// The hub's clock when the user was last heard of.
+    /// The hub's clock when the user was last active.
     touched: u64,
 }
 
-/// Everything that the service knows. It lives as long as the process.
+/// The state of the service. It lives as long as the process.
 struct Hub {
     users: Mutex<Users>,
     /// Turns true at shutdown. Each socket holds a receiver, which also counts the open sockets.
@@ -191,7 +191,7 @@ impl Hub {
 }
 
 impl Users {
-    /// The user of this id, made if need be. `None` when the house is full.
+    /// The user with this id, created if needed. `None` if the service is full.
     fn entry(&mut self, id: &str) -> Option<&mut User> {
         if !self.by_id.contains_key(id) && self.by_id.len() >= MAX_USERS {
             let idle = self
@@ -252,7 +252,7 @@ impl Problem {
         Self { status: StatusCode::BAD_REQUEST, error: "bad_request", message: message.into() }
     }
 
-    /// What axum refused, in our words.
+    /// The problem for a request that axum rejected.
     fn refused(status: StatusCode, message: String) -> Self {
         let (status, error) = match status {
             StatusCode::METHOD_NOT_ALLOWED => (status, "method_not_allowed"),
@@ -446,7 +446,7 @@ async fn talk(
     log::debug!("socket of {user_id:?} closed");
 }
 
-/// Says what there is to say to one client, until it leaves.
+/// Sends the messages for one client, until it disconnects.
 async fn converse(
     socket: &mut WebSocket,
     user_id: &str,

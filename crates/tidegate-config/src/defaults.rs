@@ -1,5 +1,5 @@
-//! What each key is when it is not written. This is the only place that says so: the JSON Schema, the reference,
-//! the gateway's `compile` and `tidegate diff` read it. It must not know any of them.
+//! The defaults of all keys, declared only here: the JSON Schema, the reference, `compile` and `tidegate diff` read
+//! them. The file is long because it is one table; it must not know its readers.
 
 use super::values::{ByteSize, Duration, LostCode, Switch};
 use super::{

@@ -1,7 +1,7 @@
 //! One request over HTTP/2, as Pingora's proxy uses it. Knows nothing of routes.
 //!
 //! Pingora's own session drops interim responses, and rejects malformed heads without a body before the gateway sees
-//! them.
+//! them. The file is long because it implements every method of Pingora's session trait.
 
 use super::responder::{Responder, SharedResponder};
 use crate::proxy::{IsCollected, task_state};
