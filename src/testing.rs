@@ -357,7 +357,10 @@ impl FilterRun {
         if let Some(max) = max {
             body = vec![body.concat().into()];
             if body.iter().any(|whole| whole.len() > max) {
-                let message = format!("a filter takes bodies of at most {max} bytes");
+                let message = format!(
+                    "the request body may have at most {max} bytes here, because a filter reads \
+                     the whole body"
+                );
                 return Ok(Some(Reply::gateway_error(ErrorCode::BodyTooLarge, message)));
             }
             if let Some(reply) = self.on_request_body(filters, &mut body).await? {
@@ -437,7 +440,10 @@ impl FilterRun {
         if let Some(max) = smallest_bound(filters.iter().map(|filter| filter.response_body())) {
             body = vec![body.concat().into()];
             if body.iter().any(|whole| whole.len() > max) {
-                let message = format!("a filter takes responses of at most {max} bytes");
+                let message = format!(
+                    "the response has more than {max} bytes, the limit of a filter that reads \
+                     the whole response"
+                );
                 let reply = Reply::error(StatusCode::BAD_GATEWAY, ErrorCode::FilterFailed, message);
                 self.answer(reply);
                 return;

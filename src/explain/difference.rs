@@ -159,7 +159,7 @@ fn inherited(settings: &[Change]) -> Vec<Change> {
         return changes;
     }
     // A filter of the library's user, or a file that the configuration names.
-    let (before, after) = ("previous".to_owned(), "changed".to_owned());
+    let (before, after) = ("previous".to_owned(), "different".to_owned());
     vec![Change { what: "filters or settings".into(), before, after }]
 }
 
