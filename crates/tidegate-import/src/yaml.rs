@@ -1,167 +1,13 @@
 //! Writes a draft as readable YAML: separate sections, short lists on one line, comments at their lines. It does not know
 //! where a draft comes from.
 
+mod value;
+
 use super::draft::{
     Action, Balance, Changes, Compression, Cors, Draft, Ejection, Endpoint, Files, Listener,
-    PathRule, RateLimit, RateLimitBy, Retry, Route, Text, Upstream,
+    PathRule, RateLimit, RateLimitBy, Retry, Route, Upstream,
 };
-
-/// A piece of YAML.
-enum Value {
-    /// A scalar as it is written.
-    Scalar(String),
-    List(Vec<Value>),
-    Map(Map),
-}
-
-#[derive(Default)]
-struct Map(Vec<(Vec<String>, String, Value)>);
-
-impl Map {
-    fn insert(&mut self, key: &str, value: Value) {
-        self.0.push((Vec::new(), key.to_owned(), value));
-    }
-
-    fn with(key: &str, value: Value) -> Self {
-        let mut map = Self::default();
-        map.insert(key, value);
-        map
-    }
-}
-
-fn text(text: &Text) -> Value {
-    Value::Scalar(quoted(text.as_str()))
-}
-
-fn literal(written: &str) -> Value {
-    text(&Text::literal(written))
-}
-
-fn plain(written: impl ToString) -> Value {
-    Value::Scalar(written.to_string())
-}
-
-fn literals(list: &[impl AsRef<str>]) -> Value {
-    Value::List(list.iter().map(|item| literal(item.as_ref())).collect())
-}
-
-/// The scalar, in quotes where YAML would read it as something else than this text.
-fn quoted(text: &str) -> String {
-    let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._+".contains(&byte));
-    let means_another = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
-        .iter()
-        .any(|word| word.eq_ignore_ascii_case(text));
-    if is_word && !means_another {
-        return text.to_owned();
-    }
-    let mut written = String::with_capacity(text.len() + 2);
-    written.push('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => written.extend(['\\', character]),
-            '\n' => written.push_str("\\n"),
-            '\t' => written.push_str("\\t"),
-            '\r' => written.push_str("\\r"),
-            control if control.is_control() => {
-                written.push_str(&format!("\\u{:04x}", u32::from(control)));
-            }
-            other => written.push(other),
-        }
-    }
-    written.push('"');
-    written
-}
-
-/// A key; `on` is a word in YAML 1.2, and one of the configuration's.
-fn quoted_key(key: &str) -> String {
-    if key == "on" { key.to_owned() } else { quoted(key) }
-}
-
-/// Maximum length of a line with a mapping in braces, in characters.
-const MAX_FLOW_WIDTH: usize = 84;
-
-impl Value {
-    /// In one line, when nothing in it has a comment.
-    fn flow(&self) -> Option<String> {
-        match self {
-            Self::Scalar(scalar) => Some(scalar.clone()),
-            Self::List(items) => {
-                let items: Option<Vec<_>> = items.iter().map(Self::flow).collect();
-                Some(format!("[{}]", items?.join(", ")))
-            }
-            Self::Map(map) => {
-                let entries: Option<Vec<_>> = map.0.iter().map(Self::flow_entry).collect();
-                Some(format!("{{{}}}", entries?.join(", ")))
-            }
-        }
-    }
-
-    fn flow_entry((comment, key, value): &(Vec<String>, String, Self)) -> Option<String> {
-        comment
-            .is_empty()
-            .then(|| value.flow())?
-            .map(|value| format!("{}: {value}", quoted_key(key)))
-    }
-
-    /// Whether it is a list that stands better one item a line.
-    fn is_tall(&self) -> bool {
-        match self {
-            Self::List(items) => items.iter().any(|item| matches!(item, Self::Map(_))),
-            _ => false,
-        }
-    }
-}
-
-fn write_map(out: &mut String, map: &Map, indent: usize, mut is_first: bool) {
-    for (comment, key, value) in &map.0 {
-        for line in comment {
-            push_indent(out, indent, is_first);
-            is_first = false;
-            out.push_str(&format!("# {line}\n"));
-        }
-        push_indent(out, indent, is_first);
-        is_first = false;
-        write_entry(out, key, value, indent);
-    }
-}
-
-fn push_indent(out: &mut String, indent: usize, is_first: bool) {
-    if !is_first {
-        out.extend(std::iter::repeat_n(' ', indent));
-    }
-}
-
-fn write_entry(out: &mut String, key: &str, value: &Value, indent: usize) {
-    out.push_str(&format!("{}:", quoted_key(key)));
-    let one_line = value.flow().filter(|line| indent + key.len() + line.len() < MAX_FLOW_WIDTH);
-    match (one_line.filter(|_| !value.is_tall()), value) {
-        (Some(line), _) => out.push_str(&format!(" {line}\n")),
-        (None, Value::Scalar(scalar)) => out.push_str(&format!(" {scalar}\n")),
-        (None, Value::Map(map)) => {
-            out.push('\n');
-            write_map(out, map, indent + 2, false);
-        }
-        (None, Value::List(items)) => {
-            out.push('\n');
-            for item in items {
-                write_item(out, item, indent + 2);
-            }
-        }
-    }
-}
-
-fn write_item(out: &mut String, item: &Value, indent: usize) {
-    push_indent(out, indent, false);
-    out.push_str("- ");
-    let one_line = item.flow().filter(|line| indent + line.len() < MAX_FLOW_WIDTH);
-    match (item, one_line) {
-        (_, Some(line)) => out.push_str(&format!("{line}\n")),
-        (Value::Map(map), None) => write_map(out, map, indent + 2, true),
-        (Value::Scalar(scalar), None) => out.push_str(&format!("{scalar}\n")),
-        (Value::List(_), None) => out.push_str("[]\n"),
-    }
-}
+use value::{Map, Value, literal, literals, pairs_map, plain, text, write_entry, write_map};
 
 /// The draft as a file; `origin` says what it was made from.
 pub(crate) fn write(draft: &Draft, origin: &str) -> String {
@@ -299,7 +145,7 @@ fn compression(written: &Compression) -> Value {
     if let Some(level) = written.gzip_level {
         map.insert("levels", Value::Map(Map::with("gzip", plain(level))));
     }
-    if map.0.is_empty() { plain("on") } else { Value::Map(map) }
+    if map.is_empty() { plain("on") } else { Value::Map(map) }
 }
 
 fn upstream(written: &Upstream) -> Value {
@@ -392,7 +238,7 @@ fn route(written: &Route) -> Map {
     if let Some(host) = &written.host {
         rewrite.insert("host", literal(host));
     }
-    if !rewrite.0.is_empty() {
+    if !rewrite.is_empty() {
         map.insert("rewrite", Value::Map(rewrite));
     }
     if !written.websocket && matches!(written.action, Action::Upstream(_)) {
@@ -410,7 +256,7 @@ fn route(written: &Route) -> Map {
             timeouts.insert(key, plain(time));
         }
     }
-    if !timeouts.0.is_empty() {
+    if !timeouts.is_empty() {
         map.insert("timeouts", Value::Map(timeouts));
     }
     if let Some(size) = written.max_body_size {
@@ -437,7 +283,7 @@ fn route(written: &Route) -> Map {
             headers.insert(key, changes(changed));
         }
     }
-    if !headers.0.is_empty() {
+    if !headers.is_empty() {
         map.insert("headers", Value::Map(headers));
     }
     match &written.compression {
@@ -511,28 +357,4 @@ fn changes(written: &Changes) -> Value {
         map.insert("remove", literals(&written.remove));
     }
     Value::Map(map)
-}
-
-fn pairs_map(pairs: &[(String, String)]) -> Value {
-    let mut map = Map::default();
-    for (key, value) in pairs {
-        map.insert(key, literal(value));
-    }
-    Value::Map(map)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn text_that_yaml_reads_otherwise_is_quoted() {
-        for word in ["api", "/api/v1", "a.b-c_d", "least_requests"] {
-            assert_eq!(quoted(word), word);
-        }
-        for text in ["on", "No", "", "1", "127.0.0.1:80", "*.a", "{x}", "a b", "~", "a:b", "a#b"] {
-            assert_eq!(quoted(text), format!("\"{text}\""));
-        }
-        assert_eq!(quoted("say \"a\\b\"\n"), r#""say \"a\\b\"\n""#);
-    }
 }
