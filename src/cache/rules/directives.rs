@@ -2,7 +2,7 @@
 //! Knows no response.
 
 use super::RouteCachePolicy;
-use http::header::HeaderMap;
+use http::header::{self, HeaderMap};
 use pingora_cache::CacheMeta;
 use pingora_cache::cache_control::{CacheControl, DirectiveKey};
 use std::time::{Duration, SystemTime};
