@@ -89,7 +89,7 @@ where
 {
     let name = name.into();
     tokio::spawn(async move {
-        let (mut wait, most) = RESTART_INTERVAL;
+        let (mut wait, max) = RESTART_INTERVAL;
         let mut kept = RestartingTask { name: &name, is_down: false };
         loop {
             let mut task = pin!(catch_panic(&name, make()));
@@ -106,7 +106,7 @@ where
             }
             kept.mark_down();
             sleep(wait).await;
-            wait = (wait * 2).min(most);
+            wait = (wait * 2).min(max);
         }
     })
 }
@@ -128,11 +128,11 @@ impl RestartingTask<'_> {
 
     fn mark_running(&mut self) {
         if std::mem::take(&mut self.is_down) {
-            self.end_down(PanickedTaskState::Running);
+            self.leave_down_state(PanickedTaskState::Running);
         }
     }
 
-    fn end_down(&self, state: PanickedTaskState) {
+    fn leave_down_state(&self, state: PanickedTaskState) {
         let mut all = lock_panics();
         if let Some(panics) = all.get_mut(self.name) {
             panics.down_tasks = panics.down_tasks.saturating_sub(1);
@@ -147,7 +147,7 @@ impl RestartingTask<'_> {
 impl Drop for RestartingTask<'_> {
     fn drop(&mut self) {
         if self.is_down {
-            self.end_down(PanickedTaskState::Stopped);
+            self.leave_down_state(PanickedTaskState::Stopped);
         }
     }
 }
@@ -179,15 +179,15 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
 
 /// Runs the work on this thread, again after each panic, until it ends without one.
 pub(crate) fn run_restarting(name: &str, mut work: impl FnMut()) {
-    let (least, most) = RESTART_INTERVAL;
-    let (mut wait, mut began) = (least, Instant::now());
+    let (min, max) = RESTART_INTERVAL;
+    let (mut wait, mut began) = (min, Instant::now());
     while let Err(panic) = catch_unwind(AssertUnwindSafe(&mut work)) {
         report(name, &*panic);
         if began.elapsed() >= RECOVERY_TIME {
-            wait = least;
+            wait = min;
         }
         std::thread::sleep(wait);
-        wait = (wait * 2).min(most);
+        wait = (wait * 2).min(max);
         began = Instant::now();
         mark_running(name);
     }
@@ -264,8 +264,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn panicked_task_is_listed_and_restarted() {
-        let begun = Arc::new(AtomicU32::new(0));
-        let count = Arc::clone(&begun);
+        let started = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&started);
         let task = spawn_restarting("kept", move || {
             let number = count.fetch_add(1, Ordering::Relaxed);
             async move {
@@ -273,7 +273,7 @@ mod tests {
                 std::future::pending().await
             }
         });
-        while begun.load(Ordering::Relaxed) < 3 {
+        while started.load(Ordering::Relaxed) < 3 {
             sleep(Duration::from_millis(100)).await;
         }
         let panics = panics_of_task("kept").expect("listed");

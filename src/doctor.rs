@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tidegate_config::{
     self as config, AccessLogSetting, CorsPolicy, Problems, Sources, Span, WebSocketSetting,
 };
-use tidegate_doctor::{Configuration, Destination, Endpoint, RouteLines, Target, Trust};
+use tidegate_doctor::{ClientTls, Configuration, Destination, Endpoint, RouteLines, Target};
 use tidegate_http::path;
 use tidegate_http::secret::SecretNames;
 
@@ -25,7 +25,7 @@ impl ConfigMap {
         let (config, filters) = gateway.read();
         let written = config.read.config.clone();
         let sources = config.read.sources.clone();
-        let snapshot = compile(config.read, &CompileEnv::dry(&filters))?;
+        let snapshot = compile(config.read, &CompileEnv::for_dry_run(&filters))?;
         Ok(Self { snapshot, written, sources })
     }
 
@@ -59,7 +59,7 @@ impl Configuration for ConfigMap {
     fn secret_names(&self) -> SecretNames {
         match &self.written.access_log {
             AccessLogSetting::Settings(settings) => {
-                settings.redact_query.as_deref().map(SecretNames::own).unwrap_or_default()
+                settings.redact_query.as_deref().map(SecretNames::with_names).unwrap_or_default()
             }
             AccessLogSetting::Switch(_) => SecretNames::default(),
         }
@@ -116,7 +116,7 @@ impl Configuration for ConfigMap {
         Some(Destination {
             route: route.name.to_string(),
             upstream: pool.name().to_string(),
-            path_and_query: route.target_of_normal(&path, query),
+            path_and_query: route.forwarded_target(&path, query),
             endpoints: endpoints.collect(),
             allows_websocket: route.websocket.is_some(),
             trust: pool.settings().protocol.tls.as_deref().map(trust_of_upstream),
@@ -183,15 +183,15 @@ fn cors(policy: Option<&config::Spanned<CorsPolicy>>) -> Option<Span> {
 }
 
 /// What the gateway itself trusts and shows when it connects to this upstream.
-fn trust_of_upstream(tls: &UpstreamTls) -> Trust {
-    Trust::new(Arc::clone(&tls.tunnel), tls.verify)
+fn trust_of_upstream(tls: &UpstreamTls) -> ClientTls {
+    ClientTls::new(Arc::clone(&tls.tunnel), tls.verify)
 }
 
 /// Accepts any certificate (`--insecure`).
 ///
 /// # Errors
 /// When the TLS library refuses its settings.
-pub(crate) fn trust_any_certificate() -> Result<Trust, String> {
+pub(crate) fn trust_any_certificate() -> Result<ClientTls, String> {
     let options = ClientOptions { insecure: true, ..ClientOptions::default() };
-    UpstreamTls::new(options).map(|tls| Trust::new(tls.tunnel, false))
+    UpstreamTls::new(options).map(|tls| ClientTls::new(tls.tunnel, false))
 }

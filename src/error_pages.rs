@@ -10,16 +10,16 @@ use tidegate_http::accept::{Accept, MediaType};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ErrorPages {
     /// HTML.
-    pub html: Pages,
+    pub html: PagesByStatus,
     /// JSON.
-    pub json: Pages,
+    pub json: PagesByStatus,
     /// Whether errors of upstreams get them as well.
     pub intercepts: bool,
 }
 
 /// The pages in one format.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pages {
+pub struct PagesByStatus {
     /// For one status.
     pub exact: BTreeMap<u16, Page>,
     /// For a class, by its first digit.
@@ -80,12 +80,12 @@ enum PagePiece {
 
 impl ErrorPages {
     /// Whether there is one for this status, of whichever kind.
-    pub fn have(&self, status: StatusCode) -> bool {
+    pub fn has_page(&self, status: StatusCode) -> bool {
         [&self.html, &self.json].iter().any(|pages| pages.find(status).is_some())
     }
 }
 
-impl Pages {
+impl PagesByStatus {
     /// The page for this status.
     pub fn find(&self, status: StatusCode) -> Option<&Page> {
         let code = status.as_u16();
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn page_of_a_status_precedes_the_page_of_its_class() {
-        let pages = Pages {
+        let pages = PagesByStatus {
             exact: [(404, Page::new(PageFormat::Html, "exact"))].into(),
             classes: [(4, Page::new(PageFormat::Html, "class"))].into(),
         };

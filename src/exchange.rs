@@ -70,7 +70,7 @@ impl UserId {
         };
         let value = match is_kept {
             true => written.to_owned(),
-            false => Self::short(written, written.as_bytes()),
+            false => Self::shortened(written, written.as_bytes()),
         };
         (!value.is_empty()).then_some(Self { value, origin })
     }
@@ -80,13 +80,13 @@ impl UserId {
         match std::str::from_utf8(written) {
             Ok(text) => Self::new(text, origin),
             Err(_) => {
-                let value = Self::short(&String::from_utf8_lossy(written), written);
+                let value = Self::shortened(&String::from_utf8_lossy(written), written);
                 Some(Self { value, origin })
             }
         }
     }
 
-    fn short(shown: &str, whole: &[u8]) -> String {
+    fn shortened(shown: &str, whole: &[u8]) -> String {
         use std::fmt::Write;
         let harmless = |c: char| if is_control(c) { char::REPLACEMENT_CHARACTER } else { c };
         let mut short: String = shown.chars().take(Self::MAX_SHOWN_CHARS).map(harmless).collect();

@@ -4,8 +4,8 @@
 use crate::explain::{Explainer, review, verify};
 use crate::filter::{self, Filter, Registry as FilterRegistry};
 use crate::server::{
-    HandledSignals, HandoverSocket, RunError, RunningGateway, Server, ShutdownSignal, ask,
-    preflight,
+    HandledSignals, HandoverSocket, RunError, RunningGateway, Server, ShutdownSignal, preflight,
+    query_running,
 };
 use crate::snapshot::{CompileEnv, SessionPolicies, Snapshot, compile};
 use crate::telemetry::{self, LineSink};
@@ -110,7 +110,7 @@ impl Config {
     /// The addresses of the gateway that runs this file, as the gateway itself says: the file may have
     /// been edited since, which takes effect only after a restart. `None` when no gateway is found.
     pub(crate) fn ask_running(&self) -> Option<RunningGateway> {
-        ask(&self.control_socket()?).ok()
+        query_running(&self.control_socket()?).ok()
     }
 
     /// The first address that the gateway which runs this file listens on, in the same way.
@@ -143,7 +143,7 @@ impl Config {
     }
 
     /// The same configuration, read for a program that registers these filters.
-    fn read_for(self, filters: &FilterRegistry) -> Self {
+    fn read_for_filters(self, filters: &FilterRegistry) -> Self {
         let Self { read, file, variables } = self;
         if filters.schemas().is_empty() {
             return Self { read, file, variables };
@@ -154,7 +154,7 @@ impl Config {
                 let files = read.sources.files();
                 let files: Vec<_> =
                     files.map(|(path, text)| (path.to_owned(), text.to_owned())).collect();
-                config::read_again(&files, &variables, filters.schemas())
+                config::read_stored(&files, &variables, filters.schemas())
             }
         };
         Self { read, file, variables }
@@ -355,7 +355,7 @@ impl Gateway {
     /// When the configuration is wrong, with all that is wrong.
     pub fn explainer(self) -> Result<Explainer, Problems> {
         let (config, filters) = self.read();
-        compile(config.read, &CompileEnv::dry(&filters)).map(Explainer::new)
+        compile(config.read, &CompileEnv::for_dry_run(&filters)).map(Explainer::new)
     }
 
     /// Says all that is wrong with the configuration, or sums it up in a line.
@@ -367,10 +367,10 @@ impl Gateway {
         let (written, sources) = (config.read.config.clone(), config.read.sources.clone());
         let mut unusable = Problems::new(sources.clone());
         preflight(&written, &sources, config.file.as_deref(), &mut unusable);
-        let snapshot = match compile(config.read, &CompileEnv::dry(&filters)) {
+        let snapshot = match compile(config.read, &CompileEnv::for_dry_run(&filters)) {
             Ok(snapshot) if unusable.is_empty() => snapshot,
             Ok(_) => return Err(unusable),
-            Err(problems) => return Err(problems.and(unusable)),
+            Err(problems) => return Err(problems.merged_with(unusable)),
         };
         verify(&snapshot, &written.tests, sources.clone())?;
         let warnings = review(&snapshot, &written, sources);
@@ -380,15 +380,17 @@ impl Gateway {
     /// What a running gateway is asked with: which sessions would this configuration touch?
     pub(crate) fn session_plan(self) -> Result<String, Problems> {
         let (config, filters) = self.read();
-        let plan =
-            SessionPolicies::from_snapshot(&compile(config.read, &CompileEnv::dry(&filters))?);
+        let plan = SessionPolicies::from_snapshot(&compile(
+            config.read,
+            &CompileEnv::for_dry_run(&filters),
+        )?);
         // Strings, numbers and lists always become JSON.
         Ok(serde_json::to_string(&plan).unwrap_or_default())
     }
 
     /// The configuration, with what it says of registered filters, and these.
     pub(crate) fn read(self) -> (Config, FilterRegistry) {
-        let config = self.config.read_for(&self.filters);
+        let config = self.config.read_for_filters(&self.filters);
         (config, self.filters)
     }
 
@@ -527,7 +529,7 @@ impl Gateway {
         let usual = if is_program { HandledSignals::All } else { HandledSignals::None };
         let signals = signals.unwrap_or(usual);
         let is_program = is_program && signals == HandledSignals::All;
-        let config = config.read_for(&filters);
+        let config = config.read_for_filters(&filters);
         // The first process of a container takes the container with it when it goes.
         let can_upgrade = signals == HandledSignals::All && std::process::id() != 1;
         let handover_socket = can_upgrade.then(|| config.handover_socket()).flatten();

@@ -44,10 +44,10 @@ impl Histogram {
 
     /// Keeps one that is traced as an example of its bucket. Who finds somebody else there leaves:
     /// nobody waits for an example.
-    pub fn exemplify(&self, exemplar: Exemplar) {
+    pub fn record_exemplar(&self, exemplar: Exemplar) {
         let exemplars = self.exemplars.get_or_init(Box::default);
-        if let Some(Ok(mut place)) = exemplars.get(bucket(exemplar.took)).map(Mutex::try_lock) {
-            *place = Some(exemplar);
+        if let Some(Ok(mut slot)) = exemplars.get(bucket(exemplar.took)).map(Mutex::try_lock) {
+            *slot = Some(exemplar);
         }
     }
 

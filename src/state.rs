@@ -3,7 +3,7 @@
 
 use crate::cache::Cache;
 use crate::history::History;
-use crate::load::{ConnectionLimiter, InFlight, Overload};
+use crate::load::{ConnectionLimiter, InFlight, OverloadControl};
 use crate::snapshot::CurrentSnapshot;
 use crate::websocket::Registry;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(crate) struct State {
     /// The requests and sessions in flight.
     pub(crate) in_flight: Arc<InFlight>,
     /// Whether they are as many as the gateway can carry.
-    pub(crate) overload: Arc<Overload>,
+    pub(crate) overload: Arc<OverloadControl>,
     /// The connections, and what each client holds.
     pub(crate) connection_limiter: Arc<ConnectionLimiter>,
 }

@@ -49,7 +49,7 @@ use std::time::Duration;
 use tidegate_http::accept::Accept;
 use tidegate_http::error_code::ErrorCode;
 use tidegate_http::header_name::spelled;
-use tidegate_http::path::Spelling;
+use tidegate_http::path::ParsedPath;
 use tidegate_http::websocket::frame::FrameCounts;
 use tidegate_http::websocket::handshake;
 
@@ -74,7 +74,7 @@ fn build(method: &str, target: &str, exchange: &mut Exchange) -> Result<RequestH
     let method = Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
     let head = RequestHeader::build(method, target.as_bytes(), None);
     let head = head.map_err(|error| format!("the target `{target}`: {error}"))?;
-    let spelling = Spelling::read(head.uri.path());
+    let spelling = ParsedPath::parse(head.uri.path());
     let normal = spelling.map_err(|error| format!("the path of `{target}`: {error}"))?.normal;
     exchange.path = (normal != head.uri.path()).then(|| normal.into_owned());
     Ok(head)

@@ -6,8 +6,8 @@ use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::path::Path;
 use tidegate_http::accept::Accept;
-use tidegate_http::chunked::Chunks;
-use tidegate_http::conditional::{Part, Validators};
+use tidegate_http::chunked::ChunkPosition;
+use tidegate_http::conditional::{RequestedRange, Validators};
 use tidegate_http::host::{HostPattern, is_authority, without_port};
 use tidegate_http::origin::{Origin, OriginPattern};
 use tidegate_http::path::normalize;
@@ -15,7 +15,7 @@ use tidegate_http::redact::redact;
 use tidegate_http::template::Template;
 use tidegate_http::trace_context::{self, TraceParent};
 use tidegate_http::websocket::frame::{Direction, Event, Scanner};
-use tidegate_http::websocket::response_head::{Answer, Heads};
+use tidegate_http::websocket::response_head::{AfterHeads, ResponseHeads};
 use tidegate_http::{cookie, encoding, forwarded, framing, head, query, raw_head};
 use tidegate_import::{Format, import as import_file};
 
@@ -101,9 +101,9 @@ fn seen(direction: Direction, deflate: bool, bytes: &[u8], split: usize) -> (Vec
 
 /// The head that these bytes begin with, as the gateway passes it on; `None` if it is incomplete or refused.
 fn judged_head(bytes: &[u8]) -> Option<Vec<u8>> {
-    let scan = raw_head::scan(bytes)?;
+    let scan = raw_head::scan_head(bytes)?;
     let mut head = BytesMut::from(bytes.get(..scan.length)?);
-    raw_head::judge(&mut head).ok().map(|()| head.to_vec())
+    raw_head::validate(&mut head).ok().map(|()| head.to_vec())
 }
 
 /// A head is judged, and its fields are read, whatever stands in them.
@@ -134,14 +134,14 @@ pub fn head_and_fields(bytes: &[u8]) {
         }
     }
     let offered = [encoding::Coding::Zstd, encoding::Coding::Brotli, encoding::Coding::Gzip];
-    if encoding::choose(&headers, &offered).is_some() {
+    if encoding::negotiate(&headers, &offered).is_some() {
         assert!(headers.contains_key("accept-encoding"), "nobody asked for it");
     }
-    assert_eq!(encoding::choose(&headers, &[]), None);
+    assert_eq!(encoding::negotiate(&headers, &[]), None);
     let validators = Validators { etag: "\"v1\"", modified: Some(std::time::UNIX_EPOCH) };
-    let _ = validators.judge(&headers);
+    let _ = validators.evaluate(&headers);
     for size in [0, 1, 1000, u64::MAX] {
-        if let Part::Range(range) = validators.part(&headers, size) {
+        if let RequestedRange::Range(range) = validators.requested_range(&headers, size) {
             assert!(range.start() <= range.end() && *range.end() < size);
         }
     }
@@ -156,7 +156,7 @@ pub fn head_and_fields(bytes: &[u8]) {
             "what is passed on says the same"
         );
     }
-    if let Some(state) = trace_context::state(&headers) {
+    if let Some(state) = trace_context::tracestate(&headers) {
         assert!(state.len() <= bytes.len());
     }
     let _ = (trace_context::has_sound_state(&headers), Accept::from_headers(&headers).preferred());
@@ -190,7 +190,7 @@ pub fn values(bytes: &[u8]) {
         assert!(itself.is_none_or(|pattern| pattern.matches(&origin)), "{text:?}");
     }
     if let Some(pattern) = OriginPattern::parse(&text) {
-        let _ = (pattern.shown(), pattern.written());
+        let _ = (pattern.display(), pattern.written());
     }
     if let Ok(template) = text.parse::<Template>() {
         let written = template.to_string();
@@ -217,11 +217,11 @@ pub fn websocket(bytes: &[u8]) {
 /// An upstream's answer to a handshake, read in parts of this size: how many bytes belong to heads,
 /// and whether frames follow.
 fn answered(bytes: &[u8], split: usize) -> Option<(usize, bool)> {
-    let mut heads = Heads::default();
+    let mut heads = ResponseHeads::default();
     let mut before = 0;
     for part in bytes.chunks(split) {
         if let Some((length, answer)) = heads.feed(part) {
-            return Some((before + length, matches!(answer, Answer::Frames { .. })));
+            return Some((before + length, matches!(answer, AfterHeads::Frames { .. })));
         }
         before += part.len();
     }
@@ -230,7 +230,7 @@ fn answered(bytes: &[u8], split: usize) -> Option<(usize, bool)> {
 
 /// The data of a body in chunks, read in parts of this size.
 fn unchunked(bytes: &[u8], split: usize) -> Vec<u8> {
-    let mut chunks = Chunks::default();
+    let mut chunks = ChunkPosition::default();
     let mut all = Vec::new();
     for mut part in bytes.chunks(split) {
         while !part.is_empty() {

@@ -28,7 +28,7 @@ impl RequestLabel {
     }
 
     /// The answer, once it is there. `read` sees its head.
-    pub(super) async fn answer<B>(
+    pub(super) async fn read_response<B>(
         &self,
         answer: impl Future<Output = Result<Response<B>, HttpError>>,
         read: impl FnOnce(&mut Response<B>),
@@ -49,7 +49,7 @@ impl RequestLabel {
             }
         };
         match timeout(ANSWER_TIMEOUT, reading).await {
-            Ok(answer) => self.judged(answer?),
+            Ok(answer) => self.check_status(answer?),
             Err(_) => {
                 let seconds = ANSWER_TIMEOUT.as_secs();
                 Err(self.error(&format!("did not arrive within {seconds}s")))
@@ -58,7 +58,7 @@ impl RequestLabel {
     }
 
     /// A refusal is a problem (RFC 8555, section 6.7) with its status, or an error that has it.
-    fn judged(&self, answer: Response<Bytes>) -> Result<BytesResponse, Error> {
+    fn check_status(&self, answer: Response<Bytes>) -> Result<BytesResponse, Error> {
         let (head, body) = answer.into_parts();
         let body = if head.status.is_success() {
             body
@@ -96,7 +96,7 @@ mod tests {
     fn judged(method: Method, status: u16, body: &'static str) -> Result<BytesResponse, String> {
         let asked = RequestLabel { method, url: "https://a/dir".to_owned() };
         let answer = Response::builder().status(status).body(Bytes::from(body));
-        asked.judged(answer.expect("an answer")).map_err(|error| error.to_string())
+        asked.check_status(answer.expect("an answer")).map_err(|error| error.to_string())
     }
 
     fn refused(method: Method, status: u16, body: &'static str) -> String {
@@ -135,13 +135,13 @@ mod tests {
             || Ok::<_, io::Error>(http_body::Frame::data(Bytes::from_static(&[b'x'; 65_536])));
         let endless = StreamBody::new(stream::repeat_with(piece));
         let answer = std::future::ready(Ok(Response::new(endless)));
-        let got = reason(asked.answer(answer, |_| {}).await);
+        let got = reason(asked.read_response(answer, |_| {}).await);
         let expected = "the response of the certificate authority to GET https://a/dir \
                         is larger than 1 MiB";
         assert_eq!(got, expected);
         let silent = StreamBody::new(stream::pending::<io::Result<http_body::Frame<Bytes>>>());
         let answer = std::future::ready(Ok(Response::new(silent)));
-        let got = reason(asked.answer(answer, |_| {}).await);
+        let got = reason(asked.read_response(answer, |_| {}).await);
         let expected = "the response of the certificate authority to GET https://a/dir \
                         did not arrive within 60s";
         assert_eq!(got, expected);

@@ -45,7 +45,7 @@ impl instant_acme::HttpClient for AcmeClient {
         let answer = self.http.request(request);
         let retry_after = Arc::clone(&self.retry_after);
         Box::pin(async move {
-            asked.answer(answer, |answer| retry_after.note(answer.headers_mut())).await
+            asked.read_response(answer, |answer| retry_after.record(answer.headers_mut())).await
         })
     }
 }

@@ -71,8 +71,8 @@ pub struct ManagedCertificate {
     placeholder_certificates: ArcSwap<Vec<Arc<Certificate>>>,
     pending: PendingChallenges,
     renewal_started: AtomicBool,
-    issued: AtomicU64,
-    failed: AtomicU64,
+    issued_count: AtomicU64,
+    failure_count: AtomicU64,
 }
 
 impl ManagedCertificate {
@@ -101,8 +101,8 @@ impl ManagedCertificate {
             placeholder_certificates: ArcSwap::from_pointee(placeholder_certificates),
             pending: PendingChallenges::default(),
             renewal_started: AtomicBool::new(false),
-            issued: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
+            issued_count: AtomicU64::new(0),
+            failure_count: AtomicU64::new(0),
         }
     }
 
@@ -116,9 +116,9 @@ impl ManagedCertificate {
         self.pending.key_authorization(token)
     }
 
-    /// How many orders have led to a certificate, and how many have failed.
-    pub fn orders(&self) -> (u64, u64) {
-        (self.issued.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    /// The numbers of orders that led to a certificate, and of orders that failed.
+    pub fn order_counts(&self) -> (u64, u64) {
+        (self.issued_count.load(Ordering::Relaxed), self.failure_count.load(Ordering::Relaxed))
     }
 
     /// Starts the task that orders and renews, once. Needs the runtime.
@@ -175,12 +175,12 @@ impl ManagedCertificate {
                     self.joined_names()
                 );
                 self.serve_certificate(certificate);
-                self.issued.fetch_add(1, Ordering::Relaxed);
+                self.issued_count.fetch_add(1, Ordering::Relaxed);
                 *failures = 0;
                 // Not at once, were it to expire tomorrow.
                 self.time_until_renewal().max(self.settings.retry)
             }
-            Err(reason) => self.record_failure(&reason, failures, retry_after.left()),
+            Err(reason) => self.record_failure(&reason, failures, retry_after.remaining()),
         }
     }
 
@@ -192,7 +192,7 @@ impl ManagedCertificate {
             return Err(format!("the issued certificate does not contain the name {missing}"));
         }
         self.check_validity(&certificate)?;
-        if let Err(error) = self.store.keep_certificate(&issued.chain, &issued.key) {
+        if let Err(error) = self.store.write_certificate(&issued.chain, &issued.key) {
             log::error!(
                 "cannot store the issued certificate `{}`: {error}; the gateway uses it and \
                  orders another one after a restart",
@@ -247,7 +247,7 @@ impl ManagedCertificate {
         failures: &mut u32,
         asked: Option<Duration>,
     ) -> Duration {
-        self.failed.fetch_add(1, Ordering::Relaxed);
+        self.failure_count.fetch_add(1, Ordering::Relaxed);
         let retry =
             self.settings.retry.saturating_mul(1 << (*failures).min(20)).min(MAX_RETRY_INTERVAL);
         *failures = failures.saturating_add(1);
@@ -334,9 +334,9 @@ fn placeholder_certificates(
 async fn renew_forever(managed: Weak<ManagedCertificate>) {
     let mut failures = 0;
     loop {
-        let Some(held) = managed.upgrade() else { return };
-        let until = Instant::now() + held.order_if_due(&mut failures).await;
-        drop(held);
+        let Some(certificate) = managed.upgrade() else { return };
+        let until = Instant::now() + certificate.order_if_due(&mut failures).await;
+        drop(certificate);
         loop {
             let left = until.saturating_duration_since(Instant::now());
             sleep(left.min(MAX_CHECK_INTERVAL)).await;

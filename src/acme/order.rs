@@ -37,7 +37,7 @@ pub(super) async fn order(
     pending: &PendingChallenges,
     retry_after: &Arc<RetryAfter>,
 ) -> Result<IssuedCertificate, String> {
-    let account = account(settings, store, retry_after).await?;
+    let account = load_or_create_account(settings, store, retry_after).await?;
     let names: Vec<_> = settings.domains.iter().cloned().map(Identifier::Dns).collect();
     let new = NewOrder::new(&names);
     let mut order = match account.new_order(&new).await {
@@ -54,14 +54,14 @@ pub(super) async fn order(
         order => order,
     }
     .map_err(in_words)?;
-    prove(&mut order, settings, pending).await?;
+    complete_challenge(&mut order, settings, pending).await?;
     // The authority may say how long its checks take (RFC 8555, section 7.5.1).
-    sleep(retry_after.left().unwrap_or_default().min(MAX_POLL_INTERVAL)).await;
+    sleep(retry_after.remaining().unwrap_or_default().min(MAX_POLL_INTERVAL)).await;
     let proved = order.poll_ready(&ORDER_TIMEOUT).await;
     match proved {
         Ok(OrderStatus::Ready) => {}
         Ok(_) | Err(Error::Api(_)) => {
-            let refused = refusals(&mut order).await;
+            let refused = authorization_errors(&mut order).await;
             return Err(refused.unwrap_or_else(|| match proved {
                 Err(error) => in_words(error),
                 Ok(status) => format!("the order has the status {status:?}"),
@@ -79,7 +79,7 @@ pub(super) async fn order(
 }
 
 /// The stored account, or a new one.
-async fn account(
+async fn load_or_create_account(
     settings: &AcmeSettings,
     store: &AcmeStore,
     retry_after: &Arc<RetryAfter>,
@@ -125,8 +125,8 @@ async fn register_again(
         .create_from_key(key, settings.directory.clone())
         .await
         .map_err(in_words)?;
-    keep(&credentials, store)?;
-    let contact = contact(settings);
+    store_credentials(&credentials, store)?;
+    let contact = contact_addresses(settings);
     if !contact.is_empty() {
         let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
         if let Err(error) = account.update_contacts(&contact).await {
@@ -146,7 +146,7 @@ async fn register(
     store: &AcmeStore,
     retry_after: &Arc<RetryAfter>,
 ) -> Result<Account, String> {
-    let contact = contact(settings);
+    let contact = contact_addresses(settings);
     let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
     let new = NewAccount {
         contact: &contact,
@@ -159,7 +159,7 @@ async fn register(
         .create(&new, settings.directory.clone(), external.as_ref())
         .await
         .map_err(in_words)?;
-    keep(&credentials, store)?;
+    store_credentials(&credentials, store)?;
     Ok(account)
 }
 
@@ -170,19 +170,19 @@ fn client(
     Ok(Box::new(AcmeClient::new(settings.roots()?, Arc::clone(retry_after))?))
 }
 
-fn contact(settings: &AcmeSettings) -> Vec<String> {
+fn contact_addresses(settings: &AcmeSettings) -> Vec<String> {
     settings.email.iter().map(|email| format!("mailto:{email}")).collect()
 }
 
-fn keep(credentials: &AccountCredentials, store: &AcmeStore) -> Result<(), String> {
+fn store_credentials(credentials: &AccountCredentials, store: &AcmeStore) -> Result<(), String> {
     let credentials = serde_json::to_vec(credentials).map_err(|error| error.to_string())?;
     store
-        .keep_account(&credentials)
+        .write_account(&credentials)
         .map_err(|error| format!("cannot store the ACME account: {error}"))
 }
 
 /// Makes the challenges available and asks the authority to validate the names.
-async fn prove(
+async fn complete_challenge(
     order: &mut Order,
     settings: &AcmeSettings,
     pending: &PendingChallenges,
@@ -214,19 +214,19 @@ async fn prove(
 }
 
 /// Why the authority failed to validate the names, if it did.
-async fn refusals(order: &mut Order) -> Option<String> {
-    let mut told = Vec::new();
+async fn authorization_errors(order: &mut Order) -> Option<String> {
+    let mut errors_by_name = Vec::new();
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
         let Ok(state) = authorization.refresh().await else { continue };
         let name = state.identifier().to_string();
         let errors = state.challenges.iter().filter_map(|challenge| challenge.error.as_ref());
-        told.extend(errors.map(|error| format!("{name}: {}", of_problem(error))));
+        errors_by_name.extend(errors.map(|error| format!("{name}: {}", problem_text(error))));
     }
-    (!told.is_empty()).then(|| told.join("; "))
+    (!errors_by_name.is_empty()).then(|| errors_by_name.join("; "))
 }
 
-fn of_problem(problem: &instant_acme::Problem) -> String {
+fn problem_text(problem: &instant_acme::Problem) -> String {
     let detail = problem.detail.as_deref().unwrap_or("no reason given");
     let kind = problem.r#type.as_deref().and_then(|kind| kind.rsplit(':').next());
     match (problem.status, kind) {
@@ -239,7 +239,7 @@ fn of_problem(problem: &instant_acme::Problem) -> String {
 
 fn in_words(error: Error) -> String {
     if let Error::Api(problem) = &error {
-        return of_problem(problem);
+        return problem_text(problem);
     }
     let mut words = error.to_string();
     let mut cause = std::error::Error::source(&error);

@@ -16,22 +16,22 @@ pub(super) struct RetryAfter(Mutex<Option<Instant>>);
 impl RetryAfter {
     /// Notes what a response says, and bounds it for whoever reads the response next: a number of seconds
     /// that no clock has room for is no reason to panic.
-    pub(super) fn note(&self, headers: &mut HeaderMap) {
+    pub(super) fn record(&self, headers: &mut HeaderMap) {
         let wait = headers.get(header::RETRY_AFTER).and_then(read);
         headers.remove(header::RETRY_AFTER);
         if let Some(wait) = wait {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
         }
-        *self.until() = wait.map(|wait| Instant::now() + wait);
+        *self.lock_until() = wait.map(|wait| Instant::now() + wait);
     }
 
     /// How long it is until then, if the last response said so.
-    pub(super) fn left(&self) -> Option<Duration> {
-        let until = *self.until();
+    pub(super) fn remaining(&self) -> Option<Duration> {
+        let until = *self.lock_until();
         until.map(|until| until.saturating_duration_since(Instant::now()))
     }
 
-    fn until(&self) -> MutexGuard<'_, Option<Instant>> {
+    fn lock_until(&self) -> MutexGuard<'_, Option<Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -56,8 +56,8 @@ mod tests {
     fn noted(value: &str) -> (Option<u64>, Option<u64>) {
         let (retry_after, mut headers) = (RetryAfter::default(), HeaderMap::new());
         headers.insert(header::RETRY_AFTER, value.parse().expect("a value"));
-        retry_after.note(&mut headers);
-        let left = retry_after.left().map(|left| left.as_secs_f64().round() as u64);
+        retry_after.record(&mut headers);
+        let left = retry_after.remaining().map(|left| left.as_secs_f64().round() as u64);
         let kept = headers.get(header::RETRY_AFTER).map(|it| it.to_str().expect("digits"));
         (left, kept.map(|it| it.parse().expect("seconds")))
     }
@@ -81,9 +81,9 @@ mod tests {
     fn last_response_decides_retry_after() {
         let (retry_after, mut headers) = (RetryAfter::default(), HeaderMap::new());
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-        retry_after.note(&mut headers);
-        assert!(retry_after.left().is_some());
-        retry_after.note(&mut HeaderMap::new());
-        assert_eq!(retry_after.left(), None);
+        retry_after.record(&mut headers);
+        assert!(retry_after.remaining().is_some());
+        retry_after.record(&mut HeaderMap::new());
+        assert_eq!(retry_after.remaining(), None);
     }
 }

@@ -37,9 +37,9 @@ impl AcmeStore {
     pub(super) fn new(state: &Path, settings: &AcmeSettings) -> Self {
         let authority = settings.directory.split("://").last().unwrap_or_default();
         let host = authority.split('/').next().unwrap_or_default();
-        let authority = format!("{}-{}", plain(host), digest([&settings.directory]));
+        let authority = format!("{}-{}", file_name(host), digest([&settings.directory]));
         let name = settings.domains.first().map_or("", String::as_str);
-        let name = format!("{}-{}", plain(name), digest(&settings.domains));
+        let name = format!("{}-{}", file_name(name), digest(&settings.domains));
         Self { state: state.to_owned(), authority, name }
     }
 
@@ -80,12 +80,12 @@ impl AcmeStore {
     /// The certificates of other orders that are kept beside it: those of the same authority first,
     /// of each authority the longest-lived first. Files that can't be read are ignored.
     pub(super) fn other_certificates(&self) -> Vec<Certificate> {
-        let mut own = self.others_of(&self.authority);
+        let mut own = self.certificates_of_others(&self.authority);
         let mut foreign: Vec<_> = self
             .authorities()
             .iter()
             .filter(|authority| **authority != self.authority)
-            .flat_map(|authority| self.others_of(authority))
+            .flat_map(|authority| self.certificates_of_others(authority))
             .collect();
         for certificates in [&mut own, &mut foreign] {
             certificates.sort_by_key(|certificate| std::cmp::Reverse(certificate.not_after));
@@ -108,7 +108,7 @@ impl AcmeStore {
     }
 
     /// The certificates of an authority but this one.
-    fn others_of(&self, authority: &str) -> Vec<Certificate> {
+    fn certificates_of_others(&self, authority: &str) -> Vec<Certificate> {
         if !self.state.join(ACME_FOLDER).join(authority).is_dir() {
             return Vec::new();
         }
@@ -127,7 +127,7 @@ impl AcmeStore {
         names.iter().filter_map(load).collect()
     }
 
-    pub(super) fn keep_certificate(&self, chain: &str, key: &str) -> io::Result<()> {
+    pub(super) fn write_certificate(&self, chain: &str, key: &str) -> io::Result<()> {
         self.folder()?.write(&format!("{}.pem", self.name), format!("{key}{chain}").as_bytes())
     }
 
@@ -136,7 +136,7 @@ impl AcmeStore {
         self.read(ACCOUNT_FILE)
     }
 
-    pub(super) fn keep_account(&self, credentials: &[u8]) -> io::Result<()> {
+    pub(super) fn write_account(&self, credentials: &[u8]) -> io::Result<()> {
         self.folder()?.write(ACCOUNT_FILE, credentials)
     }
 
@@ -152,7 +152,7 @@ impl AcmeStore {
 }
 
 /// The name without characters that are special in a file system.
-fn plain(name: &str) -> String {
+fn file_name(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
     name.chars().map(|c| if is_plain(c) { c } else { '_' }).take(80).collect()
 }
@@ -186,11 +186,11 @@ mod tests {
             retry: Duration::from_secs(1),
         };
         let store = |name: &str| AcmeStore::new(folder.path(), &settings(name));
-        let held = store("a.test").lock().unwrap();
-        assert!(held.is_some());
+        let locked = store("a.test").lock().unwrap();
+        assert!(locked.is_some());
         assert!(store("a.test").lock().unwrap().is_none(), "another has it");
         assert!(store("b.test").lock().unwrap().is_some(), "that is another certificate");
-        drop(held);
+        drop(locked);
         assert!(store("a.test").lock().unwrap().is_some());
     }
 }

@@ -3,7 +3,7 @@
 //! is not known here.
 
 use super::paths;
-use super::{AdminError, refuse};
+use super::{AdminError, error_result};
 use http::{Method, StatusCode, header};
 use pingora::http::RequestHeader;
 use std::net::IpAddr;
@@ -19,15 +19,15 @@ pub(super) fn check(
     token: Option<&str>,
     is_unix: bool,
 ) -> Result<(), AdminError> {
-    if let Err(reason) = is_from_here(head) {
-        return refuse(StatusCode::FORBIDDEN, reason);
+    if let Err(reason) = check_local_request(head) {
+        return error_result(StatusCode::FORBIDDEN, reason);
     }
     let changes = ![Method::GET, Method::HEAD].contains(&head.method);
     if !changes || is_unix || READ_ONLY_POSTS.contains(&head.uri.path()) {
         return Ok(());
     }
     let Some(token) = token else {
-        return refuse(
+        return error_result(
             StatusCode::FORBIDDEN,
             "this admin endpoint is read-only: set `admin.token`, or use a Unix domain socket as \
              `admin.address`",
@@ -40,8 +40,8 @@ pub(super) fn check(
     });
     match shown {
         Some(shown) if bool::from(shown.ct_eq(token.as_bytes())) => Ok(()),
-        Some(_) => refuse(StatusCode::UNAUTHORIZED, "the token does not match `admin.token`"),
-        None => refuse(
+        Some(_) => error_result(StatusCode::UNAUTHORIZED, "the token does not match `admin.token`"),
+        None => error_result(
             StatusCode::UNAUTHORIZED,
             "this request needs `admin.token`: send `Authorization: Bearer …`, or use --token or \
              TIDEGATE_ADMIN_TOKEN",
@@ -49,7 +49,7 @@ pub(super) fn check(
     }
 }
 
-fn is_from_here(head: &RequestHeader) -> Result<(), &'static str> {
+fn check_local_request(head: &RequestHeader) -> Result<(), &'static str> {
     let written = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let written = written.unwrap_or_default();
     let host = without_port(written);

@@ -1,6 +1,6 @@
 //! `POST /cache/purge`: removes stored responses from the cache. Knows nothing of how the cache stores them.
 
-use super::{AdminResult, refuse};
+use super::{AdminResult, error_result};
 use crate::cache::{Cache, InvalidationScope};
 use http::StatusCode;
 use serde_json::json;
@@ -12,10 +12,10 @@ pub(super) fn purge(cache: &Cache, query: &str) -> AdminResult {
     let (all, one, prefix) = (parameter("all"), parameter("url"), parameter("prefix"));
     let scope = match (all.as_deref(), one, prefix) {
         (Some("true"), None, None) => InvalidationScope::All,
-        (None, Some(one), None) => InvalidationScope::Url(normal(&one)?),
-        (None, None, Some(prefix)) => InvalidationScope::Prefix(normal(&prefix)?),
+        (None, Some(one), None) => InvalidationScope::Url(normalize_path(&one)?),
+        (None, None, Some(prefix)) => InvalidationScope::Prefix(normalize_path(&prefix)?),
         _ => {
-            return refuse(
+            return error_result(
                 StatusCode::BAD_REQUEST,
                 "give exactly one of the parameters `all=true`, `url` and `prefix`",
             );
@@ -26,10 +26,10 @@ pub(super) fn purge(cache: &Cache, query: &str) -> AdminResult {
     Ok(json!({"purged": purged}))
 }
 
-fn normal(written: &str) -> Result<String, (StatusCode, String)> {
+fn normalize_path(written: &str) -> Result<String, (StatusCode, String)> {
     match url::parse(written) {
         Some(url) => Ok(url),
-        None => refuse(
+        None => error_result(
             StatusCode::BAD_REQUEST,
             "not a URL; write it as clients do, like `https://example.com/path`",
         ),

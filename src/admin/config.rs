@@ -3,14 +3,14 @@
 
 use crate::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
-use tidegate_config::{Kind, Node, Resolved, tree as parse};
+use tidegate_config::{CoreValue, Kind, Node, parse_tree as parse};
 use tidegate_http::redact::redact;
 use tidegate_http::secret::{
     REDACTED, holds_fields, is_secret, is_secret_field, is_secret_key, without_url_secrets,
 };
 
 /// Each file as written, with the names of variables instead of their values.
-pub(super) fn show(snapshot: &Snapshot) -> Value {
+pub(super) fn to_json(snapshot: &Snapshot) -> Value {
     let files = snapshot.written.files().map(|(path, text)| {
         let tree = parse(text).map_or(Value::Null, |root| tree(&root, false));
         json!({"path": path, "configuration": tree})
@@ -35,17 +35,17 @@ fn tree(node: &Node, of_fields: bool) -> Value {
             Value::Object(entries.collect::<Map<_, _>>())
         }
         Kind::Scalar(scalar) => match scalar.resolve() {
-            Resolved::Null => Value::Null,
-            Resolved::Bool(value) => value.into(),
-            Resolved::Integer(value) => value.into(),
-            Resolved::Float(value) => value.into(),
-            Resolved::String => shown(&scalar.text).into(),
+            CoreValue::Null => Value::Null,
+            CoreValue::Bool(value) => value.into(),
+            CoreValue::Integer(value) => value.into(),
+            CoreValue::Float(value) => value.into(),
+            CoreValue::String => redacted(&scalar.text).into(),
         },
     }
 }
 
 /// A text without its secrets, which are recognised by the names beside them in a URL, in JSON or in a form.
-fn shown(text: &str) -> String {
+fn redacted(text: &str) -> String {
     let text = without_url_secrets(text);
     match text.contains('"') {
         true => redact(&text, is_secret).into_owned(),

@@ -17,7 +17,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The part of the page at this path.
-pub(super) fn part(path: &str) -> Option<Response<Vec<u8>>> {
+pub(super) fn asset(path: &str) -> Option<Response<Vec<u8>>> {
     let (_, media_type, text) = ASSETS.iter().find(|(known, ..)| *known == path)?;
     let mut response = response(StatusCode::OK, media_type, (*text).into());
     let headers = response.headers_mut();

@@ -2,7 +2,7 @@
 //! change. Both sides come from `explain/`; nothing is decided here.
 
 use super::sessions::affected;
-use super::{AdminResult, refuse};
+use super::{AdminResult, error_result};
 use crate::explain::{Difference, Outline, RequestToExplain, explain};
 use crate::snapshot::CurrentSnapshot;
 use crate::websocket::Registry;
@@ -11,7 +11,7 @@ use serde_json::json;
 
 /// Explains the request of the query: `url`, `method` (default GET), any number of `header`, and the address
 /// `client`.
-pub(super) async fn answer(current: &CurrentSnapshot, query: &str) -> AdminResult {
+pub(super) async fn explain_request(current: &CurrentSnapshot, query: &str) -> AdminResult {
     let (mut url, mut method, mut headers) = (None, "GET".to_owned(), Vec::new());
     let mut client = None;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -24,17 +24,21 @@ pub(super) async fn answer(current: &CurrentSnapshot, query: &str) -> AdminResul
         }
     }
     let Some(url) = url else {
-        return refuse(StatusCode::BAD_REQUEST, "the parameter `url` is missing: `url=…`");
+        return error_result(StatusCode::BAD_REQUEST, "the parameter `url` is missing: `url=…`");
     };
     let asked = RequestToExplain::new(&url, &method, &headers);
-    let mut asked = asked.or_else(|error| refuse(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let mut asked =
+        asked.or_else(|error| error_result(StatusCode::BAD_REQUEST, error.to_string()))?;
     if let Some(client) = client {
         let Ok(client) = client.parse() else {
-            return refuse(StatusCode::BAD_REQUEST, format!("`{client}` is not an IP address"));
+            return error_result(
+                StatusCode::BAD_REQUEST,
+                format!("`{client}` is not an IP address"),
+            );
         };
         asked = asked.from_client(client);
     }
-    let snapshot = current.full();
+    let snapshot = current.load_full();
     let explanation = explain(&snapshot, &asked).await;
     let text = explanation.to_string();
     Ok(json!({"version": snapshot.number, "explanation": explanation, "text": text}))
@@ -47,20 +51,20 @@ pub(super) async fn difference(
     body: &[u8],
 ) -> AdminResult {
     let Ok(outline) = serde_json::from_slice::<Outline>(body) else {
-        return refuse(
+        return error_result(
             StatusCode::BAD_REQUEST,
             "the body is malformed; send it with `tidegate diff` of the gateway's version",
         );
     };
     let touched = affected(sessions, outline.plan());
-    let snapshot = current.full();
+    let snapshot = current.load_full();
     let version = snapshot.number;
     // It takes a while where there are many routes, and requests are not to wait.
     let comparing = tokio::task::spawn_blocking(move || {
         Difference::between_outlines(&Outline::from_snapshot(&snapshot), &outline)
     });
     let Ok(difference) = comparing.await else {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping");
+        return error_result(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping");
     };
     let text = difference.to_string();
     Ok(json!({"version": version, "difference": difference, "text": text, "live": touched}))

@@ -1,7 +1,7 @@
 //! `GET /logs`, and the level of the gateway's own log. Reads the lines that `telemetry/` keeps in memory, and opens no
 //! log file.
 
-use super::{AdminResult, refuse};
+use super::{AdminResult, error_result};
 use crate::snapshot::Snapshot;
 use crate::telemetry::log as own_log;
 use http::StatusCode;
@@ -14,27 +14,27 @@ pub(super) fn lines(snapshot: &Snapshot, query: &str) -> AdminResult {
     let number = |name: &str, default: u64| match query::find(query, name).map(|it| it.parse()) {
         None => Ok(default),
         Some(Ok(number)) => Ok(number),
-        Some(Err(_)) => refuse(StatusCode::BAD_REQUEST, format!("`{name}` must be a number")),
+        Some(Err(_)) => error_result(StatusCode::BAD_REQUEST, format!("`{name}` must be a number")),
     };
     let (after, limit) = (number("after", 0)?, number("limit", 200)?);
     let Some(log) = &snapshot.global.access_log else {
         return Ok(json!({"newest": 0, "lines": [], "access_log": false}));
     };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let (newest, lines) = log.sink().recent().after(after, limit);
+    let (newest, lines) = log.sink().recent_lines().lines_after(after, limit);
     Ok(json!({"newest": newest, "lines": lines, "access_log": true}))
 }
 
 /// The level of the gateway's own log.
 pub(super) fn level(snapshot: &Snapshot) -> Value {
-    let told = |level: LevelFilter| level.as_str().to_ascii_lowercase();
-    json!({"level": told(log::max_level()), "configured": told(snapshot.log.0)})
+    let level_name = |level: LevelFilter| level.as_str().to_ascii_lowercase();
+    json!({"level": level_name(log::max_level()), "configured": level_name(snapshot.log.0)})
 }
 
 /// Sets the level of the log until the next reload.
 pub(super) fn set_level(snapshot: &Snapshot, query: &str) -> AdminResult {
-    let wanted = query::find(query, "level");
-    let wanted = match wanted.as_deref() {
+    let requested = query::find(query, "level");
+    let requested = match requested.as_deref() {
         Some("error") => LevelFilter::Error,
         Some("warn") => LevelFilter::Warn,
         Some("info") => LevelFilter::Info,
@@ -42,12 +42,12 @@ pub(super) fn set_level(snapshot: &Snapshot, query: &str) -> AdminResult {
         Some("trace") => LevelFilter::Trace,
         _ => {
             let reason = "`level` must be one of error, warn, info, debug and trace";
-            return refuse(StatusCode::BAD_REQUEST, reason);
+            return error_result(StatusCode::BAD_REQUEST, reason);
         }
     };
-    if !own_log::set_level(wanted) {
+    if !own_log::set_level(requested) {
         let reason = "the program around the gateway has a log of its own and sets its level";
-        return refuse(StatusCode::CONFLICT, reason);
+        return error_result(StatusCode::CONFLICT, reason);
     }
     Ok(level(snapshot))
 }

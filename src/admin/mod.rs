@@ -19,7 +19,7 @@ mod upstreams;
 pub(crate) use readiness::Readiness;
 
 use crate::history::Order;
-use crate::load::Arrivals;
+use crate::load::AcceptedConnections;
 use crate::state::State;
 use async_trait::async_trait;
 use http::{HeaderValue, Method, Response, StatusCode, header};
@@ -50,7 +50,7 @@ pub(crate) struct Admin {
     /// Whether load balancers should send requests.
     pub readiness: Arc<Readiness>,
     /// Counters of connections, by listener.
-    pub arrivals: Arc<[Arc<Arrivals>]>,
+    pub arrivals: Arc<[Arc<AcceptedConnections>]>,
     /// When the gateway started.
     pub since: Instant,
 }
@@ -61,7 +61,7 @@ type AdminError = (StatusCode, String);
 /// The JSON of the response, or the refusal.
 type AdminResult = Result<Value, AdminError>;
 
-fn refuse<T>(status: StatusCode, reason: impl Into<String>) -> Result<T, AdminError> {
+fn error_result<T>(status: StatusCode, reason: impl Into<String>) -> Result<T, AdminError> {
     Err((status, reason.into()))
 }
 
@@ -83,16 +83,16 @@ impl Admin {
         head: &RequestHeader,
         session: &mut ServerSession,
     ) -> Response<Vec<u8>> {
-        if let Some(refusal) = self.refusal(head) {
+        if let Some(refusal) = self.access_refusal(head) {
             return refusal;
         }
         let path = head.uri.path();
         if path == paths::METRICS {
             let accept = head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-            let (media_type, text) = metrics::answer(self, accept.unwrap_or_default());
+            let (media_type, text) = metrics::render_metrics(self, accept.unwrap_or_default());
             return response(StatusCode::OK, media_type, text.into_bytes());
         }
-        if let Some(part) = dashboard::part(path) {
+        if let Some(part) = dashboard::asset(path) {
             return part;
         }
         if path == paths::OPENAPI_JSON {
@@ -103,7 +103,7 @@ impl Admin {
             );
         }
         let answer = match body(session).await {
-            Ok(body) => self.answer(head, &body).await,
+            Ok(body) => self.handle_request(head, &body).await,
             Err(refusal) => Err(refusal),
         };
         answer.map_or_else(
@@ -113,7 +113,7 @@ impl Admin {
     }
 
     /// Status and message for a request that is not allowed, or that asks for an unknown path.
-    fn refusal(&self, head: &RequestHeader) -> Option<Response<Vec<u8>>> {
+    fn access_refusal(&self, head: &RequestHeader) -> Option<Response<Vec<u8>>> {
         let refused = |status, reason: &str| json_response(status, &json!({"error": reason}));
         let current = self.state.current.load();
         let is_unix = matches!(self.address, Address::Unix(_));
@@ -127,13 +127,13 @@ impl Admin {
             return Some(response);
         }
         let path = head.uri.path();
-        let Some((_, methods)) = paths::RESOURCES.iter().find(|(known, _)| *known == path) else {
-            let known: Vec<&str> = paths::RESOURCES.iter().map(|(path, _)| *path).collect();
-            let reason = format!("unknown path; the admin endpoint has {}", known.join(", "));
+        let Some((_, methods)) = paths::RESOURCES.iter().find(|(paths, _)| *paths == path) else {
+            let paths: Vec<&str> = paths::RESOURCES.iter().map(|(path, _)| *path).collect();
+            let reason = format!("unknown path; the admin endpoint has {}", paths.join(", "));
             return Some(refused(StatusCode::NOT_FOUND, &reason));
         };
         let method = if head.method == Method::HEAD { "GET" } else { head.method.as_str() };
-        if methods.split(", ").any(|known| known == method) {
+        if methods.split(", ").any(|paths| paths == method) {
             return None;
         }
         let mut response =
@@ -144,40 +144,42 @@ impl Admin {
         Some(response)
     }
 
-    async fn answer(&self, head: &RequestHeader, body: &[u8]) -> AdminResult {
+    async fn handle_request(&self, head: &RequestHeader, body: &[u8]) -> AdminResult {
         let query = head.uri.query().unwrap_or_default();
         match (head.uri.path(), head.method.as_str()) {
             (paths::LIVEZ, _) => Ok(json!({"live": true})),
             (paths::READYZ, _) if self.readiness.is_ready() => Ok(json!({"ready": true})),
             (paths::READYZ, _) => {
-                refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping")
+                error_result(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping")
             }
-            (paths::STATUS, _) => Ok(status::show(self)),
-            (paths::CONFIG, _) => Ok(config::show(&self.state.current.full())),
-            (paths::ROUTES, _) => Ok(routes::list(&self.state.current.full())),
-            (paths::UPSTREAMS, _) => Ok(upstreams::list(&self.state.current.full())),
-            (paths::EXPLAIN, _) => explain::answer(&self.state.current, query).await,
+            (paths::STATUS, _) => Ok(status::status_json(self)),
+            (paths::CONFIG, _) => Ok(config::to_json(&self.state.current.load_full())),
+            (paths::ROUTES, _) => Ok(routes::list_routes(&self.state.current.load_full())),
+            (paths::UPSTREAMS, _) => Ok(upstreams::list_upstreams(&self.state.current.load_full())),
+            (paths::EXPLAIN, _) => explain::explain_request(&self.state.current, query).await,
             (paths::DIFF, _) => {
                 explain::difference(&self.state.current, &self.state.sessions, body).await
             }
             // Whoever comes this far has shown it.
             (paths::TOKEN, _) => Ok(json!({"valid": true})),
-            (paths::HISTORY, _) => Ok(history::list(self)),
+            (paths::HISTORY, _) => Ok(history::list_versions(self)),
             (paths::RELOAD, _) => history::reload(self).await,
             (paths::ROLLBACK, _) => history::rollback(self, query).await,
-            (paths::LOGS, _) => logs::lines(&self.state.current.full(), query),
-            (paths::LOG_LEVEL, "PUT") => logs::set_level(&self.state.current.full(), query),
-            (paths::LOG_LEVEL, _) => Ok(logs::level(&self.state.current.full())),
-            (paths::SESSIONS, _) => sessions::list(&self.state.sessions, query),
+            (paths::LOGS, _) => logs::lines(&self.state.current.load_full(), query),
+            (paths::LOG_LEVEL, "PUT") => logs::set_level(&self.state.current.load_full(), query),
+            (paths::LOG_LEVEL, _) => Ok(logs::level(&self.state.current.load_full())),
+            (paths::SESSIONS, _) => sessions::list_sessions(&self.state.sessions, query),
             (paths::SESSIONS_CLOSE, _) => sessions::close(&self.state.sessions, query),
             (paths::SESSIONS_LOG, _) => sessions::log_frames(&self.state.sessions, query),
-            (paths::SESSIONS_AFFECTED, _) => sessions::asked(&self.state.sessions, body),
+            (paths::SESSIONS_AFFECTED, _) => {
+                sessions::affected_by_posted_policies(&self.state.sessions, body)
+            }
             (paths::CACHE_PURGE, _) => cache::purge(&self.state.cache, query),
             (paths::DRAIN, "DELETE") => Ok(sessions::resume(&self.state.sessions)),
             (paths::DRAIN, _) => {
                 Ok(sessions::drain(&self.state.sessions, self.state.current.load().drain))
             }
-            _ => refuse(StatusCode::NOT_FOUND, "not found"),
+            _ => error_result(StatusCode::NOT_FOUND, "not found"),
         }
     }
 }
@@ -190,10 +192,13 @@ async fn body(session: &mut ServerSession) -> Result<Vec<u8>, AdminError> {
                 body.extend_from_slice(&part)
             }
             Ok(Some(_)) => {
-                return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large");
+                return error_result(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "the request body is too large",
+                );
             }
             Ok(None) => return Ok(body),
-            Err(error) => return refuse(StatusCode::BAD_REQUEST, error.to_string()),
+            Err(error) => return error_result(StatusCode::BAD_REQUEST, error.to_string()),
         }
     }
 }

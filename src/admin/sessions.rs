@@ -1,7 +1,7 @@
 //! The WebSocket sessions at the admin endpoint: lists, closes and drains them, and logs their frames. Knows nothing of
 //! tunnels; the registry does the work.
 
-use super::{AdminResult, refuse};
+use super::{AdminResult, error_result};
 use crate::background;
 use crate::snapshot::{DrainSettings, SessionPolicies};
 use crate::telemetry::keys;
@@ -30,23 +30,24 @@ fn selector(query: &str) -> SessionSelector {
 }
 
 /// Selects one session or one user. Without either it is refused, so that a typo cannot close all sessions.
-fn narrow(query: &str) -> Result<SessionSelector, (StatusCode, String)> {
+fn selector_from_query(query: &str) -> Result<SessionSelector, (StatusCode, String)> {
     let selector = selector(query);
     if selector.id.is_none() && selector.user.is_none() && selector.route.is_none() {
-        return refuse(StatusCode::BAD_REQUEST, "select sessions by `id`, `user` or `route`");
+        return error_result(StatusCode::BAD_REQUEST, "select sessions by `id`, `user` or `route`");
     }
     Ok(selector)
 }
 
 /// The sessions that the query selects.
-pub(super) fn list(registry: &Registry, query: &str) -> AdminResult {
+pub(super) fn list_sessions(registry: &Registry, query: &str) -> AdminResult {
     let limit = match parameter(query, "limit").map(|limit| limit.parse()) {
         None => 10_000,
         Some(Ok(limit)) => limit,
-        Some(Err(_)) => return refuse(StatusCode::BAD_REQUEST, "`limit` must be a number"),
+        Some(Err(_)) => return error_result(StatusCode::BAD_REQUEST, "`limit` must be a number"),
     };
     let sessions = registry.select(&selector(query));
-    let shown: Vec<Value> = sessions.iter().take(limit).map(|session| show(session)).collect();
+    let shown: Vec<Value> =
+        sessions.iter().take(limit).map(|session| session_json(session)).collect();
     Ok(json!({
         "draining": registry.is_draining(),
         "total": registry.count(),
@@ -55,7 +56,7 @@ pub(super) fn list(registry: &Registry, query: &str) -> AdminResult {
     }))
 }
 
-fn show(session: &Session) -> Value {
+fn session_json(session: &Session) -> Value {
     let identity = &session.identity;
     let user = identity.user.as_ref();
     let endpoint = session.endpoint();
@@ -106,12 +107,12 @@ fn counts(counts: &FrameCounts) -> Value {
 
 /// Closes the selected sessions with the operator's code and reason.
 pub(super) fn close(registry: &Registry, query: &str) -> AdminResult {
-    let selector = narrow(query)?;
+    let selector = selector_from_query(query)?;
     let code = match parameter(query, "code").map(|code| code.parse()) {
         None => ENDED_BY_OPERATOR,
         Some(Ok(code)) if is_sendable(code) => code,
         Some(_) => {
-            return refuse(
+            return error_result(
                 StatusCode::BAD_REQUEST,
                 format!("`code` must be a close code that may be sent: {SENDABLE_CODES}"),
             );
@@ -119,7 +120,7 @@ pub(super) fn close(registry: &Registry, query: &str) -> AdminResult {
     };
     let reason = parameter(query, "reason").unwrap_or_default();
     if reason.len() > MAX_REASON {
-        return refuse(StatusCode::BAD_REQUEST, "`reason` must have at most 123 bytes");
+        return error_result(StatusCode::BAD_REQUEST, "`reason` must have at most 123 bytes");
     }
     let closed = registry.close(&selector, &End::new(Initiator::Kick, code, reason));
     log::info!("admin: closing {closed} WebSocket sessions with code {code}");
@@ -128,12 +129,12 @@ pub(super) fn close(registry: &Registry, query: &str) -> AdminResult {
 
 /// Switches the logging of frames.
 pub(super) fn log_frames(registry: &Registry, query: &str) -> AdminResult {
-    let selector = narrow(query)?;
+    let selector = selector_from_query(query)?;
     let level = match parameter(query, "level").as_deref() {
         Some("off") => LogFrames::Off,
         Some("headers") => LogFrames::Headers,
         Some("text") => LogFrames::Text,
-        _ => return refuse(StatusCode::BAD_REQUEST, "`level` must be off, headers or text"),
+        _ => return error_result(StatusCode::BAD_REQUEST, "`level` must be off, headers or text"),
     };
     let sessions = registry.select(&selector);
     for session in &sessions {
@@ -143,10 +144,10 @@ pub(super) fn log_frames(registry: &Registry, query: &str) -> AdminResult {
 }
 
 /// Which sessions a configuration would affect if it were applied.
-pub(super) fn asked(registry: &Registry, body: &[u8]) -> AdminResult {
+pub(super) fn affected_by_posted_policies(registry: &Registry, body: &[u8]) -> AdminResult {
     match serde_json::from_slice::<SessionPolicies>(body) {
         Ok(plan) => Ok(affected(registry, &plan)),
-        Err(_) => refuse(
+        Err(_) => error_result(
             StatusCode::BAD_REQUEST,
             "the body is malformed; send it with `tidegate check` of the gateway's version",
         ),

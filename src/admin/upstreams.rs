@@ -5,12 +5,12 @@ use crate::upstream::{Endpoint, Pool};
 use serde_json::{Map, Value, json};
 
 /// All upstreams.
-pub(super) fn list(snapshot: &Snapshot) -> Value {
-    let upstreams = snapshot.pools.values().map(|pool| show(pool)).collect::<Vec<_>>();
+pub(super) fn list_upstreams(snapshot: &Snapshot) -> Value {
+    let upstreams = snapshot.pools.values().map(|pool| pool_json(pool)).collect::<Vec<_>>();
     json!({"version": snapshot.number, "upstreams": upstreams})
 }
 
-fn show(pool: &Pool) -> Value {
+fn pool_json(pool: &Pool) -> Value {
     let counts = pool.counts();
     let attempts = counts.attempts().map(|(result, count)| (result.to_owned(), count.into()));
     json!({

@@ -5,7 +5,7 @@ use crate::snapshot::GlobalSettings;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::borrow::Cow;
 use std::net::IpAddr;
-use tidegate_http::forwarded::{self, Hop};
+use tidegate_http::forwarded::{self, ForwardedHop};
 use tidegate_http::header_name::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use tidegate_http::host;
 
@@ -37,15 +37,15 @@ pub(crate) fn caller(
     let trusts = |address| global.trusts(address);
     let forwarded: Vec<Cow<'_, str>>;
     let hop = if headers.contains_key(header::FORWARDED) {
-        forwarded = texts(headers, &header::FORWARDED).collect();
+        forwarded = header_texts(headers, &header::FORWARDED).collect();
         forwarded::hop(forwarded.iter().map(Cow::as_ref), trusts)
     } else {
         None
     };
-    let Hop { client, host, scheme: forwarded_scheme } = hop.unwrap_or_default();
+    let ForwardedHop { client, host, scheme: forwarded_scheme } = hop.unwrap_or_default();
     let address = match headers.contains_key(X_FORWARDED_FOR) {
         true => {
-            let fields: Vec<Cow<'_, str>> = texts(headers, &X_FORWARDED_FOR).collect();
+            let fields: Vec<Cow<'_, str>> = header_texts(headers, &X_FORWARDED_FOR).collect();
             forwarded::client(fields.iter().map(Cow::as_ref), trusts)
         }
         false => client,
@@ -69,7 +69,10 @@ pub(crate) fn caller(
 
 /// Each line of a header. Bytes that are not UTF-8 are replaced, so that a client's bytes at the beginning of a
 /// list cannot hide what trusted proxies have added to its end.
-fn texts<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = Cow<'h, str>> {
+fn header_texts<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = Cow<'h, str>> {
     headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()))
 }
 

@@ -58,7 +58,7 @@ fn check_origin(route: &Route, head: &RequestHeader, exchange: &Exchange) -> Opt
 }
 
 /// Runs the route's filters on the response, in reverse order.
-pub(crate) async fn filter_back(
+pub(crate) async fn run_response_filters(
     route: &Route,
     head: &mut ResponseHeader,
     request: &RequestHeader,

@@ -31,7 +31,7 @@ pub(crate) fn prepare(
     if survey.has_padded_value && head.version == Version::HTTP_2 {
         return Err(Rejection::bad_request(PADDED_VALUE_REASON));
     }
-    if survey.has_odd_name || global.managed_headers.has_odd() {
+    if survey.has_odd_name || global.managed_headers.has_odd_names() {
         drop_aliases(&global.managed_headers, head)?;
     }
     if survey.is_like_a_proxys && !peer_is_trusted {
@@ -142,10 +142,10 @@ fn check_limits(
         )));
     }
     // A server that reads another of the repeated headers would see another page or method than this gateway.
-    if survey.has_twice(KnownHeader::Origin) {
+    if survey.is_repeated(KnownHeader::Origin) {
         return Err(Rejection::bad_request("the request has more than one Origin header"));
     }
-    if survey.has_twice(KnownHeader::AskedMethod) {
+    if survey.is_repeated(KnownHeader::AskedMethod) {
         return Err(Rejection::bad_request(
             "the request has more than one Access-Control-Request-Method header",
         ));
@@ -218,7 +218,7 @@ pub(super) fn is_about_gateway(request: &RequestHeader) -> bool {
 
 /// Whether the gateway must answer the request instead of forwarding it: OPTIONS with `Max-Forwards: 0`
 /// (RFC 9110, section 7.6.2). TRACE is answered here anyway.
-pub(super) fn is_final_here(request: &RequestHeader) -> bool {
+pub(super) fn has_max_forwards_zero(request: &RequestHeader) -> bool {
     request.method == Method::OPTIONS
         && request.headers.get(header::MAX_FORWARDS).is_some_and(|value| {
             let digits = value.as_bytes();

@@ -8,7 +8,7 @@ mod rejection;
 mod survey;
 
 pub(crate) use caller::caller;
-pub(crate) use filters::{filter, filter_back};
+pub(crate) use filters::{filter, run_response_filters};
 pub(crate) use message::{PADDED_VALUE_REASON, authority, prepare};
 pub(crate) use rejection::{RejectReason, Rejection};
 pub(crate) use survey::{HeaderSurvey, KnownHeader};
@@ -24,13 +24,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use tidegate_http::error_code::ErrorCode;
 use tidegate_http::host::{self, without_port};
-use tidegate_http::path::{self, Forwarded, PathError, Spelling};
+use tidegate_http::path::{self, ForwardedForm, ParsedPath, PathError};
 use tidegate_http::url::HTTPS_PORT;
 use tidegate_http::websocket::handshake;
 
 /// What is known of a request once its head has arrived.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Arrival<'a> {
+pub(crate) struct IncomingHead<'a> {
     /// The head.
     pub head: &'a RequestHeader,
     /// What the survey of its headers found.
@@ -49,7 +49,7 @@ pub(crate) struct RequestTarget<'a> {
     /// Host and port.
     pub authority: &'a str,
     /// The path, whose normal form routing uses.
-    pub path: Spelling<'a>,
+    pub path: ParsedPath<'a>,
     method: Cow<'a, Method>,
     head: &'a RequestHeader,
 }
@@ -70,7 +70,7 @@ pub(crate) fn extended_connect(head: &RequestHeader) -> Result<bool, Rejection> 
     }
 }
 
-impl Arrival<'_> {
+impl IncomingHead<'_> {
     /// Whether the request is a WebSocket handshake.
     fn is_websocket(&self) -> bool {
         let may_be = self.survey.has(KnownHeader::Upgrade);
@@ -82,7 +82,7 @@ impl Arrival<'_> {
 /// route, whose filters run as well.
 pub(crate) fn admit<'g>(
     snapshot: &'g Snapshot,
-    arrival: &Arrival<'_>,
+    arrival: &IncomingHead<'_>,
     exchange: &mut Exchange,
 ) -> Result<&'g Arc<Route>, Rejection> {
     let target = read_target(snapshot, arrival)?;
@@ -104,7 +104,7 @@ pub(crate) fn admit<'g>(
 /// Reads what the request asks for, or rejects it for a reason that holds for every route.
 fn read_target<'a>(
     snapshot: &Snapshot,
-    arrival: &Arrival<'a>,
+    arrival: &IncomingHead<'a>,
 ) -> Result<RequestTarget<'a>, Rejection> {
     let head = arrival.head;
     if head.method == Method::TRACE || head.method == Method::CONNECT {
@@ -115,7 +115,7 @@ fn read_target<'a>(
         return Err(Rejection::answer(answer));
     }
     let authority = authority(head)?;
-    if message::is_about_gateway(head) || message::is_final_here(head) {
+    if message::is_about_gateway(head) || message::has_max_forwards_zero(head) {
         return Err(Rejection::answer(methods_of_gateway()));
     }
     if let Some(rejection) = arrival.listener.and_then(|it| to_https(it, arrival, authority)) {
@@ -130,7 +130,7 @@ impl<'a> RequestTarget<'a> {
         if !head.raw_path_is_utf8() {
             return Err(Rejection::bad_request(&path::PathError::NotUtf8.to_string()));
         }
-        let path = Spelling::read(head.uri.path())
+        let path = ParsedPath::parse(head.uri.path())
             .map_err(|error| Rejection::bad_request(&error.to_string()))?;
         // A preflight announces another request, and belongs to the route of that request.
         let asked = is_preflight(head)
@@ -182,9 +182,9 @@ impl<'a> RequestTarget<'a> {
         };
         let prefix = self.path.normal.get(..prefix).unwrap_or_default();
         let path = match &forwarded {
-            Forwarded::Normal => &*self.path.normal,
-            Forwarded::AsItCame => self.head.uri.path(),
-            Forwarded::Spelt(form) | Forwarded::Other(form) => form,
+            ForwardedForm::Normal => &*self.path.normal,
+            ForwardedForm::AsItCame => self.head.uri.path(),
+            ForwardedForm::Spelt(form) | ForwardedForm::Other(form) => form,
         };
         let Some(prefix) = path::length_of_prefix(path, prefix) else {
             return Err(Rejection::bad_request(
@@ -201,9 +201,9 @@ impl<'a> RequestTarget<'a> {
             }
         }
         let path = match forwarded {
-            Forwarded::Normal => return Ok(None),
-            Forwarded::AsItCame => None,
-            Forwarded::Spelt(form) | Forwarded::Other(form) => Some(form),
+            ForwardedForm::Normal => return Ok(None),
+            ForwardedForm::AsItCame => None,
+            ForwardedForm::Spelt(form) | ForwardedForm::Other(form) => Some(form),
         };
         Ok(Some(Box::new(ForwardedPath { path, prefix })))
     }
@@ -221,7 +221,7 @@ impl<'a> RequestTarget<'a> {
 }
 
 /// Rejections that come after the filters, so that logs have the user and browsers may read the reason (CORS).
-pub(crate) fn refuse(
+pub(crate) fn overload_rejection(
     route: &Route,
     head: &RequestHeader,
     is_websocket: bool,
@@ -271,7 +271,7 @@ fn acme_challenge(snapshot: &Snapshot, head: &RequestHeader) -> Option<Reply> {
 }
 
 /// The redirect to the same URL over HTTPS, if the listener has `redirect_to_https`.
-fn to_https(listener: &Listener, arrival: &Arrival<'_>, authority: &str) -> Option<Rejection> {
+fn to_https(listener: &Listener, arrival: &IncomingHead<'_>, authority: &str) -> Option<Rejection> {
     let port = listener.redirect_to?;
     if arrival.scheme == "https" {
         return None;

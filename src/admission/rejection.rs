@@ -51,7 +51,7 @@ impl Rejection {
     }
 
     /// What is wrong with the request, if the client is at fault.
-    pub(crate) fn fault(&self) -> Option<&str> {
+    pub(crate) fn error_message(&self) -> Option<&str> {
         match &self.reply.body {
             ReplyBody::Error { message, .. }
                 if self.reason == RejectReason::Request && self.reply.status.is_client_error() =>

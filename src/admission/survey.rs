@@ -60,9 +60,9 @@ pub(crate) struct HeaderSurvey {
     /// Whether there is a header that only a trusted proxy may send.
     pub(super) is_like_a_proxys: bool,
     /// A bit for each [`KnownHeader`] that is present.
-    known: u16,
+    present: u16,
     /// A bit for each [`KnownHeader`] that is present more than once.
-    twice: u16,
+    repeated: u16,
 }
 
 impl HeaderSurvey {
@@ -75,20 +75,20 @@ impl HeaderSurvey {
             survey.has_padded_value |= is_padded(value);
             survey.is_like_a_proxys |= is_for_proxies(name);
             let known = KnownHeader::from_name(name.as_str()).map_or(0, |known| known as u16);
-            survey.twice |= survey.known & known;
-            survey.known |= known;
+            survey.repeated |= survey.present & known;
+            survey.present |= known;
         }
         survey
     }
 
     /// Whether this header is present.
     pub(crate) fn has(&self, header: KnownHeader) -> bool {
-        self.known & header as u16 != 0
+        self.present & header as u16 != 0
     }
 
     /// Whether this header is present more than once.
-    pub(crate) fn has_twice(&self, header: KnownHeader) -> bool {
-        self.twice & header as u16 != 0
+    pub(crate) fn is_repeated(&self, header: KnownHeader) -> bool {
+        self.repeated & header as u16 != 0
     }
 }
 
@@ -126,6 +126,6 @@ mod tests {
         assert!(!none.has_odd_name && none.size == "accept: 1\r\n".len());
         assert!(survey(&["x_a"]).has_odd_name);
         let twice = survey(&["origin", "via", "origin"]);
-        assert!(twice.has_twice(KnownHeader::Origin) && !twice.has_twice(KnownHeader::Via));
+        assert!(twice.is_repeated(KnownHeader::Origin) && !twice.is_repeated(KnownHeader::Via));
     }
 }

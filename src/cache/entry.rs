@@ -28,7 +28,7 @@ pub(super) fn hash(key: &CompactCacheKey) -> u128 {
 pub(super) struct CacheEntry {
     pub key: CompactCacheKey,
     pub url: Arc<str>,
-    pub written: SerializedMeta,
+    pub serialized_meta: SerializedMeta,
     pub body: Bytes,
 }
 
@@ -39,7 +39,7 @@ pub(super) fn weight(url: &str, written: &SerializedMeta, body: usize) -> usize 
 
 impl CacheEntry {
     pub(super) fn weight(&self) -> usize {
-        weight(&self.url, &self.written, self.body.len())
+        weight(&self.url, &self.serialized_meta, self.body.len())
     }
 
     pub(super) fn hash(&self) -> u128 {
@@ -47,27 +47,27 @@ impl CacheEntry {
     }
 
     pub(super) fn meta(&self) -> Result<CacheMeta> {
-        CacheMeta::deserialize(&self.written.0, &self.written.1)
+        CacheMeta::deserialize(&self.serialized_meta.0, &self.serialized_meta.1)
     }
 }
 
 /// Reads an entry.
 pub(super) struct EntryReader {
     entry: Arc<CacheEntry>,
-    left: Bytes,
+    remaining: Bytes,
 }
 
 impl EntryReader {
     pub(super) fn new(entry: Arc<CacheEntry>) -> Self {
-        Self { left: entry.body.clone(), entry }
+        Self { remaining: entry.body.clone(), entry }
     }
 }
 
 #[async_trait]
 impl HandleHit for EntryReader {
     async fn read_body(&mut self) -> Result<Option<Bytes>> {
-        let next = self.left.len().min(CHUNK_SIZE);
-        Ok((next > 0).then(|| self.left.split_to(next)))
+        let next = self.remaining.len().min(CHUNK_SIZE);
+        Ok((next > 0).then(|| self.remaining.split_to(next)))
     }
 
     async fn finish(
@@ -92,7 +92,7 @@ impl HandleHit for EntryReader {
                 "the range is beyond the end of the cached body",
             );
         }
-        self.left = body.slice(start..end);
+        self.remaining = body.slice(start..end);
         Ok(())
     }
 

@@ -31,8 +31,8 @@ pub(super) struct Fill {
     pub id: u64,
     pub epoch: PurgeEpoch,
     pub url: Arc<str>,
-    written: SerializedMeta,
-    pieces: Mutex<Vec<Bytes>>,
+    serialized_meta: SerializedMeta,
+    chunks: Mutex<Vec<Bytes>>,
     progress: watch::Sender<FillProgress>,
     store: &'static CacheStore,
     /// Bytes in memory, until the slowest reader has them.
@@ -52,14 +52,14 @@ impl Fill {
             reserved: AtomicUsize::new(reserved),
             epoch: target.epoch,
             url: Arc::clone(&target.url),
-            written,
-            pieces: Mutex::default(),
+            serialized_meta: written,
+            chunks: Mutex::default(),
             progress: watch::Sender::new(FillProgress::Growing(0)),
         }
     }
 
     pub(super) fn meta(&self) -> Result<CacheMeta> {
-        CacheMeta::deserialize(&self.written.0, &self.written.1)
+        CacheMeta::deserialize(&self.serialized_meta.0, &self.serialized_meta.1)
     }
 
     pub(super) fn is_broken(&self) -> bool {
@@ -67,7 +67,7 @@ impl Fill {
     }
 
     /// Reserves room for this many more bytes, if there is any.
-    fn grow(&self, bytes: usize) -> bool {
+    fn try_reserve(&self, bytes: usize) -> bool {
         let has_room = self.store.reserve(bytes);
         if has_room {
             self.reserved.fetch_add(bytes, Relaxed);
@@ -77,20 +77,20 @@ impl Fill {
 
     fn push(&self, piece: Bytes) {
         let count = {
-            let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut pieces = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
             pieces.push(piece);
             pieces.len()
         };
         self.progress.send_replace(FillProgress::Growing(count));
     }
 
-    fn piece(&self, number: usize) -> Option<Bytes> {
-        self.pieces.lock().unwrap_or_else(PoisonError::into_inner).get(number).cloned()
+    fn chunk(&self, number: usize) -> Option<Bytes> {
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner).get(number).cloned()
     }
 
     /// Completes the body and returns it in one piece; readers stop waiting.
-    fn complete(&self) -> Bytes {
-        let pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+    fn joined_body(&self) -> Bytes {
+        let pieces = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
         self.progress.send_replace(FillProgress::Whole(pieces.len()));
         let mut body = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
         pieces.iter().for_each(|piece| body.extend_from_slice(piece));
@@ -128,10 +128,10 @@ impl FillWriter {
     }
 
     /// Aborts: readers get a truncated body, and nothing is stored.
-    fn give_up(&mut self) {
+    fn abort_fill(&mut self) {
         if let Some(fill) = self.fill.take() {
             fill.progress.send_replace(FillProgress::Broken);
-            self.store.withdraw(&self.key, &fill);
+            self.store.unregister_fill(&self.key, &fill);
         }
     }
 }
@@ -145,8 +145,8 @@ impl HandleMiss for FillWriter {
         }
         let Some(fill) = &self.fill else { return Ok(()) };
         // Without a known length, room is reserved as the body arrives.
-        if self.expected.is_none() && !fill.grow(data.len()) {
-            self.give_up();
+        if self.expected.is_none() && !fill.try_reserve(data.len()) {
+            self.abort_fill();
         } else {
             // A slice of Pingora's buffer would keep the whole buffer in memory.
             fill.push(Bytes::copy_from_slice(&data));
@@ -163,11 +163,11 @@ impl HandleMiss for FillWriter {
         let entry = CacheEntry {
             key: self.key.clone(),
             url: Arc::clone(&fill.url),
-            written: fill.written.clone(),
-            body: fill.complete(),
+            serialized_meta: fill.serialized_meta.clone(),
+            body: fill.joined_body(),
         };
         let weight = entry.weight();
-        self.store.keep(entry, &fill);
+        self.store.store_entry(entry, &fill);
         Ok(MissFinishType::Created(weight))
     }
 
@@ -178,7 +178,7 @@ impl HandleMiss for FillWriter {
 
 impl Drop for FillWriter {
     fn drop(&mut self) {
-        self.give_up();
+        self.abort_fill();
     }
 }
 
@@ -199,7 +199,7 @@ impl FillReader {
 impl HandleHit for FillReader {
     async fn read_body(&mut self) -> Result<Option<Bytes>> {
         loop {
-            if let Some(piece) = self.fill.piece(self.next) {
+            if let Some(piece) = self.fill.chunk(self.next) {
                 self.next += 1;
                 return Ok(Some(piece));
             }

@@ -22,8 +22,8 @@ pub(crate) use policy::RouteCachePolicy;
 pub(crate) use purge_epoch::PurgeEpoch;
 pub(crate) use request::is_answerable;
 pub(crate) use rules::{
-    NotStoredReason, RequestDirectives, RequestFacts, ResponseArrival, judge, made_by_gateway,
-    says_how_long,
+    NotStoredReason, RequestDirectives, RequestFacts, ResponseArrival, decide_storage,
+    has_freshness_lifetime, made_by_gateway,
 };
 pub(crate) use status::CacheStatus;
 pub(crate) use store::{CacheLimits, CacheStore, CacheTarget, InvalidationScope};
@@ -43,7 +43,7 @@ impl Cache {
     /// Creates the store if a configuration needs it, and sets its limits.
     pub(crate) fn apply(&self, limits: Option<CacheLimits>) {
         if let Some(limits) = limits {
-            self.0.get_or_init(|| Box::leak(Box::new(CacheStore::new()))).bound(limits);
+            self.0.get_or_init(|| Box::leak(Box::new(CacheStore::new()))).set_limits(limits);
         }
     }
 

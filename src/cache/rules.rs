@@ -4,10 +4,10 @@ mod directives;
 mod freshness;
 
 pub(crate) use directives::{RequestDirectives, RequestFacts};
-pub(crate) use freshness::{ResponseArrival, says_how_long};
+pub(crate) use freshness::{ResponseArrival, has_freshness_lifetime};
 
 use super::RouteCachePolicy;
-use freshness::{lifetime, windows};
+use freshness::{lifetime, stale_windows};
 use http::header::{self, HeaderMap, HeaderName};
 use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
@@ -92,14 +92,14 @@ impl NotStoredReason {
     pub(crate) const RANGE: &'static str = "range";
 
     /// Whether the reason lies in this request alone, so that the response to others may still be stored.
-    pub(crate) fn is_of_request(reason: &'static str) -> bool {
+    pub(crate) fn is_request_reason(reason: &'static str) -> bool {
         [Self::AUTHORIZATION, Self::COOKIE, Self::USER, Self::ERROR, Self::RANGE].contains(&reason)
     }
 }
 
 /// Whether a response may be stored, and for how long. For a 304, `response` is the stored response, which the headers
 /// of the 304 update.
-pub(crate) fn judge(
+pub(crate) fn decide_storage(
     response: &ResponseHeader,
     arrival: &ResponseArrival,
     asked: RequestFacts,
@@ -110,7 +110,7 @@ pub(crate) fn judge(
     }
     let mut head = response.clone();
     if let Some(renewed) = &arrival.not_modified {
-        renew(&mut head, renewed);
+        update_from_304(&mut head, renewed);
     } else if !is_delimited(response) {
         return Err(NotStoredReason::OfResponse);
     }
@@ -132,7 +132,7 @@ pub(crate) fn judge(
         return Err(NotStoredReason::OfRequest(NotStoredReason::AUTHORIZATION));
     }
     let lifetime = lifetime(&head, cc.as_ref(), arrival, asked, policy)?;
-    let (while_revalidate, if_error) = windows(cc.as_ref(), policy);
+    let (while_revalidate, if_error) = stale_windows(cc.as_ref(), policy);
     let can_be_validated =
         head.headers.contains_key(header::ETAG) || head.headers.contains_key(header::LAST_MODIFIED);
     let left = lifetime.saturating_sub(arrival.age);
@@ -143,7 +143,7 @@ pub(crate) fn judge(
     if let Some(cc) = &cc {
         cc.strip_private_headers(&mut head);
     }
-    clean(&mut head);
+    remove_unstored_headers(&mut head);
     let fresh_until = match left {
         // Pingora counts the moment itself as fresh.
         Duration::ZERO => arrival.at.checked_sub(Duration::from_secs(1)),
@@ -189,7 +189,7 @@ fn can_vary(headers: &HeaderMap) -> bool {
 }
 
 /// Updates the stored headers with those of a 304 (section 3.2).
-fn renew(head: &mut ResponseHeader, renewed: &ResponseHeader) {
+fn update_from_304(head: &mut ResponseHeader, renewed: &ResponseHeader) {
     for name in renewed.headers.keys() {
         if HOP_BY_HOP.contains(name)
             || NOT_STORED_HEADERS.contains(name)
@@ -206,7 +206,7 @@ fn renew(head: &mut ResponseHeader, renewed: &ResponseHeader) {
 }
 
 /// Removes the headers of one connection or one request.
-fn clean(head: &mut ResponseHeader) {
+fn remove_unstored_headers(head: &mut ResponseHeader) {
     for name in nominated(&head.headers).iter().chain(&HOP_BY_HOP).chain(&NOT_STORED_HEADERS) {
         if head.headers.contains_key(name) {
             head.remove_header(name);

@@ -30,7 +30,7 @@ pub(crate) struct Stampede([Mutex<StampedeShard>; SHARDS]);
 /// The keys that are being fetched, or were a moment ago.
 #[derive(Debug, Default)]
 struct StampedeShard {
-    keys: HashMap<u128, Fetching>,
+    keys: HashMap<u128, FetchState>,
     /// Number of keys at which expired ones are removed: twice as many as the last sweep left, so that
     /// a sweep costs each key that is inserted a constant.
     sweep_at: usize,
@@ -38,28 +38,28 @@ struct StampedeShard {
 
 /// Which requests may fetch the response for a key.
 #[derive(Debug)]
-enum Fetching {
+enum FetchState {
     /// One request fetches, and the others wait for its lock.
-    ByOne(Arc<LockCore>),
+    OneRequest(Arc<LockCore>),
     /// Until then every request fetches for itself.
-    ByAllUntil(Instant),
+    AllRequestsUntil(Instant),
 }
 
 /// Marks the permit of a request for which no other request waits.
 #[derive(Debug, Clone, Copy)]
 struct NotAwaited;
 
-impl Fetching {
+impl FetchState {
     fn is_expired(&self, now: Instant) -> bool {
         match self {
-            Self::ByOne(core) => is_expired(core, now),
-            Self::ByAllUntil(until) => *until <= now,
+            Self::OneRequest(core) => is_expired(core, now),
+            Self::AllRequestsUntil(until) => *until <= now,
         }
     }
 }
 
 impl StampedeShard {
-    fn insert(&mut self, hash: u128, fetching: Fetching) {
+    fn insert(&mut self, hash: u128, fetching: FetchState) {
         if self.keys.len() >= self.sweep_at.max(SWEEP_SIZE) {
             let now = Instant::now();
             self.keys.retain(|_, fetching| !fetching.is_expired(now));
@@ -102,17 +102,18 @@ impl Stampede {
     }
 
     /// The lock that other requests for this key wait for, if there is one.
-    pub(super) fn lock_of(&self, hash: u128) -> Option<Arc<LockCore>> {
+    pub(super) fn lock_for_key(&self, hash: u128) -> Option<Arc<LockCore>> {
         match self.shard(hash)?.keys.get(&hash)? {
-            Fetching::ByOne(core) => Some(Arc::clone(core)),
-            Fetching::ByAllUntil(_) => None,
+            FetchState::OneRequest(core) => Some(Arc::clone(core)),
+            FetchState::AllRequestsUntil(_) => None,
         }
     }
 
     /// Lets the next request fetch, though the one with this lock has not finished.
-    pub(super) fn unlock_early(&self, hash: u128, core: &Arc<LockCore>) {
+    pub(super) fn release_lock_early(&self, hash: u128, core: &Arc<LockCore>) {
         let Some(mut shard) = self.shard(hash) else { return };
-        let is_its = |it: &Fetching| matches!(it, Fetching::ByOne(it) if Arc::ptr_eq(it, core));
+        let is_its =
+            |it: &FetchState| matches!(it, FetchState::OneRequest(it) if Arc::ptr_eq(it, core));
         if shard.keys.get(&hash).is_some_and(is_its) && core.lock_status() == LockStatus::Waiting {
             shard.keys.remove(&hash);
             core.unlock(LockStatus::TransientError);
@@ -130,14 +131,14 @@ impl CacheKeyLock for Stampede {
         let hash = u128::from_be_bytes(key.combined_bin());
         let Some(mut shard) = self.shard(hash) else { return not_awaited(stale_writer) };
         match shard.keys.get(&hash).filter(|it| !it.is_expired(Instant::now())) {
-            Some(Fetching::ByOne(core)) => {
+            Some(FetchState::OneRequest(core)) => {
                 return Locked::Read(LockStub(Arc::clone(core)).read_lock());
             }
-            Some(Fetching::ByAllUntil(_)) => return not_awaited(stale_writer),
+            Some(FetchState::AllRequestsUntil(_)) => return not_awaited(stale_writer),
             None => {}
         }
         let (permit, stub) = WritePermit::new(FETCH_TIMEOUT, stale_writer, Extensions::new());
-        shard.insert(hash, Fetching::ByOne(stub.0));
+        shard.insert(hash, FetchState::OneRequest(stub.0));
         Locked::Write(permit)
     }
 
@@ -155,12 +156,11 @@ impl CacheKeyLock for Stampede {
         };
         if let Some(mut shard) = shard {
             // The key may be another request's by now.
-            let is_its =
-                |it: &Fetching| matches!(it, Fetching::ByOne(core) if is_lock_of(core, &permit));
+            let is_its = |it: &FetchState| matches!(it, FetchState::OneRequest(core) if is_lock_of(core, &permit));
             if shard.keys.get(&hash).is_some_and(is_its) {
                 shard.keys.remove(&hash);
                 if reason == LockStatus::TransientError {
-                    shard.insert(hash, Fetching::ByAllUntil(Instant::now() + NO_WAIT_TIME));
+                    shard.insert(hash, FetchState::AllRequestsUntil(Instant::now() + NO_WAIT_TIME));
                 }
             }
         }
@@ -169,7 +169,7 @@ impl CacheKeyLock for Stampede {
 
     fn custom_lock_status(&self, reason: &'static str) -> LockStatus {
         // This says nothing about responses to the other requests, so they try themselves.
-        if NotStoredReason::is_of_request(reason) {
+        if NotStoredReason::is_request_reason(reason) {
             LockStatus::TransientError
         } else {
             LockStatus::GiveUp
@@ -228,11 +228,11 @@ mod tests {
         let stampede = Stampede::new();
         let hash = u128::from_be_bytes(key(true).combined_bin());
         let first = write(stampede.lock(&key(true), false));
-        let core = stampede.lock_of(hash).expect("a lock");
-        stampede.unlock_early(hash, &core);
+        let core = stampede.lock_for_key(hash).expect("a lock");
+        stampede.release_lock_early(hash, &core);
         let second = write(stampede.lock(&key(true), false));
         // Neither the first one's end nor a late alarm takes it from the second.
-        stampede.unlock_early(hash, &core);
+        stampede.release_lock_early(hash, &core);
         stampede.release(&key(true), first, LockStatus::Done);
         assert!(!stampede.lock(&key(true), false).is_write());
         stampede.release(&key(true), second, LockStatus::Done);
@@ -242,7 +242,7 @@ mod tests {
     fn lock_one(stampede: &Stampede, number: u128, timeout: Duration) -> WritePermit {
         let (permit, stub) = WritePermit::new(timeout, false, Extensions::new());
         let hash = number * SHARDS as u128;
-        stampede.shard(hash).expect("a shard").insert(hash, Fetching::ByOne(stub.0));
+        stampede.shard(hash).expect("a shard").insert(hash, FetchState::OneRequest(stub.0));
         permit
     }
 
@@ -251,18 +251,18 @@ mod tests {
         let stampede = Stampede::new();
         let count = || stampede.shard(0).expect("a shard").keys.len();
         let lock = |number, timeout| lock_one(&stampede, number, timeout);
-        let held: Vec<_> = (0..100).map(|number| lock(number, FETCH_TIMEOUT)).collect();
+        let permits: Vec<_> = (0..100).map(|number| lock(number, FETCH_TIMEOUT)).collect();
         let expired = (100..SWEEP_SIZE as u128).map(|number| lock(number, Duration::ZERO));
         let expired: Vec<_> = expired.collect();
         {
             let mut shard = stampede.shard(0).expect("a shard");
             assert_eq!(shard.keys.len(), SWEEP_SIZE);
-            shard.insert(1, Fetching::ByAllUntil(Instant::now()));
+            shard.insert(1, FetchState::AllRequestsUntil(Instant::now()));
         }
         assert_eq!(count(), 101, "the sweep has left the held keys, and the new one");
         let more: Vec<_> = (1000..1200).map(|number| lock(number, FETCH_TIMEOUT)).collect();
         assert_eq!(count(), 300, "nothing else is lost");
-        for mut permit in held.into_iter().chain(expired).chain(more) {
+        for mut permit in permits.into_iter().chain(expired).chain(more) {
             permit.unlock(LockStatus::Done);
         }
     }
@@ -274,17 +274,17 @@ mod tests {
         let hash = u128::from_be_bytes(key.combined_bin());
         let expire = |stampede: &Stampede| {
             let (permit, stub) = WritePermit::new(Duration::ZERO, false, Extensions::new());
-            stampede.shard(hash).expect("a shard").insert(hash, Fetching::ByOne(stub.0));
+            stampede.shard(hash).expect("a shard").insert(hash, FetchState::OneRequest(stub.0));
             permit
         };
         let late = expire(&stampede);
         stampede.release(&key, late, LockStatus::Done);
-        assert!(stampede.lock_of(hash).is_none());
+        assert!(stampede.lock_for_key(hash).is_none());
         let late = expire(&stampede);
         let next = write(stampede.lock(&key, false));
         stampede.release(&key, late, LockStatus::Done);
         assert!(!stampede.lock(&key, false).is_write(), "the next request still fetches");
         stampede.release(&key, next, LockStatus::Done);
-        assert!(stampede.lock_of(hash).is_none());
+        assert!(stampede.lock_for_key(hash).is_none());
     }
 }

@@ -87,7 +87,7 @@ pub(crate) struct CacheStore {
     max_entry: AtomicUsize,
     filling: AtomicUsize,
     fills: AtomicU64,
-    purged: AtomicU64,
+    purged_count: AtomicU64,
     /// Views that no request uses now.
     pub(super) views: Mutex<Vec<&'static StoreView>>,
     /// Decides which entry is evicted.
@@ -108,18 +108,18 @@ impl CacheStore {
             max_entry: AtomicUsize::new(0),
             filling: AtomicUsize::new(0),
             fills: AtomicU64::new(0),
-            purged: AtomicU64::new(0),
+            purged_count: AtomicU64::new(0),
             views: Mutex::default(),
             lru: Manager::with_capacity(0, 64),
             stampede: Stampede::new(),
             predictor: Predictor::new(
                 MAX_KNOWN_UNCACHEABLE,
-                Some(super::NotStoredReason::is_of_request),
+                Some(super::NotStoredReason::is_request_reason),
             ),
         }
     }
 
-    pub(super) fn bound(&self, limits: CacheLimits) {
+    pub(super) fn set_limits(&self, limits: CacheLimits) {
         let filling = limits.max_size / CacheLimits::FILLING_FRACTION;
         self.max_filling.store(filling, Relaxed);
         self.max_entry.store(limits.max_entry, Relaxed);
@@ -152,8 +152,8 @@ impl CacheStore {
     }
 
     /// Number of purged entries.
-    pub(crate) fn purged(&self) -> u64 {
-        self.purged.load(Relaxed)
+    pub(crate) fn purged_count(&self) -> u64 {
+        self.purged_count.load(Relaxed)
     }
 
     /// Bytes of responses that are being stored.
@@ -177,12 +177,12 @@ impl CacheStore {
 
     /// Reserves bytes for a response that is being stored, if there is room.
     pub(super) fn reserve(&self, bytes: usize) -> bool {
-        let most = self.max_filling.load(Relaxed);
+        let max = self.max_filling.load(Relaxed);
         let taken = self.filling.fetch_add(bytes, Relaxed).saturating_add(bytes);
-        if taken > most {
+        if taken > max {
             self.release(bytes);
         }
-        taken <= most
+        taken <= max
     }
 
     pub(super) fn release(&self, bytes: usize) {
@@ -194,7 +194,7 @@ impl CacheStore {
     }
 
     /// Announces a response that is being stored, so that others can read it.
-    pub(super) fn announce(&self, key: &CompactCacheKey, fill: &Arc<Fill>) {
+    pub(super) fn register_fill(&self, key: &CompactCacheKey, fill: &Arc<Fill>) {
         let hash = hash(key);
         if let Some(mut slots) = self.write(hash) {
             slots.entry(hash).or_default().fills.push(Arc::clone(fill));
@@ -202,7 +202,7 @@ impl CacheStore {
     }
 
     /// Withdraws it.
-    pub(super) fn withdraw(&self, key: &CompactCacheKey, fill: &Arc<Fill>) {
+    pub(super) fn unregister_fill(&self, key: &CompactCacheKey, fill: &Arc<Fill>) {
         let hash = hash(key);
         let Some(mut slots) = self.write(hash) else { return };
         if let Some(slot) = slots.get_mut(&hash) {
@@ -214,7 +214,7 @@ impl CacheStore {
     }
 
     /// The newest response that is being stored and was not purged since.
-    pub(super) fn coming(&self, hash: u128) -> Option<Arc<Fill>> {
+    pub(super) fn latest_fill(&self, hash: u128) -> Option<Arc<Fill>> {
         let slots = self.read(hash)?;
         let is_good = |fill: &&Arc<Fill>| self.is_current(fill) && !fill.is_broken();
         slots.get(&hash)?.fills.iter().rev().find(is_good).cloned()
@@ -234,7 +234,7 @@ impl CacheStore {
     }
 
     /// Stores a complete response, unless it was purged meanwhile.
-    pub(super) fn keep(&self, entry: CacheEntry, fill: &Arc<Fill>) -> bool {
+    pub(super) fn store_entry(&self, entry: CacheEntry, fill: &Arc<Fill>) -> bool {
         let hash = entry.hash();
         let mut index = self.index();
         let Some(mut slots) = self.write(hash) else { return false };
@@ -265,7 +265,7 @@ impl CacheStore {
             key: entry.key.clone(),
             url: Arc::clone(&entry.url),
             body: entry.body.clone(),
-            written,
+            serialized_meta: written,
         });
         true
     }
@@ -317,7 +317,7 @@ impl CacheStore {
             gone += usize::from(self.remove_of(&mut index, key));
             self.lru.remove(CacheEntryKeyRef::KeyOnly(key));
         }
-        self.purged.fetch_add(gone as u64, Relaxed);
+        self.purged_count.fetch_add(gone as u64, Relaxed);
         gone
     }
 }

@@ -70,11 +70,11 @@ fn length(meta: &CacheMeta) -> Option<usize> {
 
 /// Lets the next request fetch the response for a key if the body of this one is not complete in time: it arrives no
 /// faster than its own client takes it.
-fn unlock_later(store: &'static CacheStore, hash: u128) {
-    if let Some(lock) = store.stampede.lock_of(hash) {
+fn release_lock_later(store: &'static CacheStore, hash: u128) {
+    if let Some(lock) = store.stampede.lock_for_key(hash) {
         tokio::spawn(async move {
             tokio::time::sleep(UNSHARED_BODY_TIMEOUT).await;
-            store.stampede.unlock_early(hash, &lock);
+            store.stampede.release_lock_early(hash, &lock);
         });
     }
 }
@@ -91,7 +91,7 @@ impl Storage for StoreView {
         _: &SpanHandle,
     ) -> Result<Option<(CacheMeta, HitHandler)>> {
         let hash = number(key);
-        if let Some(fill) = self.store.coming(hash) {
+        if let Some(fill) = self.store.latest_fill(hash) {
             return Ok(Some((fill.meta()?, Box::new(FillReader::new(fill)))));
         }
         let Some(entry) = self.store.entry(hash) else { return Ok(None) };
@@ -136,9 +136,9 @@ impl Storage for StoreView {
         let fill = Arc::new(Fill::new(self.store, target, written, reserved));
         self.is_shared.store(expected.is_some(), Relaxed);
         if expected.is_some() {
-            self.store.announce(&compact, &fill);
+            self.store.register_fill(&compact, &fill);
         } else {
-            unlock_later(self.store, hash(&compact));
+            release_lock_later(self.store, hash(&compact));
         }
         Ok(Box::new(FillWriter::new(self.store, compact, Some(fill), expected)))
     }

@@ -79,11 +79,11 @@ pub(crate) fn names_user(
     let has_certificate = exchange.tls().is_some_and(|tls| tls.client.is_some());
     has_certificate
         || headers.keys().any(|name| {
-            !key_headers.contains(name) && (identity_headers.contains(name) || is_of_user(name))
+            !key_headers.contains(name) && (identity_headers.contains(name) || is_user_header(name))
         })
 }
 
-fn is_of_user(name: &HeaderName) -> bool {
+fn is_user_header(name: &HeaderName) -> bool {
     // `Cookie` and `Authorization` have reasons of their own.
     if *name == header::COOKIE || *name == header::AUTHORIZATION || NOT_USER_HEADERS.contains(name)
     {
@@ -165,7 +165,7 @@ mod tests {
             "x-impersonate",
             "x-employee-id",
         ] {
-            assert!(is_of_user(&HeaderName::from_static(name)), "{name}");
+            assert!(is_user_header(&HeaderName::from_static(name)), "{name}");
         }
         for name in [
             "user-agent",
@@ -183,7 +183,7 @@ mod tests {
             "save-data",
             "priority",
         ] {
-            assert!(!is_of_user(&HeaderName::from_static(name)), "{name}");
+            assert!(!is_user_header(&HeaderName::from_static(name)), "{name}");
         }
     }
 }

@@ -33,9 +33,12 @@ impl AdminEndpoint {
     /// The gateway.
     pub(super) fn gateway(&self) -> Result<AdminClient, ExitCode> {
         if let Some(address) = &self.admin {
-            return Ok(AdminClient { token: self.token.clone(), ..AdminClient::at(address) });
+            return Ok(AdminClient {
+                token: self.token.clone(),
+                ..AdminClient::for_address(address)
+            });
         }
-        let is_there = DEFAULT_CONFIG_PATHS.iter().any(|place| PathBuf::from(place).exists());
+        let is_there = DEFAULT_CONFIG_PATHS.iter().any(|path| PathBuf::from(path).exists());
         if self.file.config.is_none() && !is_there {
             eprintln!(
                 "error: no running gateway is specified; name its admin address with --admin, or its \
@@ -43,14 +46,14 @@ impl AdminEndpoint {
             );
             return Err(ExitCode::from(EXIT_FAILURE));
         }
-        let path = self.file.find()?;
+        let path = self.file.find_config()?;
         let config = Config::of_running(&path);
         // The gateway itself knows best: the file may be broken by now, or gone, or name an address that
         // takes effect only after a restart.
         if let Some((address, token)) = config.ask_running().and_then(|running| running.admin) {
             return Ok(AdminClient {
                 token: self.token.clone().or(token),
-                ..AdminClient::at(&address)
+                ..AdminClient::for_address(&address)
             });
         }
         let found = config.running_admin().map_err(|problems| {
@@ -76,7 +79,12 @@ impl AdminEndpoint {
     }
 
     /// Asks, and says what went wrong.
-    pub(super) fn ask(&self, method: &str, target: &str, body: &str) -> Result<Value, ExitCode> {
+    pub(super) fn request_json(
+        &self,
+        method: &str,
+        target: &str,
+        body: &str,
+    ) -> Result<Value, ExitCode> {
         self.gateway()?.ask(method, target, body)
     }
 }
@@ -91,7 +99,7 @@ pub(super) struct AdminClient {
 
 impl AdminClient {
     /// The one that answers there, which is only asked.
-    pub(super) fn at(address: &Address) -> Self {
+    pub(super) fn for_address(address: &Address) -> Self {
         Self { address: address.clone(), token: None, is_by_file: false }
     }
 

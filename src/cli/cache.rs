@@ -18,11 +18,11 @@ Examples:
 #[derive(Args)]
 pub(super) struct Cache {
     #[command(subcommand)]
-    verb: Verb,
+    verb: CacheCommand,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum CacheCommand {
     /// Purge responses from the cache.
     Purge(Purge),
 }
@@ -45,7 +45,7 @@ struct Purge {
 
 impl Cache {
     pub(super) fn run(&self) -> Result<(), ExitCode> {
-        let Verb::Purge(purge) = &self.verb;
+        let CacheCommand::Purge(purge) = &self.verb;
         let target = admin::target(
             paths::CACHE_PURGE,
             &[
@@ -54,7 +54,7 @@ impl Cache {
                 ("all", purge.all.then_some("true")),
             ],
         );
-        let answer = purge.endpoint.ask("POST", &target, "")?;
+        let answer = purge.endpoint.request_json("POST", &target, "")?;
         println!("purged {} responses", answer["purged"]);
         Ok(())
     }

@@ -34,9 +34,9 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(&self, program: &Program<'_>) -> Result<(), ExitCode> {
-        let path = self.endpoint.file.find()?;
+        let path = self.endpoint.file.find_config()?;
         let gateway = || program.gateway(Config::from_file(&path));
-        let summary = gateway().check().map_err(wrong)?;
+        let summary = gateway().check().map_err(report_problems)?;
         println!("{}: good ({summary})", path.display());
         if !summary.warnings.is_empty() {
             eprintln!("{}; docs/warnings.md explains them", summary.warnings);
@@ -52,20 +52,20 @@ impl Check {
                 );
                 return Err(ExitCode::from(EXIT_FAILURE));
             };
-            println!("{}", against(&AdminClient::at(&address), gateway())?);
+            println!("{}", compare_with_running(&AdminClient::for_address(&address), gateway())?);
         }
         Ok(())
     }
 }
 
-pub(super) fn wrong(problems: Problems) -> ExitCode {
+pub(super) fn report_problems(problems: Problems) -> ExitCode {
     eprintln!("{problems}");
     ExitCode::from(EXIT_BAD_CONFIGURATION)
 }
 
 /// What the running gateway would do with its sessions.
-fn against(running: &AdminClient, new: crate::Gateway) -> Result<String, ExitCode> {
-    let plan = new.session_plan().map_err(wrong)?;
+fn compare_with_running(running: &AdminClient, new: crate::Gateway) -> Result<String, ExitCode> {
+    let plan = new.session_plan().map_err(report_problems)?;
     Ok(affected(&running.ask("POST", paths::SESSIONS_AFFECTED, &plan)?))
 }
 

@@ -73,7 +73,7 @@ impl Demo {
         let mut services = Vec::new();
         if wants(DemoPart::Notifications) {
             let listener = runtime.block_on(self.bind(self.service_port, "--service-port"))?;
-            let service = demo::serve_notifications(listener, stopped(stopping.clone()));
+            let service = demo::serve_notifications(listener, wait_for_stop(stopping.clone()));
             services.push(runtime.spawn(service));
         }
         if wants(DemoPart::Page) {
@@ -82,13 +82,13 @@ impl Demo {
                 Some(url) => url.clone(),
                 None => format!("http://localhost:{}", self.gateway_port),
             };
-            let page = demo::serve_page(listener, gateway, stopped(stopping.clone()));
+            let page = demo::serve_page(listener, gateway, wait_for_stop(stopping.clone()));
             services.push(runtime.spawn(page));
         }
         self.announce(&wants);
 
         let ending = async move {
-            interrupted().await;
+            wait_for_interrupt().await;
             let _ = stop_services.send(true);
             for service in services {
                 if let Ok(Err(error)) = service.await {
@@ -99,8 +99,8 @@ impl Demo {
         };
         // Whoever asks twice does not want to wait for what is under way.
         let insisting = async {
-            interrupted().await;
-            interrupted().await;
+            wait_for_interrupt().await;
+            wait_for_interrupt().await;
             std::process::exit(i32::from(EXIT_FAILURE));
         };
         runtime.spawn(insisting);
@@ -167,11 +167,11 @@ impl Demo {
     }
 }
 
-async fn stopped(mut stopping: watch::Receiver<bool>) {
+async fn wait_for_stop(mut stopping: watch::Receiver<bool>) {
     let _ = stopping.wait_for(|&stop| stop).await;
 }
 
-async fn interrupted() {
+async fn wait_for_interrupt() {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {

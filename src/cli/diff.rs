@@ -1,7 +1,7 @@
 //! `tidegate diff`: compares two configurations. It compares nothing by itself; `explain/` does.
 
 use super::admin::AdminEndpoint;
-use super::check::{affected, wrong};
+use super::check::{affected, report_problems};
 use super::{EXIT_FAILURE, EXIT_USAGE, Program};
 use crate::Config;
 use crate::admin::paths;
@@ -46,8 +46,9 @@ pub(super) struct Diff {
 
 impl Diff {
     pub(super) fn run(&self, program: &Program<'_>) -> Result<(), ExitCode> {
-        let explainer =
-            |path: &Path| program.gateway(Config::from_file(path)).explainer().map_err(wrong);
+        let explainer = |path: &Path| {
+            program.gateway(Config::from_file(path)).explainer().map_err(report_problems)
+        };
         let (difference, live) = match (&*self.files, self.running) {
             ([old, new], false) => (explainer(old)?.difference(&explainer(new)?), None),
             ([new], true) => {

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use tidegate_doctor::{Configuration, Examination, Target, Trust};
+use tidegate_doctor::{ClientTls, Configuration, Examination, Target};
 use tidegate_http::header_name::lower;
 
 pub(super) const AFTER_HELP: &str = "\
@@ -42,7 +42,7 @@ pub(super) struct Doctor {
     #[arg(long, value_name = "ORIGIN", value_parser = text)]
     origin: Option<String>,
     /// WebSocket subprotocol to offer; may be repeated.
-    #[arg(long = "protocol", value_name = "NAME", value_parser = token)]
+    #[arg(long = "protocol", value_name = "NAME", value_parser = parse_token)]
     protocols: Vec<String>,
     /// Request header to send, as `Name: value`; may be repeated.
     #[arg(long = "header", value_name = "FIELD", value_parser = field)]
@@ -72,7 +72,7 @@ impl Doctor {
         })?;
         let trust = match self.url.is_tls {
             true if self.insecure => Some(any_certificate.clone()),
-            true => Some(Trust::system_roots(self.ca.as_deref()).map_err(|reason| {
+            true => Some(ClientTls::system_roots(self.ca.as_deref()).map_err(|reason| {
                 eprintln!("error: --ca: {reason}");
                 ExitCode::from(EXIT_USAGE)
             })?),
@@ -112,11 +112,11 @@ impl Doctor {
         &self,
         program: &Program<'_>,
     ) -> Result<Option<Box<dyn Configuration>>, ExitCode> {
-        let lies_there = DEFAULT_CONFIG_PATHS.iter().any(|place| Path::new(place).exists());
-        if self.file.config.is_none() && !lies_there {
+        let is_there = DEFAULT_CONFIG_PATHS.iter().any(|path| Path::new(path).exists());
+        if self.file.config.is_none() && !is_there {
             return Ok(None);
         }
-        let gateway = program.gateway(Config::from_file(self.file.find()?));
+        let gateway = program.gateway(Config::from_file(self.file.find_config()?));
         let map = ConfigMap::new(gateway).map_err(|problems| {
             eprintln!("{problems}");
             ExitCode::from(EXIT_BAD_CONFIGURATION)
@@ -152,7 +152,7 @@ fn text(written: &str) -> Result<String, String> {
     }
 }
 
-fn token(written: &str) -> Result<String, String> {
+fn parse_token(written: &str) -> Result<String, String> {
     // What RFC 9110, section 5.6.2, calls a token.
     let is_token = !written.is_empty()
         && written.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
@@ -184,5 +184,5 @@ fn field(written: &str) -> Result<(String, String), String> {
     if OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
         return Err(format!("`{name}` cannot be set; the doctor sets this header itself"));
     }
-    Ok((token(name)?, text(value.trim())?))
+    Ok((parse_token(name)?, text(value.trim())?))
 }

@@ -27,11 +27,11 @@ pub(super) struct Drain {
 impl Drain {
     pub(super) fn run(&self) -> Result<(), ExitCode> {
         if self.stop {
-            self.endpoint.ask("DELETE", paths::DRAIN, "")?;
+            self.endpoint.request_json("DELETE", paths::DRAIN, "")?;
             println!("draining stopped; the gateway accepts new WebSocket sessions again");
             return Ok(());
         }
-        let answer = self.endpoint.ask("POST", paths::DRAIN, "")?;
+        let answer = self.endpoint.request_json("POST", paths::DRAIN, "")?;
         println!(
             "draining: {} WebSocket sessions are closed within {} ms, new ones are refused",
             answer["sessions"], answer["spread_ms"]

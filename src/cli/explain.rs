@@ -66,7 +66,7 @@ impl Explain {
             ];
             parameters.extend(self.headers.iter().map(|field| ("header", Some(field.as_str()))));
             let target = admin::target(paths::EXPLAIN, &parameters);
-            let answer = self.endpoint.ask("GET", &target, "")?;
+            let answer = self.endpoint.request_json("GET", &target, "")?;
             match (self.json, answer["text"].as_str()) {
                 (false, Some(text)) => print!("{text}"),
                 _ => println!("{}", answer["explanation"]),
@@ -77,12 +77,12 @@ impl Explain {
                 _ => Ok(()),
             };
         }
-        let gateway = program.gateway(Config::from_file(self.endpoint.file.find()?));
+        let gateway = program.gateway(Config::from_file(self.endpoint.file.find_config()?));
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| {
             eprintln!("error: {error}");
             ExitCode::from(EXIT_FAILURE)
         })?;
-        let explainer = gateway.explainer().map_err(super::check::wrong)?;
+        let explainer = gateway.explainer().map_err(super::check::report_problems)?;
         let explanation = runtime.block_on(explainer.explain(&asked));
         match self.json {
             true => println!("{}", serde_json::to_string(&explanation).unwrap_or_default()),

@@ -33,10 +33,10 @@ pub(super) struct Fmt {
 impl Fmt {
     pub(super) fn run(&self) -> Result<(), ExitCode> {
         if self.files.iter().any(|file| file == Path::new("-")) {
-            return through();
+            return format_stdin();
         }
         let files =
-            if self.files.is_empty() { vec![self.file.find()?] } else { self.files.clone() };
+            if self.files.is_empty() { vec![self.file.find_config()?] } else { self.files.clone() };
         let mut status = Ok(());
         for path in &files {
             let fail = |code, reason: String| {
@@ -61,7 +61,7 @@ impl Fmt {
 }
 
 /// From standard input to standard output.
-fn through() -> Result<(), ExitCode> {
+fn format_stdin() -> Result<(), ExitCode> {
     let fail = |code: u8, reason: String| {
         eprintln!("error: standard input: {reason}");
         ExitCode::from(code)

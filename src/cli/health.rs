@@ -37,14 +37,14 @@ pub(super) struct Health {
     file: ConfigFile,
 }
 
-pub(super) fn ask(health: &Health) -> Result<(), ExitCode> {
+pub(super) fn check_health(health: &Health) -> Result<(), ExitCode> {
     if health.ready {
         let endpoint = admin::AdminEndpoint {
             admin: health.address.clone(),
             token: None,
             file: health.file.clone(),
         };
-        endpoint.ask("GET", paths::READYZ, "")?;
+        endpoint.request_json("GET", paths::READYZ, "")?;
         println!("ready");
         return Ok(());
     }
@@ -66,7 +66,7 @@ pub(super) fn ask(health: &Health) -> Result<(), ExitCode> {
 
 fn first_listener(file: &ConfigFile) -> Result<Address, ExitCode> {
     // An edit of the file, good or bad, moves no listener of the gateway that runs.
-    let path = file.find()?;
+    let path = file.find_config()?;
     let config = Config::of_running(&path);
     let first = match config.ask_running().and_then(|running| running.listener) {
         Some(listener) => Some(listener),
@@ -75,7 +75,7 @@ fn first_listener(file: &ConfigFile) -> Result<Address, ExitCode> {
             ExitCode::from(EXIT_BAD_CONFIGURATION)
         })?,
     };
-    first.map(reachable).ok_or_else(|| {
+    first.map(connectable_address).ok_or_else(|| {
         let path = path.display();
         eprintln!("error: the configuration {path} has no listener; name the gateway's address with --address");
         ExitCode::from(EXIT_BAD_CONFIGURATION)
@@ -83,7 +83,7 @@ fn first_listener(file: &ConfigFile) -> Result<Address, ExitCode> {
 }
 
 /// Where a listener on every address can be reached from here.
-fn reachable(listener: Address) -> Address {
+fn connectable_address(listener: Address) -> Address {
     let Address::Inet(listener) = listener else { return listener };
     let ip = match listener.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -26,7 +26,7 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn run(&self) -> Result<(), ExitCode> {
-        let history = self.endpoint.ask("GET", paths::HISTORY, "")?;
+        let history = self.endpoint.request_json("GET", paths::HISTORY, "")?;
         if self.json {
             println!("{history}");
             return Ok(());
@@ -44,7 +44,7 @@ impl History {
         }
         let restart = history["restart_needed"].as_array().unwrap_or(&none);
         if !restart.is_empty() {
-            println!("\nSettings that take effect only after a restart: {}.", keys(restart));
+            println!("\nSettings that take effect only after a restart: {}.", joined_keys(restart));
         }
         if let Value::Object(refused) = &history["refused"] {
             let of = |name: &str| refused.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -55,7 +55,7 @@ impl History {
 }
 
 /// Keys of the configuration, as a list.
-pub(super) fn keys(keys: &[Value]) -> String {
+pub(super) fn joined_keys(keys: &[Value]) -> String {
     let keys: Vec<_> = keys.iter().filter_map(Value::as_str).map(|it| format!("`{it}`")).collect();
     keys.join(", ")
 }
@@ -84,7 +84,7 @@ impl Rollback {
     pub(super) fn run(&self) -> Result<(), ExitCode> {
         let version = self.version.map(|version| version.to_string());
         let target = target(paths::ROLLBACK, &[("version", version.as_deref())]);
-        let done = self.endpoint.ask("POST", &target, "")?;
+        let done = self.endpoint.request_json("POST", &target, "")?;
         println!("{}", done["changes"].as_str().unwrap_or_default());
         println!(
             "the configuration file is unchanged; correct it, or its next edit, a SIGHUP or a \

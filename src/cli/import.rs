@@ -31,13 +31,13 @@ Examples:
 #[derive(Args)]
 pub(super) struct Import {
     /// Program that the file configures.
-    format: Kind,
+    format: ImportFormat,
     /// File to convert; files that it includes are read too.
     file: PathBuf,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Kind {
+enum ImportFormat {
     /// A JavaScript or TypeScript program that uses Express and http-proxy-middleware.
     Express,
     /// nginx.conf, or a file with `server` blocks.
@@ -50,17 +50,17 @@ impl Import {
     pub(super) fn run(&self) -> Result<(), ExitCode> {
         let format = match self.format {
             #[cfg(feature = "import-express")]
-            Kind::Express => Format::Express,
+            ImportFormat::Express => Format::Express,
             #[cfg(not(feature = "import-express"))]
-            Kind::Express => {
+            ImportFormat::Express => {
                 eprintln!(
                     "error: this build of tidegate cannot import Express programs; build it with `cargo \
                      build --release --features import-express`"
                 );
                 return Err(ExitCode::from(EXIT_FAILURE));
             }
-            Kind::Nginx => Format::Nginx,
-            Kind::Traefik => Format::Traefik,
+            ImportFormat::Nginx => Format::Nginx,
+            ImportFormat::Traefik => Format::Traefik,
         };
         let import = tidegate_import::import(format, &self.file).map_err(|unreadable| {
             eprintln!("{unreadable}");

@@ -52,7 +52,7 @@ impl Kick {
                 ("reason", Some(&self.reason)),
             ],
         );
-        let answer = self.endpoint.ask("POST", &target, "")?;
+        let answer = self.endpoint.request_json("POST", &target, "")?;
         println!("{} WebSocket sessions are closed with code {}", answer["closed"], self.code);
         Ok(())
     }

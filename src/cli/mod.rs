@@ -78,11 +78,11 @@ Exit status: 0 success, 1 failure, 2 invalid command line, 78 invalid configurat
 #[command(name = "tidegate", version, after_help = AFTER_HELP, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
-    verb: Verb,
+    verb: Command,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum Command {
     /// Run the gateway.
     #[command(after_help = run::AFTER_HELP)]
     Run(run::Run),
@@ -149,7 +149,7 @@ struct ConfigFile {
 
 impl ConfigFile {
     /// The file to read, or the places where there was none.
-    fn find(&self) -> Result<PathBuf, ExitCode> {
+    fn find_config(&self) -> Result<PathBuf, ExitCode> {
         if let Some(path) = &self.config {
             return Ok(path.clone());
         }
@@ -211,25 +211,25 @@ pub fn main_with(set_up: impl Fn(Gateway) -> Gateway) -> ExitCode {
         }
     };
     let done = match cli.verb {
-        Verb::Run(run) => run.run(&program),
-        Verb::Upgrade(upgrade) => upgrade.run(),
-        Verb::Check(check) => check.run(&program),
-        Verb::Sessions(sessions) => sessions.run(),
-        Verb::Status(status) => status.run(),
-        Verb::Diff(diff) => diff.run(&program),
-        Verb::Explain(explain) => explain.run(&program),
-        Verb::Fmt(fmt) => fmt.run(),
-        Verb::History(history) => history.run(),
-        Verb::Rollback(rollback) => rollback.run(),
-        Verb::Kick(kick) => kick.run(),
-        Verb::Drain(drain) => drain.run(),
-        Verb::Cache(cache) => cache.run(),
-        Verb::Schema(schema) => schema.print(&program),
-        Verb::Health(health) => health::ask(&health),
-        Verb::Doctor(doctor) => doctor.run(&program),
-        Verb::Import(import) => import.run(),
+        Command::Run(run) => run.run(&program),
+        Command::Upgrade(upgrade) => upgrade.run(),
+        Command::Check(check) => check.run(&program),
+        Command::Sessions(sessions) => sessions.run(),
+        Command::Status(status) => status.run(),
+        Command::Diff(diff) => diff.run(&program),
+        Command::Explain(explain) => explain.run(&program),
+        Command::Fmt(fmt) => fmt.run(),
+        Command::History(history) => history.run(),
+        Command::Rollback(rollback) => rollback.run(),
+        Command::Kick(kick) => kick.run(),
+        Command::Drain(drain) => drain.run(),
+        Command::Cache(cache) => cache.run(),
+        Command::Schema(schema) => schema.print(&program),
+        Command::Health(health) => health::check_health(&health),
+        Command::Doctor(doctor) => doctor.run(&program),
+        Command::Import(import) => import.run(),
         #[cfg(feature = "demo")]
-        Verb::Demo(demo) => demo.run(&program),
+        Command::Demo(demo) => demo.run(&program),
     };
     done.err().unwrap_or(ExitCode::SUCCESS)
 }

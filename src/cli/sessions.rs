@@ -91,16 +91,17 @@ fn table(answer: &Value) -> String {
             .map(str::to_owned),
     ];
     rows.extend(sessions.iter().map(|session| {
-        let traffic =
-            |way: &str| format!("{} / {}", session[way]["messages"], bytes(&session[way]["bytes"]));
+        let traffic = |way: &str| {
+            format!("{} / {}", session[way]["messages"], bytes_in_words(&session[way]["bytes"]))
+        };
         [
             word(&session["id"]),
             word(&session[keys::USER.name()]),
             word(&session[keys::ROUTE.name()]),
             word(&session[keys::CLIENT.name()]),
             word(&session[keys::UPSTREAM_ADDRESS.name()]),
-            time(&session["age_ms"]),
-            time(&session["idle_ms"]),
+            seconds_in_words(&session["age_ms"]),
+            seconds_in_words(&session["idle_ms"]),
             traffic("received"),
             traffic("sent"),
         ]
@@ -119,11 +120,11 @@ fn table(answer: &Value) -> String {
     text
 }
 
-fn time(millis: &Value) -> String {
+fn seconds_in_words(millis: &Value) -> String {
     let seconds = Duration::from_secs(millis.as_u64().unwrap_or(0) / 1000);
     humantime::format_duration(seconds).to_string()
 }
 
-fn bytes(count: &Value) -> String {
+fn bytes_in_words(count: &Value) -> String {
     bytesize::ByteSize(count.as_u64().unwrap_or(0)).to_string()
 }

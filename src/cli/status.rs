@@ -1,7 +1,7 @@
 //! `tidegate status`: prints what is in force in a running gateway. Knows it only from the admin endpoint.
 
 use super::admin::AdminEndpoint;
-use super::history::keys;
+use super::history::joined_keys;
 use crate::admin::paths;
 use clap::Args;
 use serde_json::Value;
@@ -28,7 +28,7 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(&self) -> Result<(), ExitCode> {
-        let status = self.endpoint.ask("GET", paths::STATUS, "")?;
+        let status = self.endpoint.request_json("GET", paths::STATUS, "")?;
         match self.json {
             true => println!("{status}"),
             false => print!("{}", text(&status)),
@@ -61,7 +61,7 @@ fn text(status: &Value) -> String {
     );
     let restart = listed("restart_needed");
     if !restart.is_empty() {
-        text.push_str(&format!("{} takes effect after a restart\n", keys(restart)));
+        text.push_str(&format!("{} takes effect after a restart\n", joined_keys(restart)));
     }
     for panics in listed("panics") {
         let now = match (panics["running"] == true, panics["stopped"] == true) {

@@ -45,7 +45,7 @@ pub(super) struct Upgrade {
 
 impl Upgrade {
     pub(super) fn run(&self) -> Result<(), ExitCode> {
-        let path = self.file.find()?;
+        let path = self.file.find_config()?;
         let config = Config::of_running(&path);
         let control = config.control_socket();
         let summary = config.check().map_err(|problems| {
@@ -59,7 +59,7 @@ impl Upgrade {
                  which the processes hand over their listeners",
             )
         })?;
-        let old = holder(&control).map_err(|error| {
+        let old = lock_holder(&control).map_err(|error| {
             fail(&format!(
                 "no gateway is running with {} ({}: {error}); start one with `tidegate run`",
                 path.display(),
@@ -87,7 +87,7 @@ fn fail(reason: &str) -> ExitCode {
 }
 
 /// The process that listens at the control socket, by the kernel's word.
-fn holder(control: &Path) -> io::Result<Pid> {
+fn lock_holder(control: &Path) -> io::Result<Pid> {
     Ok(socket_peercred(UnixStream::connect(control)?)?.pid)
 }
 
@@ -117,12 +117,12 @@ fn start(file: &Path, old: Pid) -> io::Result<Child> {
 fn wait(mut child: Option<Child>, control: &Path, old: Pid) -> Result<Pid, ExitCode> {
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
-        if let Ok(holder) = holder(control)
+        if let Ok(holder) = lock_holder(control)
             && holder != old
         {
             return Ok(holder);
         }
-        if let Some(status) = child.as_mut().and_then(ended) {
+        if let Some(status) = child.as_mut().and_then(exit_status) {
             let reason = format!("the new process exited before it served ({status})");
             return Err(fail(&format!(
                 "{reason}; process {old} continues to serve. The log of the new \
@@ -139,6 +139,6 @@ fn wait(mut child: Option<Child>, control: &Path, old: Pid) -> Result<Pid, ExitC
     }
 }
 
-fn ended(child: &mut Child) -> Option<ExitStatus> {
+fn exit_status(child: &mut Child) -> Option<ExitStatus> {
     child.try_wait().ok().flatten()
 }

@@ -28,7 +28,7 @@ const MAX_SPARE_MEMORY: usize = 2 << 20;
 /// Minimum size of a block, in bytes, that is kept.
 const MIN_SPARE_BLOCK: usize = 16 << 10;
 
-type State = BrotliEncoderStateStruct<Reusing>;
+type EncoderState = BrotliEncoderStateStruct<ReusingAllocator>;
 
 /// Compresses a segment so that all of it can be read.
 pub(super) fn compress(
@@ -42,7 +42,7 @@ pub(super) fn compress(
     if let [.., before, last] = history
         && (FIRST_LEVEL_WITH_HISTORY..).contains(&level)
     {
-        encoder.hasher_ = hashed(history, segment.len(), level);
+        encoder.hasher_ = hasher_with_history(history, segment.len(), level);
         encoder.copy_input_to_ring_buffer(history.len(), history);
         encoder.last_flush_pos_ = history.len() as u64;
         encoder.last_processed_pos_ = history.len() as u64;
@@ -56,8 +56,8 @@ pub(super) fn compress(
     is_done.then_some(()).ok_or_else(|| io::Error::other("Brotli refused a segment"))
 }
 
-fn encoder(length: usize, level: u32, follows: bool) -> State {
-    let mut encoder = State::new(Reusing);
+fn encoder(length: usize, level: u32, follows: bool) -> EncoderState {
+    let mut encoder = EncoderState::new(ReusingAllocator);
     let params = &mut encoder.params;
     params.quality = i32::try_from(level).unwrap_or(i32::MAX);
     params.lgwin = WINDOW_BITS + i32::from(level >= LARGE_WINDOW_LEVEL);
@@ -72,7 +72,7 @@ fn encoder(length: usize, level: u32, follows: bool) -> State {
 /// Where which bytes of the history are. It is taken from an encoder that has the history for its
 /// dictionary: were that one to compress as well, matches would end at the dictionary's end, some
 /// after one byte, which no code is there for.
-fn hashed(history: &[u8], length: usize, level: u32) -> UnionHasher<Reusing> {
+fn hasher_with_history(history: &[u8], length: usize, level: u32) -> UnionHasher<ReusingAllocator> {
     let mut encoder = encoder(length, level, true);
     encoder.set_custom_dictionary(history.len(), history);
     let hasher = std::mem::replace(&mut encoder.hasher_, UnionHasher::Uninit);
@@ -80,7 +80,7 @@ fn hashed(history: &[u8], length: usize, level: u32) -> UnionHasher<Reusing> {
     hasher
 }
 
-fn run(encoder: &mut State, segment: &[u8], to: &mut Vec<u8>) -> bool {
+fn run(encoder: &mut EncoderState, segment: &[u8], to: &mut Vec<u8>) -> bool {
     let (mut left, mut position) = (segment.len(), 0);
     to.reserve(segment.len() / 4);
     let mut output = [0; 4096];
@@ -110,34 +110,34 @@ fn run(encoder: &mut State, segment: &[u8], to: &mut Vec<u8>) -> bool {
 /// Gives an encoder the memory of the one before: it takes more than 1 MB for each segment, and
 /// what is freed and allocated all the time stays with the process several times.
 #[derive(Clone, Copy, Default)]
-struct Reusing;
+struct ReusingAllocator;
 
 thread_local! {
-    static SPARE_BLOCKS: RefCell<Vec<Spare>> = const { RefCell::new(Vec::new()) };
+    static SPARE_BLOCKS: RefCell<Vec<SpareBlock>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A buffer that nobody uses: a `Vec` of some type, and its capacity in bytes.
-struct Spare {
+struct SpareBlock {
     buffer: Box<dyn Any>,
     size: usize,
 }
 
-impl BrotliAlloc for Reusing {}
+impl BrotliAlloc for ReusingAllocator {}
 
-impl<T: Clone + Default + 'static> Allocator<T> for Reusing {
-    type AllocatedMemory = Buffer<T>;
+impl<T: Clone + Default + 'static> Allocator<T> for ReusingAllocator {
+    type AllocatedMemory = ReusedBlock<T>;
 
-    fn alloc_cell(&mut self, length: usize) -> Buffer<T> {
+    fn alloc_cell(&mut self, length: usize) -> ReusedBlock<T> {
         let size = length * size_of::<T>();
         let mut buffer = match size {
             ..MIN_SPARE_BLOCK => Vec::new(),
-            _ => reuse(length).unwrap_or_default(),
+            _ => take_spare(length).unwrap_or_default(),
         };
         buffer.resize(length, T::default());
-        Buffer(buffer)
+        ReusedBlock(buffer)
     }
 
-    fn free_cell(&mut self, Buffer(mut buffer): Buffer<T>) {
+    fn free_cell(&mut self, ReusedBlock(mut buffer): ReusedBlock<T>) {
         let size = buffer.capacity() * size_of::<T>();
         if size < MIN_SPARE_BLOCK {
             return;
@@ -145,16 +145,16 @@ impl<T: Clone + Default + 'static> Allocator<T> for Reusing {
         buffer.clear();
         SPARE_BLOCKS.with_borrow_mut(|spare| {
             if spare.iter().map(|it| it.size).sum::<usize>() + size <= MAX_SPARE_MEMORY {
-                spare.push(Spare { buffer: Box::new(buffer), size });
+                spare.push(SpareBlock { buffer: Box::new(buffer), size });
             }
         });
     }
 }
 
 /// A spare buffer for so many values.
-fn reuse<T: 'static>(length: usize) -> Option<Vec<T>> {
+fn take_spare<T: 'static>(length: usize) -> Option<Vec<T>> {
     SPARE_BLOCKS.with_borrow_mut(|spare| {
-        let fits = |it: &Spare| {
+        let fits = |it: &SpareBlock| {
             it.buffer.downcast_ref().is_some_and(|it: &Vec<T>| it.capacity() >= length)
         };
         let found = spare.iter().position(fits)?;
@@ -164,15 +164,15 @@ fn reuse<T: 'static>(length: usize) -> Option<Vec<T>> {
 
 /// Memory of an encoder.
 #[derive(Default)]
-struct Buffer<T>(Vec<T>);
+struct ReusedBlock<T>(Vec<T>);
 
-impl<T> SliceWrapper<T> for Buffer<T> {
+impl<T> SliceWrapper<T> for ReusedBlock<T> {
     fn slice(&self) -> &[T] {
         &self.0
     }
 }
 
-impl<T> SliceWrapperMut<T> for Buffer<T> {
+impl<T> SliceWrapperMut<T> for ReusedBlock<T> {
     fn slice_mut(&mut self) -> &mut [T] {
         &mut self.0
     }

@@ -37,7 +37,7 @@ const GZIP_HEAD: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// Compresses one body, piece by piece.
 pub(crate) struct Encoder {
     stream: Stream,
-    window: Window,
+    window: SegmentBuffer,
 }
 
 enum Stream {
@@ -50,7 +50,7 @@ enum Stream {
 
 /// What is compressed with the next segment, behind the end of what was compressed before.
 #[derive(Default)]
-struct Window {
+struct SegmentBuffer {
     bytes: Vec<u8>,
     /// How many of the bytes have been compressed.
     compressed: usize,
@@ -58,7 +58,7 @@ struct Window {
     length: Option<usize>,
 }
 
-impl Window {
+impl SegmentBuffer {
     fn pending(&self) -> usize {
         self.bytes.len() - self.compressed
     }
@@ -74,18 +74,18 @@ impl Window {
 
     /// Makes room for so many bytes, in few steps: what each step frees stays with the process for a
     /// while.
-    fn grow(&mut self, wanted: usize) {
+    fn grow(&mut self, min_capacity: usize) {
         let capacity = self.bytes.capacity();
-        if wanted <= capacity {
+        if min_capacity <= capacity {
             return;
         }
         let most = if self.compressed == 0 { SEGMENT_SIZE } else { HISTORY_SIZE + SEGMENT_SIZE };
-        let capacity = self.length.unwrap_or(capacity * 2).min(most).max(wanted);
+        let capacity = self.length.unwrap_or(capacity * 2).min(most).max(min_capacity);
         self.bytes.reserve_exact(capacity - self.bytes.len());
     }
 
     /// The history, and the segment.
-    fn parts(&self) -> (&[u8], &[u8]) {
+    fn history_and_segment(&self) -> (&[u8], &[u8]) {
         let (history, segment) = self.bytes.split_at(self.compressed);
         let length = HISTORY_SIZE.min(segment.len().saturating_mul(HISTORY_FACTOR));
         (history.get(history.len().saturating_sub(length)..).unwrap_or_default(), segment)
@@ -122,7 +122,7 @@ impl Encoder {
             }
         };
         let length = length.and_then(|length| usize::try_from(length).ok());
-        Ok(Self { stream, window: Window { length, ..Window::default() } })
+        Ok(Self { stream, window: SegmentBuffer { length, ..SegmentBuffer::default() } })
     }
 
     /// Takes a piece in, and gives what has come of it. With `flush` that is all there is.
@@ -152,7 +152,7 @@ impl Encoder {
     pub(crate) fn finish(&mut self) -> io::Result<Bytes> {
         let mut rest = Vec::new();
         self.segment(&mut rest)?;
-        self.window = Window::default();
+        self.window = SegmentBuffer::default();
         match std::mem::replace(&mut self.stream, Stream::Done) {
             Stream::Gzip(gzip) => gzip.finish(&mut rest)?,
             Stream::Brotli { level, is_begun } => {
@@ -171,7 +171,7 @@ impl Encoder {
 
     /// Compresses what is pending so that all of it can be read.
     fn segment(&mut self, to: &mut Vec<u8>) -> io::Result<()> {
-        let (history, segment) = self.window.parts();
+        let (history, segment) = self.window.history_and_segment();
         if segment.is_empty() {
             return Ok(());
         }

@@ -51,7 +51,7 @@ pub enum MediaRange {
     /// `type/subtype`.
     Exact(String),
     /// `type/*`, kept with its slash.
-    Main(String),
+    MainType(String),
     /// `*/*+suffix`, kept with its plus (RFC 6838, section 4.2.8).
     Suffix(String),
 }
@@ -60,7 +60,7 @@ impl StableHash for MediaRange {
     fn feed(&self, hasher: &mut StableHasher) {
         match self {
             Self::Exact(range) => (0_u8, range).feed(hasher),
-            Self::Main(range) => (1_u8, range).feed(hasher),
+            Self::MainType(range) => (1_u8, range).feed(hasher),
             Self::Suffix(range) => (2_u8, range).feed(hasher),
         }
     }
@@ -75,7 +75,7 @@ impl MediaRange {
         }
         let (main, sub) = written.split_once('/')?;
         match sub {
-            "*" if is_token(main) => Some(Self::Main(format!("{main}/"))),
+            "*" if is_token(main) => Some(Self::MainType(format!("{main}/"))),
             _ if is_token(main) && is_token(sub) => Some(Self::Exact(written)),
             _ => None,
         }
@@ -84,7 +84,7 @@ impl MediaRange {
     fn matches(&self, media_type: &str) -> bool {
         match self {
             Self::Exact(exact) => media_type == exact,
-            Self::Main(main) => media_type.starts_with(main.as_str()),
+            Self::MainType(main) => media_type.starts_with(main.as_str()),
             Self::Suffix(suffix) => media_type.ends_with(suffix.as_str()),
         }
     }
@@ -97,7 +97,7 @@ fn is_token(text: &str) -> bool {
 
 impl Compression {
     /// Whether this response is compressed for clients that accept it.
-    pub fn takes(&self, response: &ResponseHeader) -> bool {
+    pub fn compresses(&self, response: &ResponseHeader) -> bool {
         let headers = &response.headers;
         let is_whole = !matches!(
             response.status,
@@ -174,7 +174,7 @@ mod tests {
         for (name, value) in fields {
             head.append_header(*name, *value).expect("a field");
         }
-        compression().takes(&head)
+        compression().compresses(&head)
     }
 
     #[test]

@@ -79,12 +79,12 @@ pub(crate) async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let hub = Arc::new(Hub::default());
+    let hub = Arc::new(NotificationHub::default());
     let closing = hub.closing.clone();
     super::serve_until(listener, router(hub), closing, shutdown).await
 }
 
-fn router(hub: Arc<Hub>) -> Router {
+fn router(hub: Arc<NotificationHub>) -> Router {
     Router::new()
         // The gateway rewrites the public path to `/`; the other two serve a client that comes
         // directly, or through a gateway that rewrites nothing.
@@ -161,11 +161,11 @@ struct User {
     /// and the sender never waits.
     pushes: broadcast::Sender<Utf8Bytes>,
     /// The hub's clock when the user was last active.
-    touched: u64,
+    last_used: u64,
 }
 
 /// The state of the service. It lives as long as the process.
-struct Hub {
+struct NotificationHub {
     users: Mutex<Users>,
     /// Turns true at shutdown. Each socket holds a receiver, which also counts the open sockets.
     closing: watch::Sender<bool>,
@@ -177,13 +177,13 @@ struct Users {
     clock: u64,
 }
 
-impl Default for Hub {
+impl Default for NotificationHub {
     fn default() -> Self {
         Self { users: Mutex::default(), closing: watch::Sender::new(false) }
     }
 }
 
-impl Hub {
+impl NotificationHub {
     /// Held for a few map operations, never across an await.
     fn users(&self) -> MutexGuard<'_, Users> {
         self.users.lock().unwrap_or_else(PoisonError::into_inner)
@@ -198,7 +198,7 @@ impl Users {
                 .by_id
                 .iter()
                 .filter(|(_, user)| user.pushes.receiver_count() == 0)
-                .min_by_key(|(_, user)| user.touched)
+                .min_by_key(|(_, user)| user.last_used)
                 .map(|(id, _)| id.clone())?;
             self.by_id.remove(&idle);
         }
@@ -206,9 +206,9 @@ impl Users {
         let user = self.by_id.entry(id.to_owned()).or_insert_with(|| User {
             inbox: VecDeque::new(),
             pushes: broadcast::Sender::new(MAX_WAITING),
-            touched: 0,
+            last_used: 0,
         });
-        user.touched = self.clock;
+        user.last_used = self.clock;
         Some(user)
     }
 }
@@ -280,7 +280,7 @@ impl Problem {
         }
     }
 
-    fn full(what: &str) -> Self {
+    fn too_many(what: &str) -> Self {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
             error: "full",
@@ -320,7 +320,7 @@ fn at_most(what: &str, max: usize, text: String) -> Result<String, Problem> {
 }
 
 /// The `userId` of the query, checked.
-fn whose(query: Result<Query<UserQuery>, QueryRejection>) -> Result<String, Problem> {
+fn user_from_query(query: Result<Query<UserQuery>, QueryRejection>) -> Result<String, Problem> {
     let Query(UserQuery { user_id }) =
         query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     checked_user_id(
@@ -333,10 +333,10 @@ async fn health() -> Json<serde_json::Value> {
 }
 
 async fn list(
-    State(hub): State<Arc<Hub>>,
+    State(hub): State<Arc<NotificationHub>>,
     query: Result<Query<UserQuery>, QueryRejection>,
 ) -> Result<Json<Inbox>, Problem> {
-    let user_id = whose(query)?;
+    let user_id = user_from_query(query)?;
     // Asking makes no user: a poll of a thousand names must not push the real ones out.
     let notifications: Vec<_> = hub
         .users()
@@ -352,7 +352,7 @@ async fn list(
 }
 
 async fn create(
-    State(hub): State<Arc<Hub>>,
+    State(hub): State<Arc<NotificationHub>>,
     body: Result<Json<NewNotification>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Notification>), Problem> {
     let Json(new) = body?;
@@ -369,16 +369,16 @@ async fn create(
     }
     hub.users()
         .entry(&notification.user_id)
-        .ok_or_else(|| Problem::full("users"))?
+        .ok_or_else(|| Problem::too_many("users"))?
         .add(notification.clone());
     Ok((StatusCode::CREATED, Json(notification)))
 }
 
 async fn mark_read(
-    State(hub): State<Arc<Hub>>,
+    State(hub): State<Arc<NotificationHub>>,
     query: Result<Query<UserQuery>, QueryRejection>,
 ) -> Result<Json<serde_json::Value>, Problem> {
-    let user_id = whose(query)?;
+    let user_id = user_from_query(query)?;
     let mut marked = 0;
     if let Some(user) = hub.users().by_id.get_mut(&user_id) {
         for notification in user.inbox.iter_mut().filter(|each| !each.read) {
@@ -392,7 +392,7 @@ async fn mark_read(
 // ---- WebSocket ---------------------------------------------------------------------------------
 
 async fn open_socket(
-    State(hub): State<Arc<Hub>>,
+    State(hub): State<Arc<NotificationHub>>,
     headers: HeaderMap,
     query: Result<Query<UserQuery>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -409,27 +409,27 @@ async fn open_socket(
                 error: "upgrade_required",
                 message: "this path speaks WebSocket".into(),
             };
-            let wanted = [(header::UPGRADE, "websocket"), (header::CONNECTION, "upgrade")];
-            return Ok((wanted, problem).into_response());
+            let required = [(header::UPGRADE, "websocket"), (header::CONNECTION, "upgrade")];
+            return Ok((required, problem).into_response());
         }
     };
-    let user_id = whose(query)?;
+    let user_id = user_from_query(query)?;
     if hub.closing.receiver_count() >= MAX_SOCKETS {
-        return Err(Problem::full("sockets"));
+        return Err(Problem::too_many("sockets"));
     }
     // Both before the answer: from the client's `open` on it misses no push, and the shutdown
     // waits for a socket that is only just being opened.
     let closing = hub.closing.subscribe();
     let pushes =
-        hub.users().entry(&user_id).ok_or_else(|| Problem::full("users"))?.pushes.subscribe();
+        hub.users().entry(&user_id).ok_or_else(|| Problem::too_many("users"))?.pushes.subscribe();
     Ok(upgrade
         .max_message_size(MAX_MESSAGE)
-        .on_upgrade(move |socket| talk(socket, user_id, pushes, closing)))
+        .on_upgrade(move |socket| serve_socket(socket, user_id, pushes, closing)))
 }
 
 /// One open WebSocket, from its greeting to its end. `closing` is held to the end: the shutdown
 /// waits for it.
-async fn talk(
+async fn serve_socket(
     mut socket: WebSocket,
     user_id: String,
     pushes: broadcast::Receiver<Utf8Bytes>,
@@ -437,17 +437,17 @@ async fn talk(
 ) {
     log::debug!("socket of {user_id:?} opened");
     let going_away = tokio::select! {
-        () = converse(&mut socket, &user_id, pushes) => false,
+        () = exchange_messages(&mut socket, &user_id, pushes) => false,
         _ = closing.wait_for(|closing| *closing) => true,
     };
     if going_away {
-        go_away(&mut socket).await;
+        send_going_away(&mut socket).await;
     }
     log::debug!("socket of {user_id:?} closed");
 }
 
 /// Sends the messages for one client, until it disconnects.
-async fn converse(
+async fn exchange_messages(
     socket: &mut WebSocket,
     user_id: &str,
     mut pushes: broadcast::Receiver<Utf8Bytes>,
@@ -481,7 +481,7 @@ async fn converse(
 
 /// Closes with 1001, and waits a little for the client's answer: without it the client would see
 /// a connection that broke (1006) and not one that ended.
-async fn go_away(socket: &mut WebSocket) {
+async fn send_going_away(socket: &mut WebSocket) {
     let farewell = Message::Close(Some(CloseFrame {
         code: close_code::AWAY,
         reason: "the service is shutting down".into(),

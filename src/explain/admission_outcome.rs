@@ -52,15 +52,15 @@ impl AdmissionOutcome<'_> {
         if let Some(target) = target.filter(|_| is_routed) {
             let taken = Some(self.route).filter(|it| !Arc::ptr_eq(it, &snapshot.fallback));
             let query = target.query();
-            explanation.others = others(snapshot, &query, taken);
+            explanation.others = other_candidates(snapshot, &query, taken);
             explanation.because =
-                taken.map(|route| because(snapshot, &query, route)).unwrap_or_default();
+                taken.map(|route| match_reasons(snapshot, &query, route)).unwrap_or_default();
         }
         if self.is_admitted {
             explanation.filters = self.route.describe_filters();
         }
         if self.exchange.is_websocket && self.is_admitted {
-            explanation.cors = cors::of_handshake(asked, self.rejection);
+            explanation.cors = cors::handshake_verdict(asked, self.rejection);
         }
         if let Some(decision) = self.decision() {
             explanation.decision = decision;
@@ -136,14 +136,18 @@ fn host(head: &RequestHeader) -> Option<&str> {
 }
 
 /// The conditions that the route makes.
-fn because(snapshot: &Snapshot, query: &Query<'_>, route: &Arc<Route>) -> Vec<String> {
+fn match_reasons(snapshot: &Snapshot, query: &Query<'_>, route: &Arc<Route>) -> Vec<String> {
     let rule = snapshot.table.iter().find(|(_, other)| Arc::ptr_eq(other, route));
     let conditions = rule.map(|(rule, _)| rule.judge(query)).unwrap_or_default();
     conditions.into_iter().map(|condition| condition.what).collect()
 }
 
 /// The routes that came closest, and what ruled them out.
-fn others(snapshot: &Snapshot, query: &Query<'_>, taken: Option<&Arc<Route>>) -> Vec<Candidate> {
+fn other_candidates(
+    snapshot: &Snapshot,
+    query: &Query<'_>,
+    taken: Option<&Arc<Route>>,
+) -> Vec<Candidate> {
     let is_taken = |route: &Arc<Route>| taken.is_some_and(|taken| Arc::ptr_eq(taken, route));
     let mut candidates: Vec<_> = snapshot
         .table
@@ -156,7 +160,7 @@ fn others(snapshot: &Snapshot, query: &Query<'_>, taken: Option<&Arc<Route>>) ->
                 .filter(|condition| !condition.is_met)
                 .map(|condition| condition.what)
                 .collect();
-            (missed.len(), Reverse(shared(rule, query.path)), route, missed)
+            (missed.len(), Reverse(shared_prefix_length(rule, query.path)), route, missed)
         })
         .collect();
     candidates.sort_by_key(|(missed, shared, ..)| (*missed, *shared));
@@ -171,7 +175,7 @@ fn others(snapshot: &Snapshot, query: &Query<'_>, taken: Option<&Arc<Route>>) ->
 }
 
 /// How many segments of the path the rule's path has in common with it.
-fn shared(rule: &Rule, path: &str) -> usize {
+fn shared_prefix_length(rule: &Rule, path: &str) -> usize {
     let segments = rule.path.as_str().split('/').skip(1);
     segments.zip(path.split('/').skip(1)).take_while(|(one, other)| one == other).count()
 }

@@ -11,7 +11,10 @@ use tidegate_http::error_code::ErrorCode;
 pub(super) const UPSTREAM_PLACEHOLDER: HeaderValue = HeaderValue::from_static("upstream");
 
 /// What a browser makes of the response to a request with an `Origin` (Fetch, "CORS check").
-pub(super) fn of_response(request: &RequestHeader, response: &ResponseHeader) -> Option<String> {
+pub(super) fn response_verdict(
+    request: &RequestHeader,
+    response: &ResponseHeader,
+) -> Option<String> {
     let origin = request.headers.get(header::ORIGIN)?;
     let allowed = response.headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
     if allowed == Some(&UPSTREAM_PLACEHOLDER) {
@@ -23,7 +26,7 @@ pub(super) fn of_response(request: &RequestHeader, response: &ResponseHeader) ->
 }
 
 /// The same of a WebSocket's handshake, to which browsers do not apply it: the gateway does.
-pub(super) fn of_handshake(
+pub(super) fn handshake_verdict(
     request: &RequestHeader,
     rejection: Option<&Rejection>,
 ) -> Option<String> {

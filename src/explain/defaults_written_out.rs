@@ -8,7 +8,7 @@ use crate::snapshot::{CompileEnv, Snapshot, compile};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use tidegate_config::{FilterSchemas, Variables, read_with, tree};
+use tidegate_config::{FilterSchemas, Variables, parse_tree, read_with};
 
 /// Keys whose default is refused wherever it is written out.
 const REFUSED_KEYS: [&str; 1] = [
@@ -130,7 +130,7 @@ fn effect(snapshot: &Snapshot) -> Vec<String> {
 
 fn snapshot(desk: &EditedExamples, value: &Value) -> Option<Snapshot> {
     let read = read_with(&desk.file(value), &Variables::default(), &FilterSchemas::default());
-    compile(read, &CompileEnv::dry(&Registry::default())).ok()
+    compile(read, &CompileEnv::for_dry_run(&Registry::default())).ok()
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn written_default_is_no_difference() {
     let (mut same, mut other, mut seen) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
     for file in examples() {
         let text = std::fs::read_to_string(&file).expect("the example");
-        let example = json(&tree(&text).expect("YAML"));
+        let example = json(&parse_tree(&text).expect("YAML"));
         let mut finder = Finder { schema: &schema, found: BTreeMap::new() };
         finder.walk(&example, &schema, "", "");
         for (path, places) in finder.found {

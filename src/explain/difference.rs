@@ -2,7 +2,7 @@
 
 use super::change::Change;
 use super::outline::{Outline, RouteFacts, RouteOutline};
-use super::traffic::{Moved, Rules, moved};
+use super::traffic::{Moved, Rules, moved_requests};
 use super::written;
 use crate::snapshot::{SessionImpact, Snapshot};
 use serde::{Deserialize, Serialize};
@@ -67,10 +67,10 @@ impl Difference {
     /// Between two configurations.
     pub(crate) fn between_outlines(before: &Outline, after: &Outline) -> Self {
         let mut difference = Self {
-            listeners_added: missing(&after.listeners, &before.listeners),
-            listeners_removed: missing(&before.listeners, &after.listeners),
+            listeners_added: absent_from(&after.listeners, &before.listeners),
+            listeners_removed: absent_from(&before.listeners, &after.listeners),
             settings: settings(before, after),
-            moved: moved(&rules(before), &rules(after))
+            moved: moved_requests(&rules(before), &rules(after))
                 .into_iter()
                 .map(|it| Moved {
                     request: after.expanded.hide(&before.expanded.hide(&it.request)),
@@ -87,7 +87,7 @@ impl Difference {
                 difference.added.insert((*name).to_owned(), sketch.conditions.clone());
                 continue;
             };
-            let mut changes = facts(&earlier.facts, &sketch.facts);
+            let mut changes = fact_changes(&earlier.facts, &sketch.facts);
             let own = own_changes(before, after, name);
             if own.iter().any(|it| FILTER_KEYS.iter().any(|key| is_at_or_below(&it.what, key))) {
                 changes.retain(|change| change.what != "filters");
@@ -106,7 +106,7 @@ impl Difference {
                 ));
             }
             if changes.is_empty() && earlier.fingerprint != sketch.fingerprint {
-                changes = inherited(&difference.settings);
+                changes = inherited_changes(&difference.settings);
                 if changes.is_empty() && sketch.facts.iter().any(|(_, it)| it.contains(REDACTED)) {
                     // What is otherwise is secret.
                     changes.push(Change {
@@ -140,7 +140,7 @@ impl Difference {
         let listeners = !self.listeners_added.is_empty() || !self.listeners_removed.is_empty();
         let listeners = listeners.then(|| RestartKey::Listeners.path().to_owned());
         let settings = self.settings.iter().map(|change| change.what.to_string());
-        let settings = settings.filter(|what| RestartKey::at(what).is_some());
+        let settings = settings.filter(|what| RestartKey::for_path(what).is_some());
         listeners.into_iter().chain(settings).collect()
     }
 
@@ -151,7 +151,7 @@ impl Difference {
 }
 
 /// What a route does otherwise because of what the top of the file says.
-fn inherited(settings: &[Change]) -> Vec<Change> {
+fn inherited_changes(settings: &[Change]) -> Vec<Change> {
     let is_inherited =
         |change: &&Change| INHERITED_KEYS.iter().any(|key| is_at_or_below(&change.what, key));
     let changes: Vec<Change> = settings.iter().filter(is_inherited).cloned().collect();
@@ -173,7 +173,7 @@ fn rules(outline: &Outline) -> Rules<'_> {
 }
 
 /// Those of the first list that are not in the second.
-fn missing(all: &[String], there: &[String]) -> Vec<String> {
+fn absent_from(all: &[String], there: &[String]) -> Vec<String> {
     all.iter().filter(|it| !there.contains(it)).cloned().collect()
 }
 
@@ -234,7 +234,7 @@ fn is_reported(change: &Change, before: &RouteOutline, after: &RouteOutline) -> 
 }
 
 /// What is done otherwise; of the filters, those that are not on both sides.
-fn facts(before: &RouteFacts, after: &RouteFacts) -> Vec<Change> {
+fn fact_changes(before: &RouteFacts, after: &RouteFacts) -> Vec<Change> {
     let both = before.iter().zip(after).filter(|(before, after)| before.1 != after.1);
     both.map(|((what, before), (_, after))| {
         let only = |one: &str, other: &str| {

@@ -6,7 +6,7 @@ use crate::gateway::Config;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use tidegate_config::{Kind, Node, Resolved, tree};
+use tidegate_config::{CoreValue, Kind, Node, parse_tree};
 
 /// What can be written in the place of another thing of its kind.
 const WORDS: &[&str] = &[
@@ -113,31 +113,31 @@ pub(super) fn json(node: &Node) -> Value {
             Value::Object(entries.iter().map(|(key, it)| (key.text.clone(), json(it))).collect())
         }
         Kind::Scalar(scalar) => match scalar.resolve() {
-            Resolved::Null => Value::Null,
-            Resolved::Bool(value) => value.into(),
-            Resolved::Integer(value) => value.into(),
-            Resolved::Float(value) => value.into(),
-            Resolved::String => expanded(&scalar.text),
+            CoreValue::Null => Value::Null,
+            CoreValue::Bool(value) => value.into(),
+            CoreValue::Integer(value) => value.into(),
+            CoreValue::Float(value) => value.into(),
+            CoreValue::String => expanded(&scalar.text),
         },
     }
 }
 
 /// Whether an edit there can change anything: what is expected, where more is to be read, and the
 /// upstream that is there to be another do not count.
-fn counts(place: &str) -> bool {
-    !["/tests/", "/include/", "/upstreams/spare/"].iter().any(|it| place.starts_with(it))
+fn is_edited(pointer: &str) -> bool {
+    !["/tests/", "/include/", "/upstreams/spare/"].iter().any(|it| pointer.starts_with(it))
 }
 
 /// Where all scalars stand, as JSON pointers.
-fn leaves(value: &Value, at: &str, into: &mut Vec<String>) {
+fn leaf_paths(value: &Value, at: &str, into: &mut Vec<String>) {
     match value {
         Value::Array(items) => {
             let items = items.iter().enumerate();
-            items.for_each(|(index, item)| leaves(item, &format!("{at}/{index}"), into));
+            items.for_each(|(index, item)| leaf_paths(item, &format!("{at}/{index}"), into));
         }
         Value::Object(entries) => entries.iter().for_each(|(key, item)| {
             let key = key.replace('~', "~0").replace('/', "~1");
-            leaves(item, &format!("{at}/{key}"), into);
+            leaf_paths(item, &format!("{at}/{key}"), into);
         }),
         Value::Null => {}
         _ => into.push(at.to_owned()),
@@ -145,7 +145,7 @@ fn leaves(value: &Value, at: &str, into: &mut Vec<String>) {
 }
 
 /// Other values, the likeliest first.
-fn others(value: &Value, names: &[String]) -> Vec<Value> {
+fn other_values(value: &Value, names: &[String]) -> Vec<Value> {
     let likely: &[&str] = match value {
         Value::Bool(value) => return vec![(!value).into()],
         Value::Number(number) => {
@@ -228,40 +228,43 @@ fn expanded(text: &str) -> Value {
 #[test]
 fn diff_shows_every_edit_of_an_example() {
     let (mut tried, mut unseen, mut alone) = (0, Vec::new(), Vec::new());
-    let desk = EditedExamples::new();
+    let examples_folder = EditedExamples::new();
     for file in examples() {
         let name = file.file_name().expect("a name").to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&file).expect("the example");
-        let mut written = json(&tree(&text).expect("YAML"));
+        let mut written = json(&parse_tree(&text).expect("YAML"));
         if written.get("upstreams").is_some() {
             written["upstreams"]["spare"] = serde_json::json!({"endpoints": ["127.0.0.1:4998"]});
         }
-        let good = desk.explainer(&written).unwrap_or_else(|| panic!("{name} is a good example"));
-        let same = good.difference(&desk.explainer(&written).expect("the same"));
+        let good = examples_folder
+            .explainer(&written)
+            .unwrap_or_else(|| panic!("{name} is a good example"));
+        let same = good.difference(&examples_folder.explainer(&written).expect("the same"));
         assert_eq!(same, Difference::default(), "{name}");
         let upstreams = written["upstreams"].as_object().into_iter().flatten();
         let upstreams: Vec<String> = upstreams.map(|(name, _)| name.clone()).collect();
-        let mut places = Vec::new();
-        leaves(&written, "", &mut places);
-        for place in places {
-            if !counts(&place) {
+        let mut pointers = Vec::new();
+        leaf_paths(&written, "", &mut pointers);
+        for pointer in pointers {
+            if !is_edited(&pointer) {
                 continue;
             }
-            let value = written.pointer(&place).expect("a value");
+            let value = written.pointer(&pointer).expect("a value");
             let edit = |other: Value| {
                 let mut edited = written.clone();
-                *edited.pointer_mut(&place).expect("a value") = other.clone();
-                Some((desk.explainer(&edited)?, other))
+                *edited.pointer_mut(&pointer).expect("a value") = other.clone();
+                Some((examples_folder.explainer(&edited)?, other))
             };
-            let Some((edited, other)) = others(value, &upstreams).into_iter().find_map(edit) else {
-                alone.push(format!("{name} {}", place[1..].replace('/', ".")));
+            let Some((edited, other)) = other_values(value, &upstreams).into_iter().find_map(edit)
+            else {
+                alone.push(format!("{name} {}", pointer[1..].replace('/', ".")));
                 continue;
             };
             tried += 1;
             let difference = good.difference(&edited);
             // It has to be said what is otherwise, not that something is.
             if difference.is_empty() || difference.to_string().contains("filters or settings") {
-                unseen.push(format!("{name} {place}: {value} → {other}\n{difference}"));
+                unseen.push(format!("{name} {pointer}: {value} → {other}\n{difference}"));
             }
         }
     }
@@ -315,69 +318,69 @@ const HARMLESS: &[(&str, &str)] = &[
 fn tests_in_the_examples_catch_edits() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut caught, mut missed) = (0, Vec::new());
-    let desk = EditedExamples::new();
+    let examples_folder = EditedExamples::new();
     let mut harmless = std::collections::BTreeSet::new();
     for file in ["conf/examples/tests.yaml", "conf/tidegate.yaml", "docker/tidegate.yaml"] {
         let text = std::fs::read_to_string(root.join(file)).expect("the example");
-        let mut written = json(&tree(&text).expect("YAML"));
+        let mut written = json(&parse_tree(&text).expect("YAML"));
         if written.get("upstreams").is_some() {
             written["upstreams"]["spare"] = serde_json::json!({"endpoints": ["127.0.0.1:4998"]});
         }
-        let is_good = |value: &Value| desk.config(value).check().is_ok();
+        let is_good = |value: &Value| examples_folder.config(value).check().is_ok();
         assert!(is_good(&written), "{file}");
         let upstreams = written["upstreams"].as_object().into_iter().flatten();
         let upstreams: Vec<String> = upstreams.map(|(name, _)| name.clone()).collect();
-        let mut places = Vec::new();
-        leaves(&written, "", &mut places);
+        let mut pointers = Vec::new();
+        leaf_paths(&written, "", &mut pointers);
         let mut edits = Vec::new();
-        for place in places.iter().filter(|place| counts(place)) {
-            let value = written.pointer(place).expect("a value");
+        for pointer in pointers.iter().filter(|pointer| is_edited(pointer)) {
+            let value = written.pointer(pointer).expect("a value");
             let edit = |other: Value| {
                 let mut edited = written.clone();
-                *edited.pointer_mut(place).expect("a value") = other;
-                desk.explainer(&edited).map(|_| edited)
+                *edited.pointer_mut(pointer).expect("a value") = other;
+                examples_folder.explainer(&edited).map(|_| edited)
             };
-            let edited = others(value, &upstreams).into_iter().find_map(edit);
-            edits.extend(edited.map(|edited| (place.clone(), edited)));
+            let edited = other_values(value, &upstreams).into_iter().find_map(edit);
+            edits.extend(edited.map(|edited| (pointer.clone(), edited)));
         }
-        for place in holders(&places) {
+        for pointer in mapping_paths(&pointers) {
             let mut edited = written.clone();
-            let (above, key) = place.rsplit_once('/').expect("a pointer");
+            let (above, key) = pointer.rsplit_once('/').expect("a pointer");
             match edited.pointer_mut(above).expect("a value") {
                 Value::Object(entries) => drop(entries.remove(key)),
                 Value::Array(items) => drop(items.remove(key.parse().expect("an index"))),
                 _ => continue,
             }
-            if desk.explainer(&edited).is_some() {
-                edits.push((place, edited));
+            if examples_folder.explainer(&edited).is_some() {
+                edits.push((pointer, edited));
             }
         }
-        for (place, edited) in edits {
-            let known = HARMLESS.iter().find(|(known, _)| *known == place);
+        for (pointer, edited) in edits {
+            let known = HARMLESS.iter().find(|(known, _)| *known == pointer);
             match (is_good(&edited), known) {
                 (false, _) => caught += 1,
                 (true, Some((known, _))) => {
                     harmless.insert(*known);
                 }
-                (true, None) => missed.push(format!("{file} {place}")),
+                (true, None) => missed.push(format!("{file} {pointer}")),
             }
         }
     }
     assert!(missed.is_empty(), "{missed:#?}");
     let listed: std::collections::BTreeSet<&str> =
-        HARMLESS.iter().map(|(place, _)| *place).collect();
+        HARMLESS.iter().map(|(pointer, _)| *pointer).collect();
     assert_eq!(harmless, listed, "the list has nothing that a test catches");
     assert!(caught > 50, "{caught}");
 }
 
 /// All places but the whole of the file, that of the tests excepted.
-fn holders(leaves: &[String]) -> std::collections::BTreeSet<String> {
+fn mapping_paths(leaves: &[String]) -> std::collections::BTreeSet<String> {
     let mut all = std::collections::BTreeSet::new();
-    for leaf in leaves.iter().filter(|leaf| counts(leaf)) {
-        let mut place = leaf.as_str();
-        while !place.is_empty() {
-            all.insert(place.to_owned());
-            place = place.rsplit_once('/').map_or("", |(above, _)| above);
+    for leaf in leaves.iter().filter(|leaf| is_edited(leaf)) {
+        let mut pointer = leaf.as_str();
+        while !pointer.is_empty() {
+            all.insert(pointer.to_owned());
+            pointer = pointer.rsplit_once('/').map_or("", |(above, _)| above);
         }
     }
     all

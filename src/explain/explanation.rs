@@ -201,7 +201,7 @@ impl Explanation {
     /// Fills in what the response says, once there is one; a handshake has been judged before.
     pub(crate) fn add_response(&mut self, request: &RequestHeader, response: &ResponseHeader) {
         if self.cors.is_none() {
-            self.cors = cors::of_response(request, response);
+            self.cors = cors::response_verdict(request, response);
         }
     }
 

@@ -47,7 +47,7 @@ pub use change::Change;
 pub use difference::Difference;
 pub use explainer::Explainer;
 pub use explanation::{Candidate, Decision, Explanation, ForwardPlan, SubstituteReply};
-pub(crate) use outline::{Outline, conditions, facts};
+pub(crate) use outline::{Outline, route_conditions, route_facts};
 pub use request_to_explain::{InvalidRequest, RequestToExplain};
 pub(crate) use review::review;
 pub(crate) use tests::verify;
@@ -55,7 +55,7 @@ pub use traffic::Moved;
 
 pub use crate::snapshot::{SessionAction, SessionImpact};
 
-use crate::admission::{self, Arrival, HeaderSurvey, Rejection, caller, filter_back};
+use crate::admission::{self, HeaderSurvey, IncomingHead, Rejection, caller, run_response_filters};
 use crate::exchange::Exchange;
 use crate::filter::{self, Reply};
 use crate::snapshot::{Listener, Route, Snapshot, SplitCondition, split};
@@ -70,7 +70,7 @@ use tidegate_http::host::without_port;
 
 /// Explains what this snapshot would do with the request.
 pub(crate) async fn explain(snapshot: &Snapshot, asked: &RequestToExplain) -> Explanation {
-    let mut came = match asked.arrive().await {
+    let mut came = match asked.read_head().await {
         Ok(came) => came,
         Err(rejection) => return Explanation::malformed(asked, &rejection),
     };
@@ -78,7 +78,7 @@ pub(crate) async fn explain(snapshot: &Snapshot, asked: &RequestToExplain) -> Ex
     let is_trusted = asked.client.is_some_and(|client| snapshot.global.trusts(client));
     let prepared = admission::prepare(&snapshot.global, &survey, is_trusted, &mut came);
     let mut exchange = exchange(snapshot, asked, is_trusted, &came);
-    let arrival = Arrival {
+    let arrival = IncomingHead {
         head: &came,
         survey: &survey,
         scheme: exchange.scheme,
@@ -95,7 +95,8 @@ pub(crate) async fn explain(snapshot: &Snapshot, asked: &RequestToExplain) -> Ex
                 Ok(rejection) => rejection,
                 Err(error) => Some(failed(&error)),
             };
-            let refused = || admission::refuse(route, &head, exchange.is_websocket, false);
+            let refused =
+                || admission::overload_rejection(route, &head, exchange.is_websocket, false);
             (route, rejection.or_else(refused))
         }
     };
@@ -190,6 +191,6 @@ async fn response(
             }
         }
     }
-    filter_back(route, &mut response, request, exchange).await.ok()?;
+    run_response_filters(route, &mut response, request, exchange).await.ok()?;
     Some(response)
 }

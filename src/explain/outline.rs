@@ -77,8 +77,8 @@ impl RouteOutline {
         Self {
             name: route.name.to_string(),
             takes: SerializedRule::from_rule(rule),
-            conditions: conditions(rule, expanded),
-            facts: facts(rule, route, expanded),
+            conditions: route_conditions(rule, expanded),
+            facts: route_facts(rule, route, expanded),
             upstreams,
             fingerprint: route.fingerprint,
         }
@@ -91,7 +91,7 @@ impl RouteOutline {
 }
 
 /// What a route asks of a request, in words, without what came out of variables.
-pub(crate) fn conditions(rule: &Rule, expanded: &ExpandedValues) -> Vec<String> {
+pub(crate) fn route_conditions(rule: &Rule, expanded: &ExpandedValues) -> Vec<String> {
     rule.conditions_in_words().iter().map(|it| expanded.hide(it)).collect()
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn conditions(rule: &Rule, expanded: &ExpandedValues) -> Vec<String> 
 const NAME_FACTS: [&str; 3] = ["upstream", "endpoints", "mirror"];
 
 /// What a route does, always in the same order, without secrets and without what came out of variables.
-pub(crate) fn facts(rule: &Rule, route: &Route, expanded: &ExpandedValues) -> RouteFacts {
+pub(crate) fn route_facts(rule: &Rule, route: &Route, expanded: &ExpandedValues) -> RouteFacts {
     let on = |is_on: bool| if is_on { "on" } else { "off" }.to_owned();
     let or = |found: Option<String>, none: &str| found.unwrap_or_else(|| none.to_owned());
     let seconds = |time: std::time::Duration| humantime::format_duration(time).to_string();

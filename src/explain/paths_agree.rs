@@ -101,8 +101,8 @@ proptest! {
         let asked = RequestToExplain::new(&format!("http://localhost:3000{path}"), "GET", &[]);
         let asked = asked.expect("a URL");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let told = runtime.block_on(explainer.explain(&asked));
-        match &told.decision {
+        let explanation = runtime.block_on(explainer.explain(&asked));
+        match &explanation.decision {
             Decision::Forwarded(way) => {
                 // The upstream gets what the gateway has matched: `/new` for what begins with `/a`.
                 let (is_new, rest) = match way.target.strip_prefix("/new") {
@@ -137,8 +137,8 @@ proptest! {
         // A path without anything that can be read in several ways is never refused.
         let is_plain = !path.replace("%67", "g").contains(['%', ';', '\\']);
         if is_plain && (*slashes, *dots) == ("merge", "resolve") {
-            let is_refused = matches!(told.decision, Decision::Refused { .. });
-            prop_assert!(!is_refused, "{told}");
+            let is_refused = matches!(explanation.decision, Decision::Refused { .. });
+            prop_assert!(!is_refused, "{explanation}");
         }
     }
 }

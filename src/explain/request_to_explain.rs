@@ -11,7 +11,7 @@ use pingora::protocols::http::v1::server::HttpSession;
 use std::fmt;
 use std::io::Cursor;
 use std::net::IpAddr;
-use tidegate_http::raw_head::{self, Fault, MALFORMED};
+use tidegate_http::raw_head::{self, HEAD_MALFORMED, HeadError};
 use tidegate_http::url::{HTTP_PORT, HTTPS_PORT};
 use tidegate_http::websocket::handshake;
 
@@ -110,15 +110,15 @@ impl RequestToExplain {
     }
 
     /// Its head as the gateway's reader has it.
-    pub(super) async fn arrive(&self) -> Result<RequestHeader, Rejection> {
+    pub(super) async fn read_head(&self) -> Result<RequestHeader, Rejection> {
         let mut session = HttpSession::new(Box::new(Cursor::new(Vec::new())));
         let mut raw = BytesMut::from(self.raw.as_slice());
-        raw_head::judge(&mut raw).map_err(refused)?;
+        raw_head::validate(&mut raw).map_err(refused)?;
         // All of it is there, so that nothing is waited for.
         session.set_pipelined_prefix(raw.clone());
         match session.read_request().await {
             Ok(Some(_)) => Ok(session.req_header().clone()),
-            Ok(None) | Err(_) => Err(refused(raw_head::fault(&raw).unwrap_or(MALFORMED))),
+            Ok(None) | Err(_) => Err(refused(raw_head::fault(&raw).unwrap_or(HEAD_MALFORMED))),
         }
     }
 }
@@ -163,7 +163,7 @@ impl<'u> Url<'u> {
 }
 
 /// As the reader has it, which answers by itself.
-fn refused(fault: Fault) -> Rejection {
+fn refused(fault: HeadError) -> Rejection {
     Rejection::new(RejectReason::Request, Reply::error(fault.status, fault.code(), fault.reason))
 }
 

@@ -23,7 +23,7 @@ pub(super) fn settings(route: &Route, pool: &Pool) -> BTreeMap<&'static str, Str
         ("cache", or_off(route.cache.as_deref().map(cache))),
         ("compression", or_off(route.compression.as_deref().map(compression))),
         ("grpc_web", if route.grpc_web { "on" } else { OFF }.to_owned()),
-        ("max_body_size", or_off(route.max_body_size.map(bytes))),
+        ("max_body_size", or_off(route.max_body_size.map(bytes_in_words))),
         ("mirror", or_off(route.mirror.as_deref().map(mirror))),
         ("retry", retry(&route.retry)),
         ("websocket", or_off(route.websocket.as_deref().map(websocket))),
@@ -79,7 +79,7 @@ fn balance(balance: &Balance) -> String {
 
 fn cache(policy: &cache::RouteCachePolicy) -> String {
     let cache::RouteCachePolicy { default_ttl, max_ttl, stale_while_revalidate, .. } = policy;
-    let mut text = SettingText::on();
+    let mut text = SettingText::switched_on();
     text.time("default_ttl", Some(*default_ttl).filter(|it| !it.is_zero()));
     text.time("max_ttl", *max_ttl);
     text.time("stale_while_revalidate", Some(*stale_while_revalidate).filter(|it| !it.is_zero()));
@@ -95,16 +95,20 @@ fn compression(compression: &Compression) -> String {
     let codings: Vec<&str> = compression.codings.iter().map(|coding| coding.name()).collect();
     let types = compression.types.iter().map(|it| match it {
         MediaRange::Exact(exact) => exact.clone(),
-        MediaRange::Main(main) => format!("{main}*"),
+        MediaRange::MainType(main) => format!("{main}*"),
         MediaRange::Suffix(suffix) => format!("*/*{suffix}"),
     });
     let types = types.collect::<Vec<_>>().join(" ");
-    format!("{}; min_size {}, types {types}", codings.join(" "), bytes(compression.min_size))
+    format!(
+        "{}; min_size {}, types {types}",
+        codings.join(" "),
+        bytes_in_words(compression.min_size)
+    )
 }
 
 fn mirror(mirror: &Mirror) -> String {
     let Mirror { pool, percent, timeout, .. } = mirror;
-    format!("{percent}% to {}; timeout {}", pool.name(), time(*timeout))
+    format!("{percent}% to {}; timeout {}", pool.name(), duration_in_words(*timeout))
 }
 
 fn retry(policy: &RetryPolicy) -> String {
@@ -119,7 +123,7 @@ fn retry(policy: &RetryPolicy) -> String {
     let cases = cases.into_iter().filter_map(|(is_on, case)| is_on.then_some(case));
     let statuses = policy.on_status.iter().map(ToString::to_string);
     let cases: Vec<String> = cases.chain(statuses).collect();
-    let (attempts, backoff) = (policy.attempts, time(policy.backoff));
+    let (attempts, backoff) = (policy.attempts, duration_in_words(policy.backoff));
     format!("{attempts} attempts on {}; backoff {backoff}", cases.join(" "))
 }
 
@@ -136,13 +140,13 @@ fn websocket(settings: &WebSocketSettings) -> String {
         upstream_lost,
     } = settings;
     let number = |number: Option<usize>| number.map(|it| it.to_string());
-    let mut text = SettingText::on();
+    let mut text = SettingText::switched_on();
     match origins {
         // Nothing is said of the default; the CORS policy is a filter.
         Origins::Same | Origins::OfCors(_) => {}
         Origins::Any => text.add("origins", "any"),
         Origins::Listed(patterns) => {
-            let shown: Vec<String> = patterns.iter().map(OriginPattern::shown).collect();
+            let shown: Vec<String> = patterns.iter().map(OriginPattern::display).collect();
             text.add("origins", &shown.join(" "));
         }
     }
@@ -153,8 +157,8 @@ fn websocket(settings: &WebSocketSettings) -> String {
         ("max_sessions_per_user", number(quota.per_user)),
         ("max_sessions_per_address", number(quota.per_address)),
         ("evict", quota.evicts_oldest.then(|| "oldest".to_owned())),
-        ("max_frame_size", frame_limits.frame_size.map(bytes)),
-        ("max_message_size", frame_limits.message_size.map(bytes)),
+        ("max_frame_size", frame_limits.frame_size.map(bytes_in_words)),
+        ("max_message_size", frame_limits.message_size.map(bytes_in_words)),
         ("max_messages_per_second", frame_limits.messages_per_second.map(|it| it.to_string())),
         ("strict", frame_limits.strict.then(|| "on".to_owned())),
     ] {
@@ -168,7 +172,8 @@ fn websocket(settings: &WebSocketSettings) -> String {
             (true, false) => "client",
             (false, _) => "upstream",
         };
-        let (interval, timeout) = (time(ping.interval), time(ping.timeout));
+        let (interval, timeout) =
+            (duration_in_words(ping.interval), duration_in_words(ping.timeout));
         text.add("ping", &format!("{whom} every {interval} within {timeout}"));
     }
     match on_change {
@@ -193,7 +198,7 @@ fn websocket(settings: &WebSocketSettings) -> String {
 struct SettingText(String);
 
 impl SettingText {
-    fn on() -> Self {
+    fn switched_on() -> Self {
         Self("on".to_owned())
     }
 
@@ -204,15 +209,15 @@ impl SettingText {
 
     fn time(&mut self, name: &str, value: Option<Duration>) {
         if let Some(value) = value {
-            self.add(name, &time(value));
+            self.add(name, &duration_in_words(value));
         }
     }
 }
 
-fn time(time: Duration) -> String {
+fn duration_in_words(time: Duration) -> String {
     humantime::format_duration(time).to_string()
 }
 
-fn bytes(size: u64) -> String {
+fn bytes_in_words(size: u64) -> String {
     bytesize::ByteSize(size).to_string()
 }

@@ -15,7 +15,7 @@ const COLUMN_GAP: usize = 2;
 
 /// The meaning of a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tone {
+enum CellStyle {
     Plain,
     Heading,
     New,
@@ -23,9 +23,9 @@ enum Tone {
     Otherwise,
 }
 
-impl Tone {
+impl CellStyle {
     /// The sequence that begins it (ECMA-48, SGR).
-    fn sequence(self) -> &'static str {
+    fn ansi_sequence(self) -> &'static str {
         match self {
             Self::Plain => "",
             Self::Heading => "\x1b[1m",
@@ -37,7 +37,7 @@ impl Tone {
 }
 
 /// One row: its three cells, each with its colour.
-type Row = [(String, Tone); 3];
+type Row = [(String, CellStyle); 3];
 
 impl Difference {
     /// What differs as a table that fits 100 columns; empty when nothing does.
@@ -46,7 +46,7 @@ impl Difference {
         if rows.is_empty() {
             return String::new();
         }
-        let heading = ["", "before", "after"].map(|it| (it.to_owned(), Tone::Heading));
+        let heading = ["", "before", "after"].map(|it| (it.to_owned(), CellStyle::Heading));
         let rows: Vec<Row> = std::iter::once(heading).chain(rows).collect();
         // Titles of routes may reach into the other columns, which are empty there.
         let is_title = |row: &Row| row.iter().skip(1).all(|(text, _)| text.is_empty());
@@ -73,13 +73,17 @@ impl Difference {
         let cell = |text: &str, tone| (text.to_owned(), tone);
         let mut rows: Vec<Row> = Vec::new();
         let of = |label: String, before: &str, after: &str| -> Row {
-            [(label, Tone::Otherwise), cell(before, Tone::Gone), cell(after, Tone::New)]
+            [
+                (label, CellStyle::Otherwise),
+                cell(before, CellStyle::Gone),
+                cell(after, CellStyle::New),
+            ]
         };
         let added = |label: String, after: &str| -> Row {
-            [(label, Tone::New), cell("", Tone::Plain), cell(after, Tone::New)]
+            [(label, CellStyle::New), cell("", CellStyle::Plain), cell(after, CellStyle::New)]
         };
         let removed = |label: String, before: &str| -> Row {
-            [(label, Tone::Gone), cell(before, Tone::Gone), cell("", Tone::Plain)]
+            [(label, CellStyle::Gone), cell(before, CellStyle::Gone), cell("", CellStyle::Plain)]
         };
         rows.extend(self.listeners_added.iter().map(|it| added(format!("+ listener {it}"), "")));
         rows.extend(
@@ -120,7 +124,7 @@ impl Difference {
 /// Writes a row on one or more lines.
 fn write(row: &Row, widths: [usize; 3], is_coloured: bool, table: &mut String) {
     let cells: Vec<Vec<String>> =
-        row.iter().zip(widths).map(|((text, _), width)| wrapped(text, width)).collect();
+        row.iter().zip(widths).map(|((text, _), width)| wrap_text(text, width)).collect();
     let height = cells.iter().map(Vec::len).max().unwrap_or_default();
     for line in 0..height {
         let mut written = String::new();
@@ -130,7 +134,7 @@ fn write(row: &Row, widths: [usize; 3], is_coloured: bool, table: &mut String) {
             if !text.is_empty() {
                 written.extend(std::iter::repeat_n(' ', blank));
                 blank = 0;
-                let sequence = if is_coloured { tone.sequence() } else { "" };
+                let sequence = if is_coloured { tone.ansi_sequence() } else { "" };
                 written.push_str(sequence);
                 written.push_str(text);
                 if !sequence.is_empty() {
@@ -145,7 +149,7 @@ fn write(row: &Row, widths: [usize; 3], is_coloured: bool, table: &mut String) {
 }
 
 /// The text wrapped at this width, between words if possible; continuation lines keep the indent of the first.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+fn wrap_text(text: &str, width: usize) -> Vec<String> {
     let text: Vec<char> = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let indent = text.iter().take_while(|c| **c == ' ').count();
     let mut lines = Vec::new();
@@ -211,9 +215,9 @@ mod tests {
         let coloured = difference.table(true);
         assert!(coloured.contains("\x1b[31m16KiB\x1b[0m"), "{coloured}");
         assert!(coloured.contains("\x1b[32m8KiB\x1b[0m"), "{coloured}");
-        let bare = [Tone::Heading, Tone::New, Tone::Gone, Tone::Otherwise]
+        let bare = [CellStyle::Heading, CellStyle::New, CellStyle::Gone, CellStyle::Otherwise]
             .iter()
-            .fold(coloured.replace("\x1b[0m", ""), |text, it| text.replace(it.sequence(), ""));
+            .fold(coloured.replace("\x1b[0m", ""), |text, it| text.replace(it.ansi_sequence(), ""));
         assert_eq!(bare, difference.table(false));
     }
 }

@@ -15,14 +15,14 @@ pub(crate) fn verify(
         return Ok(());
     }
     // Filters are asked too, and may want a runtime; this may be called in one already.
-    let told = std::thread::scope(|scope| scope.spawn(|| ask(snapshot, tests)).join());
+    let explanation = std::thread::scope(|scope| scope.spawn(|| ask(snapshot, tests)).join());
     let mut problems = Problems::new(sources);
-    match told {
-        Ok(Ok(told)) => {
-            for (index, (test, told)) in tests.iter().zip(told).enumerate() {
+    match explanation {
+        Ok(Ok(explanation)) => {
+            for (index, (test, explanation)) in tests.iter().zip(explanation).enumerate() {
                 let at = format!("tests[{index}]");
-                match told {
-                    Ok(told) => compare(snapshot, test, &told, &at, &mut problems),
+                match explanation {
+                    Ok(explanation) => compare(snapshot, test, &explanation, &at, &mut problems),
                     Err(reason) => {
                         let at = format!("{at}.request");
                         problems.add(test.request.url.span, at, reason);
@@ -42,7 +42,7 @@ type Explanations = Vec<Result<Explanation, String>>;
 fn ask(snapshot: &Snapshot, tests: &[Test]) -> std::io::Result<Explanations> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     Ok(runtime.block_on(async {
-        let mut told = Vec::new();
+        let mut explanation = Vec::new();
         for test in tests {
             let config::TestRequest { url, method, headers } = &test.request;
             let fields: Vec<String> =
@@ -52,29 +52,29 @@ fn ask(snapshot: &Snapshot, tests: &[Test]) -> std::io::Result<Explanations> {
                 method.as_deref().unwrap_or(config::defaults::test_request::METHOD),
                 &fields,
             );
-            told.push(match asked {
+            explanation.push(match asked {
                 Ok(asked) => Ok(explain(snapshot, &asked).await),
                 Err(error) => Err(error.to_string()),
             });
         }
-        told
+        explanation
     }))
 }
 
 fn compare(
     snapshot: &Snapshot,
     test: &Test,
-    told: &Explanation,
+    explanation: &Explanation,
     at: &str,
     problems: &mut Problems,
 ) {
     let expect = &test.expect;
-    let way = match &told.decision {
+    let way = match &explanation.decision {
         Decision::Forwarded(way) => Some(way),
         _ => None,
     };
     let or_none = |found: Option<&str>| found.unwrap_or("none").to_owned();
-    let status = told.status().map(|status| status.to_string());
+    let status = explanation.status().map(|status| status.to_string());
     let cors = expect.cors.as_ref().map(|cors| match cors.value {
         config::CorsVerdict::Allowed => "allowed",
         config::CorsVerdict::Refused => "refused",
@@ -82,7 +82,7 @@ fn compare(
     let text = |it: &Option<config::Spanned<String>>| it.as_ref().map(|it| it.value.clone());
     let span = |it: &Option<config::Spanned<String>>| it.as_ref().map(|it| it.span);
     let all = [
-        ("route", span(&expect.route), text(&expect.route), or_none(told.route())),
+        ("route", span(&expect.route), text(&expect.route), or_none(explanation.route())),
         (
             "upstream",
             span(&expect.upstream),
@@ -105,7 +105,7 @@ fn compare(
             "cors",
             expect.cors.as_ref().map(|it| it.span),
             cors.map(str::to_owned),
-            or_none(told.cors.as_deref()),
+            or_none(explanation.cors.as_deref()),
         ),
     ];
     for (key, span, expected, found) in all {
@@ -118,7 +118,7 @@ fn compare(
         if let Some(guess) = misspelt(snapshot, key, &expected) {
             problem.help(format!("did you mean `{guess}`?"));
         }
-        let closest = told.others.iter().find(|it| key == "route" && it.route == expected);
+        let closest = explanation.others.iter().find(|it| key == "route" && it.route == expected);
         if let Some(closest) = closest {
             problem.help(format!("`{expected}`: {}", closest.ruled_out_by.join("; ")));
         }

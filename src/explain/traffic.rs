@@ -99,16 +99,16 @@ impl SerializedRule {
 pub(super) type Rules<'r> = Vec<(Rule, &'r str)>;
 
 /// Requests that changed their route, one for each pair of routes.
-pub(super) fn moved(before: &Rules<'_>, after: &Rules<'_>) -> Vec<Moved> {
+pub(super) fn moved_requests(before: &Rules<'_>, after: &Rules<'_>) -> Vec<Moved> {
     if before == after {
         return Vec::new();
     }
-    let probes = probes(before, after);
+    let probes = sample_requests(before, after);
     let (old, new) = (Table::new(before.clone()), Table::new(after.clone()));
     let mut seen = HashSet::new();
     let mut all = Vec::new();
     for probe in &probes {
-        let (was, is) = (probe.ask(&old), probe.ask(&new));
+        let (was, is) = (probe.route_in(&old), probe.route_in(&new));
         if was != is && seen.insert((was, is)) {
             let owned = |name: Option<&str>| name.map(str::to_owned);
             all.push(Moved { request: probe.describe(), before: owned(was), after: owned(is) });
@@ -119,7 +119,7 @@ pub(super) fn moved(before: &Rules<'_>, after: &Rules<'_>) -> Vec<Moved> {
 
 /// The sample requests: for each rule some that match it, and for each pair with a changed rule one that matches
 /// both.
-fn probes(before: &Rules<'_>, after: &Rules<'_>) -> Vec<SampleRequest> {
+fn sample_requests(before: &Rules<'_>, after: &Rules<'_>) -> Vec<SampleRequest> {
     let all: Vec<&Rule> = after.iter().chain(before).map(|(rule, _)| rule).collect();
     let (hosts, methods) = hosts_and_methods(&all);
     let mut probes = Vec::new();
@@ -139,7 +139,7 @@ fn probes(before: &Rules<'_>, after: &Rules<'_>) -> Vec<SampleRequest> {
             probes.push(SampleRequest { path: format!("{prefix}/any"), ..first });
         }
     }
-    let pairs = pairs(before, after);
+    let pairs = overlapping_pairs(before, after);
     probes.extend(
         pairs.into_iter().filter_map(|(one, other)| SampleRequest::for_both_rules(one, other)),
     );
@@ -147,7 +147,7 @@ fn probes(before: &Rules<'_>, after: &Rules<'_>) -> Vec<SampleRequest> {
 }
 
 /// Pairs of rules of which one was added, removed or changed, or whose order changed.
-fn pairs<'r>(before: &'r Rules<'_>, after: &'r Rules<'_>) -> Vec<(&'r Rule, &'r Rule)> {
+fn overlapping_pairs<'r>(before: &'r Rules<'_>, after: &'r Rules<'_>) -> Vec<(&'r Rule, &'r Rule)> {
     let (was, is) = (rule_positions(before), rule_positions(after));
     let mut pairs = Vec::new();
     for rules in [after, before] {
@@ -195,7 +195,7 @@ fn hosts_and_methods(rules: &[&Rule]) -> (Vec<String>, Vec<Method>) {
     let mut hosts = BTreeSet::new();
     let mut methods = vec![Method::GET, Method::POST];
     for rule in rules {
-        hosts.extend(rule.hosts.iter().map(example));
+        hosts.extend(rule.hosts.iter().map(example_host));
         methods.extend(rule.taken_methods().cloned());
     }
     hosts.remove(UNNAMED_HOST);
@@ -205,7 +205,7 @@ fn hosts_and_methods(rules: &[&Rule]) -> (Vec<String>, Vec<Method>) {
 }
 
 /// A host that matches the pattern.
-fn example(pattern: &HostPattern) -> String {
+fn example_host(pattern: &HostPattern) -> String {
     match pattern {
         HostPattern::Exact(name) => name.clone(),
         HostPattern::Below(suffix) => format!("any{suffix}"),
@@ -237,7 +237,7 @@ impl SampleRequest {
         let deeper = if one.path.as_str().len() < other.path.as_str().len() { other } else { one };
         let exact = [one, other].into_iter().find(|it| matches!(it.path, PathRule::Exact(_)));
         let path = exact.unwrap_or(deeper).path.as_str();
-        let hosts = one.hosts.iter().chain(&other.hosts).map(example);
+        let hosts = one.hosts.iter().chain(&other.hosts).map(example_host);
         let mut hosts = hosts.chain([UNNAMED_HOST.to_owned()]);
         let methods = one.methods.iter().chain(&other.methods);
         let mut methods = methods.chain([&Method::GET]);
@@ -291,7 +291,7 @@ impl SampleRequest {
     }
 
     /// What the table does with it.
-    pub(super) fn ask<T: Copy>(&self, table: &Table<T>) -> Option<T> {
+    pub(super) fn route_in<T: Copy>(&self, table: &Table<T>) -> Option<T> {
         table.find(&self.query()).ok().copied()
     }
 
@@ -299,14 +299,14 @@ impl SampleRequest {
     pub(super) fn describe(&self) -> String {
         let query = self.query.as_ref().map(|it| query::redact(it, is_secret_field));
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        let mut told = format!("{} http://{}{}{query}", self.method, self.host, self.path);
+        let mut text = format!("{} http://{}{}{query}", self.method, self.host, self.path);
         for (name, value) in &self.headers {
             let value = match is_secret_field(name.as_str()) {
                 true => REDACTED,
                 false => value.to_str().unwrap_or_default(),
             };
-            told += &format!(", {name}: {value}");
+            text += &format!(", {name}: {value}");
         }
-        told
+        text
     }
 }

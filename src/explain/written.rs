@@ -71,10 +71,10 @@ impl WrittenValues {
             };
             match (key, &node.kind) {
                 ("routes", Kind::Sequence(items)) => {
-                    written.routes = reader.named(items, "name", property);
+                    written.routes = reader.values_by_name(items, "name", property);
                 }
                 ("listeners", Kind::Sequence(items)) => {
-                    written.listeners = reader.named(items, "address", property);
+                    written.listeners = reader.values_by_name(items, "address", property);
                 }
                 ("upstreams", Kind::Mapping(entries)) => {
                     let item = property.get("additionalProperties").unwrap_or(property);
@@ -142,7 +142,12 @@ struct ValueReader<'s> {
 
 impl<'s> ValueReader<'s> {
     /// The mappings of a list, by the value of one of their keys, which is left out.
-    fn named(&self, items: &[Node], key: &str, property: &'s Schema) -> BTreeMap<String, Values> {
+    fn values_by_name(
+        &self,
+        items: &[Node],
+        key: &str,
+        property: &'s Schema,
+    ) -> BTreeMap<String, Values> {
         let item = property.get("items").unwrap_or(property);
         let mut named = BTreeMap::new();
         for node in items {
@@ -170,7 +175,7 @@ impl<'s> ValueReader<'s> {
                 let named = choice.get("properties").and_then(|all| all.get(&key.text));
                 named.or_else(|| choice.get("additionalProperties"))
             });
-            let is_field = choices.iter().any(|choice| is_of_fields(choice));
+            let is_field = choices.iter().any(|choice| is_header_mapping(choice));
             let name = if is_field { key.text.to_ascii_lowercase() } else { key.text.clone() };
             let path = if path.is_empty() { name } else { format!("{path}.{name}") };
             self.value(node, property.unwrap_or(&Schema::Null), &path, of_fields, into);
@@ -214,8 +219,8 @@ impl<'s> ValueReader<'s> {
                 let is_switch = choices.iter().any(|choice| is_switch(choice));
                 let is_always_there = choices.len() == 1 && !is_optional(property);
                 if !is_always_there {
-                    let told = if is_switch { "on" } else { "set" };
-                    keep(told.to_owned(), told, true);
+                    let shown = if is_switch { "on" } else { "set" };
+                    keep(shown.to_owned(), shown, true);
                 }
                 self.entries(node, property, path, of_fields, into);
             }
@@ -225,7 +230,7 @@ impl<'s> ValueReader<'s> {
                 if is_secret {
                     shown = REDACTED.to_owned();
                 }
-                keep(abridged(&shown), &whole, false);
+                keep(shortened(&shown), &whole, false);
             }
         }
     }
@@ -241,12 +246,13 @@ impl<'s> ValueReader<'s> {
                 let items_of = choices.iter().find_map(|choice| choice.get("items"));
                 let choices = self.choices(items_of.unwrap_or(&Schema::Null));
                 let shown: Vec<String> = items.iter().map(scalar).collect();
-                let whole: Vec<String> = shown.iter().map(|it| normal(&choices, it)).collect();
+                let whole: Vec<String> =
+                    shown.iter().map(|it| normalized_scalar(&choices, it)).collect();
                 Some((shown.join(", "), whole.join(", ")))
             }
             default => {
                 let shown = scalar(default);
-                let whole = normal(choices, &shown);
+                let whole = normalized_scalar(choices, &shown);
                 Some((shown, whole))
             }
         }
@@ -264,8 +270,8 @@ impl<'s> ValueReader<'s> {
     ) {
         match &node.kind {
             Kind::Scalar(scalar) => {
-                shown.push_str(&visible(scalar));
-                whole.push_str(&normal(choices, &scalar.text));
+                shown.push_str(&visible_scalar(scalar));
+                whole.push_str(&normalized_scalar(choices, &scalar.text));
             }
             Kind::Sequence(items) => {
                 let items_of = choices.iter().find_map(|choice| choice.get("items"));
@@ -354,7 +360,7 @@ fn is_switch(choice: &Schema) -> bool {
 }
 
 /// Whether its keys are names of headers, which are case-insensitive.
-fn is_of_fields(choice: &Schema) -> bool {
+fn is_header_mapping(choice: &Schema) -> bool {
     let names = choice.get("propertyNames").and_then(|names| names.get("format"));
     names.is_some_and(|format| format == "header-name")
 }
@@ -369,7 +375,7 @@ fn scalar(value: &Schema) -> String {
 }
 
 /// One of the ways to write a scalar, always the same.
-fn normal(choices: &[&Schema], text: &str) -> String {
+fn normalized_scalar(choices: &[&Schema], text: &str) -> String {
     for choice in choices {
         let format = choice.get("format").and_then(Schema::as_str).unwrap_or_default();
         let normal = match format {
@@ -391,7 +397,7 @@ fn normal(choices: &[&Schema], text: &str) -> String {
     text.to_owned()
 }
 
-fn visible(scalar: &Scalar) -> String {
+fn visible_scalar(scalar: &Scalar) -> String {
     // The value of a variable may be secret; its name is not.
     let text = scalar.unexpanded.as_deref().unwrap_or(&scalar.text);
     let text = without_url_secrets(text);
@@ -401,7 +407,7 @@ fn visible(scalar: &Scalar) -> String {
     }
 }
 
-fn abridged(text: &str) -> String {
+fn shortened(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),

@@ -94,8 +94,9 @@ impl CorsFilter {
     }
 
     /// Lets a page of this origin read a response that says nothing of that yet.
-    fn admit(&self, head: &mut ResponseHeader, origin: &HeaderValue) -> Result<(), Error> {
-        let admitted = if self.varies() { origin.clone() } else { HeaderValue::from_static("*") };
+    fn allow_origin(&self, head: &mut ResponseHeader, origin: &HeaderValue) -> Result<(), Error> {
+        let admitted =
+            if self.varies_by_origin() { origin.clone() } else { HeaderValue::from_static("*") };
         head.append_header(spelled::ACCESS_CONTROL_ALLOW_ORIGIN, admitted)?;
         if self.policy.credentials {
             head.append_header(
@@ -107,7 +108,7 @@ impl CorsFilter {
     }
 
     /// Whether the response depends on the origin of the request.
-    fn varies(&self) -> bool {
+    fn varies_by_origin(&self) -> bool {
         !self.any_origin || self.policy.credentials
     }
 
@@ -206,23 +207,23 @@ impl Filter for CorsFilter {
     fn describe(&self) -> String {
         let policy = &self.policy;
         let list = |items: Vec<String>| items.join(" ");
-        let origins = list(policy.origins.iter().map(OriginPattern::shown).collect());
+        let origins = list(policy.origins.iter().map(OriginPattern::display).collect());
         let methods = list(policy.methods.iter().map(ToString::to_string).collect());
         let headers = policy.headers.as_ref().map_or("any".to_owned(), |headers| {
             list(headers.iter().map(ToString::to_string).collect())
         });
-        let mut told = format!("CORS: origins {origins}; methods {methods}; headers {headers}");
+        let mut text = format!("CORS: origins {origins}; methods {methods}; headers {headers}");
         if !policy.expose.is_empty() {
-            told += "; exposes ";
-            told += &list(policy.expose.iter().map(ToString::to_string).collect());
+            text += "; exposes ";
+            text += &list(policy.expose.iter().map(ToString::to_string).collect());
         }
         if policy.credentials {
-            told += "; with credentials";
+            text += "; with credentials";
         }
         if policy.private_network {
-            told += "; private network";
+            text += "; private network";
         }
-        told + &format!("; max_age {}s", policy.max_age)
+        text + &format!("; max_age {}s", policy.max_age)
     }
 
     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
@@ -251,7 +252,7 @@ impl Filter for CorsFilter {
                     head.remove_header(name);
                 }
             }
-            if self.varies() && !varies_by_origin(&head.headers) {
+            if self.varies_by_origin() && !varies_by_origin(&head.headers) {
                 // Caches must not give one origin's answer to another.
                 head.append_header(spelled::VARY, HeaderValue::from_static(spelled::ORIGIN))?;
             }
@@ -265,7 +266,7 @@ impl Filter for CorsFilter {
             head.remove_header(&header::ACCESS_CONTROL_ALLOW_ORIGIN);
             head.remove_header(&header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
         }
-        self.admit(head, origin)?;
+        self.allow_origin(head, origin)?;
         if let (Some(expose), false) = (&self.expose, is_preflight) {
             head.append_header(spelled::ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone())?;
         }

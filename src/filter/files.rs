@@ -13,7 +13,7 @@ use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tidegate_http::conditional::{Part, Validators, Verdict};
+use tidegate_http::conditional::{PreconditionOutcome, RequestedRange, Validators};
 use tidegate_http::error_code::ErrorCode;
 use tidegate_http::stable_hash;
 use tidegate_http::stable_hash::{StableHash, StableHasher};
@@ -73,7 +73,7 @@ struct OpenedFile {
 
 impl ServedFolder {
     /// Looks up a decoded path. Blocks on the disk.
-    fn find(&self, path: &str) -> io::Result<FileLookup> {
+    fn lookup(&self, path: &str) -> io::Result<FileLookup> {
         // The root is opened for each request: a deployment may have replaced the folder.
         let root = Dir::open_ambient_dir(&self.root, ambient_authority())?;
         let (name, is_folder) = match path.strip_suffix('/') {
@@ -169,55 +169,55 @@ impl FilesFilter {
         let validators = Validators { etag: &etag, modified: served.modified };
         let with_validators = |reply: Reply| {
             let reply = reply.header(header::CACHE_CONTROL, self.cache_control(&served.name));
-            let reply = with(reply, header::ETAG, etag.as_str());
+            let reply = with_header(reply, header::ETAG, etag.as_str());
             match served.modified {
                 Some(modified) => {
-                    with(reply, header::LAST_MODIFIED, &httpdate::fmt_http_date(modified))
+                    with_header(reply, header::LAST_MODIFIED, &httpdate::fmt_http_date(modified))
                 }
                 None => reply,
             }
         };
-        match validators.judge(headers) {
-            Verdict::NotModified => {
+        match validators.evaluate(headers) {
+            PreconditionOutcome::NotModified => {
                 return with_validators(Reply::new(StatusCode::NOT_MODIFIED));
             }
-            Verdict::Failed => {
+            PreconditionOutcome::Failed => {
                 return Reply::gateway_error(
                     ErrorCode::PreconditionFailed,
                     "the file does not meet the precondition of the request (If-Match or \
                      If-Unmodified-Since)",
                 );
             }
-            Verdict::Proceed => {}
+            PreconditionOutcome::Proceed => {}
         }
         let size = served.size;
         // RFC 9110, section 14.2: `Range` is for GET alone.
         let part = match *method == Method::GET {
-            true => validators.part(headers, size),
-            false => Part::Whole,
+            true => validators.requested_range(headers, size),
+            false => RequestedRange::Whole,
         };
         let (status, first, length) = match part {
-            Part::Whole => (StatusCode::OK, 0, size),
-            Part::Range(range) => {
+            RequestedRange::Whole => (StatusCode::OK, 0, size),
+            RequestedRange::Range(range) => {
                 (StatusCode::PARTIAL_CONTENT, *range.start(), range.end() - range.start() + 1)
             }
-            Part::Unsatisfiable => {
+            RequestedRange::Unsatisfiable => {
                 let reply = Reply::gateway_error(
                     ErrorCode::NoSuchRange,
                     format!("the file has {size} bytes"),
                 );
-                return with(reply, header::CONTENT_RANGE, &format!("bytes */{size}"));
+                return with_header(reply, header::CONTENT_RANGE, &format!("bytes */{size}"));
             }
         };
         let mut reply = with_validators(Reply::new(status))
             .header(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"))
             // The type is by the file's name; a browser is not to find another in its content.
             .header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        reply = with(reply, header::CONTENT_TYPE, &content_type(&served.name));
+        reply = with_header(reply, header::CONTENT_TYPE, &content_type(&served.name));
         if status == StatusCode::PARTIAL_CONTENT {
             let last = first + length - 1;
             let range = format!("bytes {first}-{last}/{size}");
-            reply = with(reply, header::CONTENT_RANGE, &range);
+            reply = with_header(reply, header::CONTENT_RANGE, &range);
         }
         reply.file(served.file, first, length)
     }
@@ -228,7 +228,7 @@ impl FilesFilter {
     }
 }
 
-fn with(reply: Reply, name: HeaderName, value: &str) -> Reply {
+fn with_header(reply: Reply, name: HeaderName, value: &str) -> Reply {
     match HeaderValue::from_str(value) {
         Ok(value) => reply.header(name, value),
         Err(_) => reply,
@@ -272,7 +272,7 @@ impl Filter for FilesFilter {
             None => FileLookup::Nothing,
             Some(path) => {
                 let folder = Arc::clone(&self.folder);
-                match tokio::task::spawn_blocking(move || folder.find(&path)).await? {
+                match tokio::task::spawn_blocking(move || folder.lookup(&path)).await? {
                     Ok(FileLookup::File(served)) if is_scarce(served.file.as_raw_fd()) => {
                         drop(served);
                         return Ok(Flow::Respond(no_descriptor()));
@@ -296,7 +296,7 @@ impl Filter for FilesFilter {
                     location.push('?');
                     location.push_str(query);
                 }
-                with(Reply::new(StatusCode::PERMANENT_REDIRECT), header::LOCATION, &location)
+                with_header(Reply::new(StatusCode::PERMANENT_REDIRECT), header::LOCATION, &location)
             }
             FileLookup::Nothing => {
                 Reply::gateway_error(ErrorCode::NoFile, "there is no such file here")

@@ -10,7 +10,7 @@ use std::fmt;
 use tidegate_http::secret::{REDACTED, is_secret_field};
 use tidegate_http::stable_hash;
 use tidegate_http::stable_hash::{StableHash, StableHasher};
-use tidegate_http::template::{Part, Template, Variable};
+use tidegate_http::template::{Template, TemplatePart, Variable};
 
 /// Sets, adds and removes header fields, of the request that goes to the upstream and of the
 /// response that goes to the client.
@@ -147,7 +147,7 @@ impl HeaderChanges {
             FieldValue::Filled(template) => template
                 .parts()
                 .iter()
-                .any(|part| matches!(part, Part::Variable(it) if *it == variable)),
+                .any(|part| matches!(part, TemplatePart::Variable(it) if *it == variable)),
         })
     }
 
@@ -172,7 +172,7 @@ impl HeaderChanges {
 
     /// These, and of the defaults those for other fields.
     #[must_use]
-    pub(crate) fn over(mut self, defaults: &Self) -> Self {
+    pub(crate) fn merged_with_defaults(mut self, defaults: &Self) -> Self {
         let is_own = |name: &HeaderName| {
             self.remove.contains(name)
                 || self.set.iter().chain(&self.add).any(|(own, _)| own.name == *name)
@@ -193,9 +193,9 @@ impl HeaderChanges {
 impl Filter for HeadersFilter {
     fn describe(&self) -> String {
         let messages = [("request", &self.request), ("response", &self.response)];
-        let told = messages.iter().filter(|(_, changes)| **changes != HeaderChanges::default());
-        let told = told.map(|(message, changes)| format!("{message} {changes}"));
-        format!("headers: {}", told.collect::<Vec<_>>().join("; "))
+        let changed = messages.iter().filter(|(_, changes)| **changes != HeaderChanges::default());
+        let changed = changed.map(|(message, changes)| format!("{message} {changes}"));
+        format!("headers: {}", changed.collect::<Vec<_>>().join("; "))
     }
 
     fn on_forward(&self, request: &mut UpstreamRequest<'_>) -> Result<(), Error> {

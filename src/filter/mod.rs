@@ -47,7 +47,7 @@ pub use tidegate_http::path::PathError;
 
 use crate::websocket::{LogFrames, Message, Session};
 use async_trait::async_trait;
-use tidegate_http::path::{Forwarded, PathPolicy, Spelling};
+use tidegate_http::path::{ForwardedForm, ParsedPath, PathPolicy};
 use tidegate_http::websocket::frame::{Direction, FrameHeader};
 
 /// A step on the way of every request of a route.
@@ -220,10 +220,10 @@ impl Request<'_> {
 
     /// Changes the path that the upstream will see. Routing is done and stays as it is.
     pub fn set_path(&mut self, path: &str) -> Result<(), PathError> {
-        let spelling = Spelling::read(path)?;
+        let spelling = ParsedPath::parse(path)?;
         self.exchange.path = Some(match spelling.forwarded(PathPolicy::NORMAL)? {
-            Forwarded::Spelt(form) | Forwarded::Other(form) => form,
-            Forwarded::Normal | Forwarded::AsItCame => spelling.normal.into_owned(),
+            ForwardedForm::Spelt(form) | ForwardedForm::Other(form) => form,
+            ForwardedForm::Normal | ForwardedForm::AsItCame => spelling.normal.into_owned(),
         });
         self.exchange.forwarded = None;
         Ok(())

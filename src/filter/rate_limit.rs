@@ -32,7 +32,7 @@ impl Filter for RateLimitFilter {
         }
         for limit in &self.limits {
             let key = limit.settings().by.key(&request.head().headers, request.exchange());
-            if let Some(wait) = limit.take(&key).await {
+            if let Some(wait) = limit.take_token(&key).await {
                 return Ok(Flow::Respond(too_many(limit, wait)));
             }
         }

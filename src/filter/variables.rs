@@ -7,7 +7,7 @@ use pingora::http::RequestHeader;
 use tidegate_http::address;
 use tidegate_http::host::without_port;
 use tidegate_http::stable_hash;
-use tidegate_http::template::{Part, Template, Variable};
+use tidegate_http::template::{Template, TemplatePart, Variable};
 
 /// The values of the variables for one request.
 pub(crate) struct Variables<'v> {
@@ -19,7 +19,7 @@ impl Variables<'_> {
     /// The template as the value of a header; `None` if it is empty or
     /// invalid.
     pub(crate) fn header_value(&self, template: &Template) -> Option<HeaderValue> {
-        let text = template.fill(|text, variable| {
+        let text = template.render(|text, variable| {
             let start = text.len();
             self.push(text, variable);
             // Browsers treat `\\` as `/`: two at the beginning of a `Location` would begin a host.
@@ -45,11 +45,11 @@ impl Variables<'_> {
             return None;
         }
         let mut value = String::new();
-        let mut places = template.places.iter();
-        let mut uri = template.template.fill(|text, variable| {
+        let mut parts = template.parts.iter();
+        let mut uri = template.template.render(|text, variable| {
             value.clear();
-            let place = places.next().copied().unwrap_or(UriPlace::Value);
-            let is_path = matches!(place, UriPlace::Authority | UriPlace::Path);
+            let part = parts.next().copied().unwrap_or(UriPlace::Value);
+            let is_path = matches!(part, UriPlace::Authority | UriPlace::Path);
             let normal = self.exchange.normal_path(self.request);
             match variable {
                 // A client resolves dot segments, and so would leave the path before them.
@@ -60,7 +60,7 @@ impl Variables<'_> {
                 }
                 variable => self.push(&mut value, variable),
             }
-            push_encoded(text, &value, place.kept(variable));
+            push_encoded(text, &value, part.characters_kept(variable));
         });
         // A path must not begin with two slashes, which would begin a host.
         if template.is_path && uri.starts_with("//") {
@@ -122,7 +122,7 @@ impl Variables<'_> {
 pub(crate) struct UriTemplate {
     template: Template,
     /// The component of each variable.
-    places: Box<[UriPlace]>,
+    parts: Box<[UriPlace]>,
     /// Whether the host of the request is one of the variables.
     wants_host: bool,
     /// Whether it is a path without a host.
@@ -132,7 +132,7 @@ pub(crate) struct UriTemplate {
 }
 
 // The other fields follow from it.
-stable_hash!(UriTemplate { template } without { places, wants_host, is_path, has_dot_segment });
+stable_hash!(UriTemplate { template } without { parts, wants_host, is_path, has_dot_segment });
 
 /// The component of a URI in which a variable is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +151,7 @@ enum UriPlace {
 
 impl UriPlace {
     /// The characters besides unreserved ones that stay unescaped: none that would end the component.
-    fn kept(self, variable: Variable) -> &'static [u8] {
+    fn characters_kept(self, variable: Variable) -> &'static [u8] {
         match (self, variable) {
             (Self::Authority | Self::Path, Variable::Path) => PATH_CHARACTERS,
             (Self::Authority | Self::Path, Variable::Target) => QUERY_CHARACTERS,
@@ -171,33 +171,33 @@ impl UriPlace {
 impl UriTemplate {
     /// Determines the components of its variables.
     pub(crate) fn new(template: Template) -> Self {
-        let mut places = Vec::new();
+        let mut parts = Vec::new();
         let mut wants_host = false;
-        let (mut place, mut written) = (UriPlace::Authority, String::new());
+        let (mut position, mut written) = (UriPlace::Authority, String::new());
         let mut is_fragment = false;
         for part in template.parts() {
             match part {
-                Part::Variable(variable) => {
+                TemplatePart::Variable(variable) => {
                     wants_host |= matches!(variable, Variable::Host | Variable::Authority);
-                    places.push(place);
-                    place = match place {
+                    parts.push(position);
+                    position = match position {
                         UriPlace::Parameters => UriPlace::Value,
                         UriPlace::Authority
                             if matches!(variable, Variable::Path | Variable::Target) =>
                         {
                             UriPlace::Path
                         }
-                        place => place,
+                        position => position,
                     };
                     written.push('x');
                 }
-                Part::Literal(literal) => {
+                TemplatePart::Literal(literal) => {
                     for c in literal.chars() {
                         // `//` begins an authority; any other slash ends it.
                         let begins_authority =
                             c == '/' && (written.is_empty() || written.ends_with([':', '/']));
                         written.push(c);
-                        place = match (place, c) {
+                        position = match (position, c) {
                             (_, '#') if !is_fragment => {
                                 is_fragment = true;
                                 UriPlace::Fragment
@@ -211,14 +211,14 @@ impl UriTemplate {
                                 UriPlace::Value
                             }
                             (UriPlace::Parameters, _) => UriPlace::Value,
-                            (place, _) => place,
+                            (position, _) => position,
                         };
                     }
                     // A lone slash at the beginning is that of a path.
                     if written.starts_with('/') && !written.starts_with("//") {
-                        place = match place {
+                        position = match position {
                             UriPlace::Authority => UriPlace::Path,
-                            place => place,
+                            position => position,
                         };
                     }
                 }
@@ -229,7 +229,7 @@ impl UriTemplate {
         let has_scheme = before_path.ends_with(':');
         let is_path = !text.starts_with("//") && !has_scheme;
         let has_dot_segment = has_dot_segment(&written);
-        Self { template, places: places.into(), wants_host, is_path, has_dot_segment }
+        Self { template, parts: parts.into(), wants_host, is_path, has_dot_segment }
     }
 }
 

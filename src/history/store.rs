@@ -42,11 +42,11 @@ impl VersionStore {
     /// The store of this configuration file. `None` if versions cannot be stored, which is logged; the gateway works
     /// without them.
     pub(super) fn open(state_dir: &Path, file: Option<&Path>, takes_over: bool) -> Option<Self> {
-        let not_kept = |place: &Path, reason: &str| {
+        let not_kept = |path: &Path, reason: &str| {
             log::error!(
                 "cannot store versions of the configuration in {}: {reason}; `tidegate rollback` \
                  knows only the versions since this start",
-                place.display()
+                path.display()
             );
         };
         let names = folder(file);
@@ -87,10 +87,10 @@ impl VersionStore {
         let lock = Arc::clone(&self.lock);
         let wait = move || {
             if file.lock().is_ok()
-                && let StoreLock::Ours(held) =
+                && let StoreLock::Ours(lock_file) =
                     &mut *lock.lock().unwrap_or_else(PoisonError::into_inner)
             {
-                *held = Some(file);
+                *lock_file = Some(file);
             }
         };
         let _ = thread::Builder::new().name("history-lock".to_owned()).spawn(wait);
@@ -139,7 +139,7 @@ impl VersionStore {
     }
 
     /// Writes a version; a failure is only logged, because the gateway works without it.
-    pub(super) fn keep(&self, version: &Version) {
+    pub(super) fn write_version(&self, version: &Version) {
         if let Err(error) = self.write(version) {
             log::warn!(
                 "cannot store version {} of the configuration in {}: {error}; after a restart \
@@ -151,7 +151,7 @@ impl VersionStore {
     }
 
     /// Removes a version.
-    pub(super) fn forget(&self, number: u64) {
+    pub(super) fn delete_version(&self, number: u64) {
         if self.is_ours() {
             let _ = self.folder.remove(&format!("{number}.json"));
         }

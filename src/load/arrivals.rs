@@ -6,14 +6,14 @@ use tidegate_http::address::Address;
 
 /// The connections that have come to a listener, and how those failed that did not come to HTTP.
 #[derive(Debug)]
-pub(crate) struct Arrivals {
+pub(crate) struct AcceptedConnections {
     address: Address,
     accepted: AtomicU64,
     proxy_headers: AtomicU64,
     handshakes: [AtomicU64; HandshakeFailure::ALL.len()],
 }
 
-impl Arrivals {
+impl AcceptedConnections {
     /// Nobody has come to this address yet.
     pub(crate) fn new(address: Address) -> Self {
         let [accepted, proxy_headers] = Default::default();
@@ -26,7 +26,7 @@ impl Arrivals {
     }
 
     /// Somebody has come.
-    pub(crate) fn come(&self) {
+    pub(crate) fn count_accepted(&self) {
         self.accepted.fetch_add(1, Relaxed);
     }
 

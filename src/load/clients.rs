@@ -100,7 +100,7 @@ impl ClientLoad {
     }
 
     /// How many things it holds that end when it is evicted, besides its sessions.
-    pub(super) fn evictable(&self) -> usize {
+    pub(super) fn held_total(&self) -> usize {
         self.connections() + self.requests()
     }
 
@@ -125,8 +125,8 @@ impl ClientLoad {
     }
 
     /// Counts a connection, unless it has as many as it may.
-    pub(super) fn add_connection(&self, most: usize) -> bool {
-        count(&self.connections, most)
+    pub(super) fn add_connection(&self, max: usize) -> bool {
+        try_count(&self.connections, max)
     }
 
     /// A connection has ended.
@@ -135,8 +135,8 @@ impl ClientLoad {
     }
 
     /// Counts a request, unless it has as many in flight as it may.
-    pub(crate) fn request(self: Arc<Self>, most: usize) -> Option<RequestPermit> {
-        count(&self.requests, most).then(|| RequestPermit(self))
+    pub(crate) fn try_request(self: Arc<Self>, max: usize) -> Option<RequestPermit> {
+        try_count(&self.requests, max).then(|| RequestPermit(self))
     }
 }
 
@@ -147,7 +147,7 @@ impl RequestPermit {
     }
 
     /// For a request on a connection that other clients use as well.
-    pub(crate) fn shared(&self) -> Arc<SharedRequest> {
+    pub(crate) fn shared_request(&self) -> Arc<SharedRequest> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let number = NUMBERS.fetch_add(1, Relaxed);
         let (client, has_to_end, task) =
@@ -192,8 +192,8 @@ impl Drop for ClientLoad {
     }
 }
 
-fn count(counter: &AtomicUsize, most: usize) -> bool {
-    let is_room = counter.fetch_add(1, Relaxed) < most;
+fn try_count(counter: &AtomicUsize, max: usize) -> bool {
+    let is_room = counter.fetch_add(1, Relaxed) < max;
     if !is_room {
         counter.fetch_sub(1, Relaxed);
     }
@@ -214,11 +214,11 @@ mod tests {
         let one = clients.find("192.0.2.1".parse().unwrap());
         let same = clients.find("::ffff:192.0.2.1".parse().unwrap());
         assert!(Arc::ptr_eq(&one, &same));
-        let permit = same.request(1).expect("room");
-        assert!(Arc::clone(&one).request(1).is_none());
+        let permit = same.try_request(1).expect("room");
+        assert!(Arc::clone(&one).try_request(1).is_none());
         drop(one);
         let again = clients.find("192.0.2.1".parse().unwrap());
-        assert!(again.request(1).is_none(), "its request is in flight");
+        assert!(again.try_request(1).is_none(), "its request is in flight");
         drop(permit);
         assert!(clients.shards.iter().all(|shard| lock(shard).is_empty()));
     }

@@ -19,15 +19,15 @@ const MIN_CONNECTIONS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct ConnectionLimiter {
     /// The most that the process has files for.
-    most: usize,
-    held: AtomicUsize,
+    max_connections: usize,
+    open_connections: AtomicUsize,
     clients: Arc<Clients>,
     /// Connections refused for there are too many.
-    pub full: RateLimitedLog,
+    pub refusal_log: RateLimitedLog,
     /// Connections refused for there are too many at their listener.
-    pub full_of_listener: RateLimitedLog,
+    pub listener_refusal_log: RateLimitedLog,
     /// Connections refused for their client has too many.
-    pub full_of_client: RateLimitedLog,
+    pub client_refusal_log: RateLimitedLog,
 }
 
 /// The connections at one listener.
@@ -75,20 +75,20 @@ pub(crate) fn max_connections(files: Option<u64>) -> usize {
 
 impl ConnectionLimiter {
     /// A limiter without connections, with this maximum.
-    pub(crate) fn new(most: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         Self {
-            most,
-            held: AtomicUsize::new(0),
+            max_connections: max,
+            open_connections: AtomicUsize::new(0),
             clients: Arc::default(),
-            full: RateLimitedLog::default(),
-            full_of_listener: RateLimitedLog::default(),
-            full_of_client: RateLimitedLog::default(),
+            refusal_log: RateLimitedLog::default(),
+            listener_refusal_log: RateLimitedLog::default(),
+            client_refusal_log: RateLimitedLog::default(),
         }
     }
 
     /// How many are held.
-    pub(crate) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+    pub(crate) fn open_connections(&self) -> usize {
+        self.open_connections.load(Ordering::Relaxed)
     }
 
     /// The clients that hold something.
@@ -98,7 +98,10 @@ impl ConnectionLimiter {
 
     /// The most that may be held.
     fn limit(&self, global: &GlobalSettings) -> usize {
-        global.limits.connections.map_or(self.most, |written| written.min(self.most))
+        global
+            .limits
+            .connections
+            .map_or(self.max_connections, |written| written.min(self.max_connections))
     }
 
     /// Takes a permit for a connection that this listener has accepted.
@@ -114,7 +117,7 @@ impl ConnectionLimiter {
         let listener_limit = listener_limit.unwrap_or(usize::MAX);
         if listener.held.fetch_add(1, Ordering::Relaxed) >= listener_limit {
             listener.held.fetch_sub(1, Ordering::Relaxed);
-            if self.full_of_listener.should_log() {
+            if self.listener_refusal_log.should_log() {
                 log::warn!(
                     "{listener_limit} connections are open at the listener {}, its limit \
                      (listeners[].connections): the gateway refuses further ones",
@@ -152,14 +155,14 @@ impl ConnectionLimiter {
     }
 
     fn count_total(&self, global: &GlobalSettings) -> Result<(), LimitExceeded> {
-        let most = self.limit(global);
-        if self.held.fetch_add(1, Ordering::Relaxed) < most {
+        let max = self.limit(global);
+        if self.open_connections.fetch_add(1, Ordering::Relaxed) < max {
             return Ok(());
         }
-        self.held.fetch_sub(1, Ordering::Relaxed);
-        if self.full.should_log() {
+        self.open_connections.fetch_sub(1, Ordering::Relaxed);
+        if self.refusal_log.should_log() {
             log::warn!(
-                "{most} connections are open, the limit (limits.connections, or the open files \
+                "{max} connections are open, the limit (limits.connections, or the open files \
                  that the process may have): the gateway refuses further ones"
             );
         }
@@ -179,12 +182,11 @@ impl ConnectionPermit {
         }
         let limiter = &self.limiter;
         let client = limiter.clients.find(address);
-        let most =
-            global.limits.connections_per_client.unwrap_or_else(|| limiter.limit(global) / 2);
-        if !client.add_connection(most.max(1)) {
-            if limiter.full_of_client.should_log() {
+        let max = global.limits.connections_per_client.unwrap_or_else(|| limiter.limit(global) / 2);
+        if !client.add_connection(max.max(1)) {
+            if limiter.client_refusal_log.should_log() {
                 log::warn!(
-                    "client {} has {most} connections, the limit for one client \
+                    "client {} has {max} connections, the limit for one client \
                      (limits.connections_per_client): the gateway refuses further ones",
                     client.address()
                 );
@@ -203,7 +205,7 @@ impl ConnectionPermit {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.limiter.held.fetch_sub(1, Ordering::Relaxed);
+        self.limiter.open_connections.fetch_sub(1, Ordering::Relaxed);
         if let Some(listener) = &self.listener {
             listener.held.fetch_sub(1, Ordering::Relaxed);
         }

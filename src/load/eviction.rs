@@ -37,7 +37,7 @@ pub(crate) struct Evictor {
 }
 
 /// A client that was evicted, and what it held.
-pub(super) struct Evicted {
+pub(super) struct EvictionReport {
     pub(super) address: IpAddr,
     pub(super) connections: usize,
     pub(super) requests: usize,
@@ -55,7 +55,7 @@ impl Evictor {
     }
 
     /// Evicts the client that holds most; `None` when none holds enough.
-    pub(super) fn evict_largest(&mut self) -> Option<Evicted> {
+    pub(super) fn evict_largest(&mut self) -> Option<EvictionReport> {
         let mut sessions: HashMap<IpAddr, Vec<Arc<Session>>> = HashMap::new();
         for session in self.sessions.select(&SessionSelector::default()) {
             if let Some(address) = session.identity.client {
@@ -70,10 +70,10 @@ impl Evictor {
         let largest = all
             .iter()
             .filter(|it| !self.is_leaving(it))
-            .max_by_key(|it| it.evictable() + sessions_of(it))
-            .filter(|it| it.evictable() + sessions_of(it) >= MIN_HELD_FOR_EVICTION)?;
+            .max_by_key(|it| it.held_total() + sessions_of(it))
+            .filter(|it| it.held_total() + sessions_of(it) >= MIN_HELD_FOR_EVICTION)?;
         let largest = Arc::clone(largest);
-        let evicted = Evicted {
+        let evicted = EvictionReport {
             address: largest.address(),
             connections: largest.connections(),
             requests: largest.requests(),
@@ -85,7 +85,7 @@ impl Evictor {
     }
 
     /// Serves the requests of all clients again.
-    pub(super) fn readmit(&mut self) {
+    pub(super) fn readmit_after_release(&mut self) {
         for (client, _) in self.evicted.drain(..) {
             client.set_evicted(false);
         }
@@ -93,16 +93,16 @@ impl Evictor {
 
     /// Whether a client was evicted so recently that what it held may not be released yet.
     pub(super) fn is_releasing(&self) -> bool {
-        self.leaving().next().is_some()
+        self.recently_evicted().next().is_some()
     }
 
-    fn leaving(&self) -> impl Iterator<Item = &Arc<ClientLoad>> {
+    fn recently_evicted(&self) -> impl Iterator<Item = &Arc<ClientLoad>> {
         let is_recent = |at: &Instant| at.elapsed() < RELEASE_TIMEOUT;
         self.evicted.iter().filter(move |(_, at)| is_recent(at)).map(|(client, _)| client)
     }
 
     fn is_leaving(&self, client: &Arc<ClientLoad>) -> bool {
-        self.leaving().any(|it| Arc::ptr_eq(it, client))
+        self.recently_evicted().any(|it| Arc::ptr_eq(it, client))
     }
 
     fn evict(&mut self, client: Arc<ClientLoad>, sessions: &[Arc<Session>]) {

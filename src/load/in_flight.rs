@@ -16,9 +16,9 @@ pub(crate) struct InFlight {
 
 impl InFlight {
     /// One more is under way, until the ticket is dropped.
-    pub(crate) fn guard(self: &Arc<Self>) -> InFlightGuard {
+    pub(crate) fn count_request(self: &Arc<Self>) -> InFlightGuard {
         self.count.fetch_add(1, Ordering::Relaxed);
-        InFlightGuard { of: Arc::clone(self), is_session: false }
+        InFlightGuard { in_flight: Arc::clone(self), is_session: false }
     }
 
     /// How many are under way.
@@ -37,7 +37,7 @@ impl InFlight {
     }
 
     /// Waits until none is under way.
-    pub(crate) async fn none(&self) {
+    pub(crate) async fn wait_for_none(&self) {
         loop {
             let left = self.left.notified();
             if self.count() == 0 {
@@ -51,21 +51,21 @@ impl InFlight {
 /// One request or session that is under way.
 #[derive(Debug)]
 pub(crate) struct InFlightGuard {
-    of: Arc<InFlight>,
+    in_flight: Arc<InFlight>,
     is_session: bool,
 }
 
 impl InFlightGuard {
     /// Whether the gateway stops, and waits for it no longer.
     pub(crate) fn is_cut_off(&self) -> bool {
-        self.of.is_cut_off.load(Ordering::Acquire)
+        self.in_flight.is_cut_off.load(Ordering::Acquire)
     }
 
     /// The request has become a session, or is refused: it counts as a request no more.
     pub(crate) fn count_as_session(&mut self) {
         if !self.is_session {
             self.is_session = true;
-            self.of.sessions.fetch_add(1, Ordering::Relaxed);
+            self.in_flight.sessions.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -73,10 +73,10 @@ impl InFlightGuard {
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         if self.is_session {
-            self.of.sessions.fetch_sub(1, Ordering::Relaxed);
+            self.in_flight.sessions.fetch_sub(1, Ordering::Relaxed);
         }
-        if self.of.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.of.left.notify_waiters();
+        if self.in_flight.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.in_flight.left.notify_waiters();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Watches the memory of the process and calls the evictor when it is short. Knows nothing of requests.
 
-use super::{Evictor, Overload};
+use super::{Evictor, OverloadControl};
 use crate::snapshot::CurrentSnapshot;
 use bytesize::ByteSize;
 use log::Level;
@@ -29,29 +29,29 @@ const GROWTH_FRACTION: u64 = 20;
 /// none holds much, requests are refused.
 pub(crate) async fn watch(
     current: Arc<CurrentSnapshot>,
-    overload: Arc<Overload>,
+    overload: Arc<OverloadControl>,
     mut evictor: Evictor,
 ) {
     let of_group = group_limit(Path::new("/")).map(|limit| limit / 10 * DEFAULT_LIMIT_TENTHS);
     let page = rustix::param::page_size() as u64;
-    let mut watermark = Watermark::default();
+    let mut watermark = ShortageThreshold::default();
     let mut pace = EvictionPace::default();
     let mut refuses = false;
     loop {
         tokio::time::sleep(CHECK_INTERVAL).await;
         let limit = current.load().global.limits.memory.or(of_group).unwrap_or(u64::MAX);
         let Some(used) = resident_pages().map(|pages| pages * page) else { return };
-        let changed = watermark.look(used, limit);
+        let changed = watermark.crossing(used, limit);
         let is_due = pace.is_due(used);
         let refused = refuses;
         if !watermark.is_short {
             refuses = false;
-            evictor.readmit();
+            evictor.readmit_after_release();
         } else if used > limit && is_due {
             let evicted = evictor.evict_largest();
             refuses = evicted.is_none() && !evictor.is_releasing();
             if let Some(evicted) = evicted {
-                pace.restart(used);
+                pace.restart_wait(used);
                 let level =
                     if overload.evictions.should_log() { Level::Warn } else { Level::Debug };
                 log::log!(
@@ -100,20 +100,20 @@ impl EvictionPace {
     }
 
     /// A client has been evicted.
-    fn restart(&mut self, used: u64) {
+    fn restart_wait(&mut self, used: u64) {
         *self = Self { readings_left: RELEASE_READINGS, used };
     }
 }
 
 /// Whether memory is short, between two marks.
 #[derive(Debug, Default)]
-struct Watermark {
+struct ShortageThreshold {
     is_short: bool,
 }
 
-impl Watermark {
+impl ShortageThreshold {
     /// Whether it is short from here on, or no more; `None` when nothing has changed.
-    fn look(&mut self, used: u64, limit: u64) -> Option<bool> {
+    fn crossing(&mut self, used: u64, limit: u64) -> Option<bool> {
         let mark = if self.is_short { limit / 10 * RELEASE_TENTHS } else { limit };
         let is_short = used > mark;
         let has_changed = is_short != self.is_short;
@@ -165,9 +165,9 @@ mod tests {
 
     #[test]
     fn memory_is_short_until_a_tenth_is_free_and_is_reported_once() {
-        let mut watermark = Watermark::default();
-        let told: Vec<_> = [990, 1000, 1001, 1200, 1000, 950, 901, 900, 950, 1000, 1001, 0]
-            .map(|used| watermark.look(used, 1000))
+        let mut watermark = ShortageThreshold::default();
+        let crossings: Vec<_> = [990, 1000, 1001, 1200, 1000, 950, 901, 900, 950, 1000, 1001, 0]
+            .map(|used| watermark.crossing(used, 1000))
             .to_vec();
         let expected = [
             None,
@@ -183,14 +183,14 @@ mod tests {
             Some(true),
             Some(false),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(crossings, expected);
     }
 
     #[test]
     fn next_eviction_waits_until_memory_grows_or_time_passes() {
         let mut pace = EvictionPace::default();
         assert!(pace.is_due(1000), "the first");
-        pace.restart(1000);
+        pace.restart_wait(1000);
         assert!(!pace.is_due(1050));
         assert!(pace.is_due(1051), "it grows");
         assert_eq!((2..RELEASE_READINGS).filter(|_| pace.is_due(1000)).count(), 1);

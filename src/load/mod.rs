@@ -8,7 +8,7 @@ mod in_flight;
 mod memory;
 mod overload;
 
-pub(crate) use arrivals::Arrivals;
+pub(crate) use arrivals::AcceptedConnections;
 pub(crate) use clients::{ClientLoad, Clients, RequestPermit, SharedRequest};
 pub(crate) use connection_limiter::{
     ConnectionLimiter, ConnectionPermit, LimitExceeded, ListenerConnections, max_connections,
@@ -16,4 +16,4 @@ pub(crate) use connection_limiter::{
 pub(crate) use eviction::Evictor;
 pub(crate) use in_flight::{InFlight, InFlightGuard};
 pub(crate) use memory::watch as watch_memory;
-pub(crate) use overload::Overload;
+pub(crate) use overload::OverloadControl;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the process has as much to do as it can.
 #[derive(Debug)]
-pub(crate) struct Overload {
+pub(crate) struct OverloadControl {
     /// The most connections that it has files for.
     connections: usize,
     is_short_of_memory: AtomicBool,
@@ -24,7 +24,7 @@ pub(crate) struct Overload {
     pub files: RateLimitedLog,
 }
 
-impl Overload {
+impl OverloadControl {
     /// The limits for a process with descriptors for this many connections.
     pub(crate) fn new(connections: usize) -> Self {
         Self {
@@ -60,13 +60,13 @@ impl Overload {
             self.memory.should_log();
             return true;
         }
-        let most = self.most_requests(limits);
-        if in_flight.requests() <= most {
+        let max_requests = self.most_requests(limits);
+        if in_flight.requests() <= max_requests {
             return false;
         }
         if self.requests.should_log() {
             log::warn!(
-                "{most} requests are in flight, the limit (limits.requests): the gateway answers \
+                "{max_requests} requests are in flight, the limit (limits.requests): the gateway answers \
                  further ones with 503"
             );
         }
@@ -87,18 +87,19 @@ impl Overload {
     }
 
     /// Counts a request among those of its client; `None` when it is one too many.
-    pub(crate) fn request_of(
+    pub(crate) fn admit_client_request(
         &self,
         client: Arc<ClientLoad>,
         limits: &RequestLimits,
     ) -> Option<RequestPermit> {
-        let most = limits.requests_per_client.unwrap_or_else(|| self.most_requests(limits) / 2);
-        let most = most.max(1);
+        let max_requests =
+            limits.requests_per_client.unwrap_or_else(|| self.most_requests(limits) / 2);
+        let max_requests = max_requests.max(1);
         let address = client.address();
-        let permit = client.request(most);
+        let permit = client.try_request(max_requests);
         if permit.is_none() && self.requests_per_client.should_log() {
             log::warn!(
-                "client {address} has {most} requests in flight, the limit for one client \
+                "client {address} has {max_requests} requests in flight, the limit for one client \
                  (limits.requests_per_client): the gateway answers further ones with 429"
             );
         }

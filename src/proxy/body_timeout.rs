@@ -25,7 +25,7 @@ pub(super) struct BodyTimeout {
 pub(super) fn start(session: &mut Session, ctx: &mut Context) {
     ctx.body.is_present = !session.as_downstream_mut().is_body_empty();
     if ctx.body.is_present {
-        ctx.head.keep_line(session);
+        ctx.head.keep_method_and_target(session);
     }
     if !ctx.body.is_present || ctx.exchange.is_websocket {
         return;
@@ -33,7 +33,7 @@ pub(super) fn start(session: &mut Session, ctx: &mut Context) {
     let rate = ctx.route.global.limits.body_rate;
     ctx.body.timeout = Some(Box::new(BodyTimeout {
         started: Instant::now(),
-        waited: waited(session).unwrap_or_default(),
+        waited: waiting_time(session).unwrap_or_default(),
         rate: rate.filter(|_| !is_stream(session, ctx)).map(|rate| rate as f64),
         key: "limits.body_timeout",
     }));
@@ -42,7 +42,11 @@ pub(super) fn start(session: &mut Session, ctx: &mut Context) {
 }
 
 /// A part of the body has arrived, or its end.
-pub(super) fn received(session: &mut Session, is_end: bool, ctx: &mut Context) -> Result<()> {
+pub(super) fn record_received(
+    session: &mut Session,
+    is_end: bool,
+    ctx: &mut Context,
+) -> Result<()> {
     if is_end {
         ctx.body.timeout = None;
         return Ok(());
@@ -65,7 +69,7 @@ fn set_read_timeout(session: &mut Session, ctx: &mut Context) -> Result<()> {
 pub(super) fn next(session: &Session, ctx: &mut Context) -> Result<Option<Duration>> {
     let Some(timeout) = ctx.body.timeout.as_deref_mut() else { return Ok(None) };
     let limits = &ctx.route.global.limits;
-    let used = match waited(session) {
+    let used = match waiting_time(session) {
         Some(waited) => waited.saturating_sub(timeout.waited),
         // Over HTTP/2 it is unknown which side waited; but a client that was not allowed to send has a whole
         // frame ready.
@@ -98,7 +102,7 @@ pub(super) fn next(session: &Session, ctx: &mut Context) -> Result<Option<Durati
 }
 
 /// How long the gateway has waited for this connection; unknown over HTTP/2, where it carries other requests too.
-fn waited(session: &Session) -> Option<Duration> {
+fn waiting_time(session: &Session) -> Option<Duration> {
     session.as_downstream().stream().map(|stream| stream.get_read_pending_time())
 }
 

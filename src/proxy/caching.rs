@@ -5,7 +5,8 @@ use super::{Context, Proxy, failure, reply};
 use crate::admission::authority;
 use crate::cache::{
     CacheStatus, CacheStore, NotStoredReason, RequestDirectives, RequestFacts, ResponseArrival,
-    RouteCachePolicy, StoreViewGuard, is_answerable, judge, names_user, says_how_long,
+    RouteCachePolicy, StoreViewGuard, decide_storage, has_freshness_lifetime, is_answerable,
+    names_user,
 };
 use crate::filter::Reply;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -43,7 +44,7 @@ const FORWARDING_HEADERS: [HeaderName; 6] = [
 ];
 
 /// A request that the cache may answer.
-pub(super) struct Caching {
+pub(super) struct RequestCaching {
     view_guard: StoreViewGuard,
     policy: Arc<RouteCachePolicy>,
     directives: RequestDirectives,
@@ -54,8 +55,8 @@ pub(super) struct Caching {
     /// When the upstream was asked.
     sent: Option<Instant>,
     arrival: Option<ResponseArrival>,
-    is_disguised: bool,
-    has_host_of_ours: bool,
+    is_presented_as_http1: bool,
+    has_added_host: bool,
 }
 
 /// Whether this is a background revalidation, for which no client waits.
@@ -101,7 +102,7 @@ pub(super) fn enable(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
     session.cache.set_max_file_size_bytes(store.max_entry());
     // While a client takes nothing of what it made the cache fetch, the others are still given it.
     session.set_proxy_tasks_enabled(true);
-    ctx.caching = Some(Box::new(Caching {
+    ctx.caching = Some(Box::new(RequestCaching {
         view_guard,
         policy: Arc::clone(policy),
         directives,
@@ -110,8 +111,8 @@ pub(super) fn enable(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
         is_background: is_background(session),
         sent: None,
         arrival: None,
-        is_disguised: false,
-        has_host_of_ours: false,
+        is_presented_as_http1: false,
+        has_added_host: false,
     }));
 }
 
@@ -144,14 +145,14 @@ pub(super) fn key(session: &Session, ctx: &Context) -> Result<CacheKey> {
     key.extend_from_slice(&ctx.route.fingerprint.to_be_bytes());
     key.extend_from_slice(ctx.pool().map_or("", |pool| pool.name()).as_bytes());
     key.push(0);
-    let told: &[HeaderName] = if ctx.peer_is_trusted { &FORWARDING_HEADERS } else { &[] };
-    for name in caching.policy.key_headers.iter().chain(told) {
-        let value = joined(&head.headers, name);
+    let forwarding: &[HeaderName] = if ctx.peer_is_trusted { &FORWARDING_HEADERS } else { &[] };
+    for name in caching.policy.key_headers.iter().chain(forwarding) {
+        let value = joined_header(&head.headers, name);
         key.extend_from_slice(&value.as_ref().map_or(u64::MAX, |it| it.len() as u64).to_be_bytes());
         key.extend_from_slice(value.as_deref().unwrap_or_default());
     }
     if ctx.peer_is_trusted {
-        told_of_host(&head.headers, &mut key);
+        push_forwarded_parameters(&head.headers, &mut key);
     }
     // Whoever purges a URL purges it however it is spelt.
     let normal = ctx.exchange.normal_path(head);
@@ -161,14 +162,14 @@ pub(super) fn key(session: &Session, ctx: &Context) -> Result<CacheKey> {
     };
     let mut key = CacheKey::new(key, "");
     // What wants nothing fetched lets nobody wait for it.
-    let shares = caching.facts.shares(&caching.policy) && !caching.directives.only_if_cached;
+    let shares = caching.facts.may_share(&caching.policy) && !caching.directives.only_if_cached;
     key.extensions.insert(caching.view_guard.store().target(url, shares));
     Ok(key)
 }
 
 /// Adds the parameters of `Forwarded` (RFC 7239) to the key, except addresses, which would give each client a key
 /// of its own. If quoting is ambiguous, the key distinguishes more, not less.
-fn told_of_host(headers: &HeaderMap, key: &mut Vec<u8>) {
+fn push_forwarded_parameters(headers: &HeaderMap, key: &mut Vec<u8>) {
     let is_address = |pair: &[u8]| {
         [&b"for="[..], b"by="]
             .iter()
@@ -184,7 +185,7 @@ fn told_of_host(headers: &HeaderMap, key: &mut Vec<u8>) {
 }
 
 /// A header's value, joined over all its lines; `None` if it is absent.
-fn joined<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Cow<'h, [u8]>> {
+fn joined_header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Cow<'h, [u8]>> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     let mut value = Cow::Borrowed(first.as_bytes().trim_ascii());
@@ -207,7 +208,7 @@ pub(super) fn variance(meta: &CacheMeta, head: &RequestHeader) -> Option<HashBin
     let mut variance = VarianceBuilder::new();
     for name in named.chain(encoded) {
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
-        let value = joined(&head.headers, &name);
+        let value = joined_header(&head.headers, &name);
         let mut told_apart = vec![u8::from(value.is_some())];
         told_apart.extend_from_slice(value.as_deref().unwrap_or_default());
         variance.add_owned_name_value(name.as_str().to_owned(), told_apart);
@@ -228,7 +229,7 @@ pub(super) fn record_miss(session: &mut Session, ctx: &Context) {
 /// Whether the stored response must be revalidated for this request.
 pub(super) fn forced_freshness(meta: &CacheMeta, ctx: &Context) -> Option<ForcedFreshness> {
     let caching = ctx.caching.as_ref().filter(|caching| !caching.is_background)?;
-    if caching.facts.names_somebody() && !says_how_long(meta.headers()) {
+    if caching.facts.identifies_user() && !has_freshness_lifetime(meta.headers()) {
         // It was kept by `default_ttl`, for requests that name nobody.
         return Some(ForcedFreshness::ForceMiss);
     }
@@ -273,13 +274,13 @@ pub(super) fn cacheability(response: &ResponseHeader, ctx: &Context) -> RespCach
     };
     // A page takes its place, for those who want one.
     let pages = ctx.route.global.error_pages.as_ref().filter(|pages| pages.intercepts);
-    if pages.is_some_and(|pages| pages.have(response.status)) {
+    if pages.is_some_and(|pages| pages.has_page(response.status)) {
         return RespCacheable::Uncacheable(NoCacheReason::OriginNotCache);
     }
     let Some(arrival) = &caching.arrival else {
         return RespCacheable::Uncacheable(NoCacheReason::InternalError);
     };
-    match judge(response, arrival, caching.facts, &caching.policy) {
+    match decide_storage(response, arrival, caching.facts, &caching.policy) {
         Ok(meta) => RespCacheable::Cacheable(meta),
         Err(NotStoredReason::OfResponse) => {
             RespCacheable::Uncacheable(NoCacheReason::OriginNotCache)
@@ -301,7 +302,7 @@ pub(super) fn may_serve_stale(
     ctx.attempt.deadline = None;
     match error {
         None => {
-            disguise(session, ctx);
+            present_as_http1(session, ctx);
             true
         }
         Some(error) if *error.esource() == ErrorSource::Downstream => false,
@@ -342,15 +343,15 @@ pub(super) async fn pass_interim(
 
 /// Presents an HTTP/2 request as HTTP/1.1 until its response begins. Pingora revalidates in the background with a copy
 /// of the head that it writes and parses as HTTP/1; it cannot parse its own copy of an HTTP/2 head.
-fn disguise(session: &mut Session, ctx: &mut Context) {
+fn present_as_http1(session: &mut Session, ctx: &mut Context) {
     let head = session.req_header();
     let Some(caching) = ctx.caching.as_mut().filter(|_| head.version == Version::HTTP_2) else {
         return;
     };
     let authority = head.uri.authority().map(|authority| authority.as_str().to_owned());
     let authority = authority.filter(|_| !head.headers.contains_key(header::HOST));
-    caching.is_disguised = true;
-    caching.has_host_of_ours = authority.is_some();
+    caching.is_presented_as_http1 = true;
+    caching.has_added_host = authority.is_some();
     let head = session.req_header_mut();
     head.set_version(Version::HTTP_11);
     if let Some(authority) = authority {
@@ -359,13 +360,15 @@ fn disguise(session: &mut Session, ctx: &mut Context) {
     }
 }
 
-/// Restores the head that [`disguise`] changed.
-pub(super) fn undo_disguise(session: &mut Session, ctx: &mut Context) {
-    let Some(caching) = ctx.caching.as_mut().filter(|caching| caching.is_disguised) else { return };
-    caching.is_disguised = false;
+/// Restores the head that [`present_as_http1`] changed.
+pub(super) fn restore_http2(session: &mut Session, ctx: &mut Context) {
+    let Some(caching) = ctx.caching.as_mut().filter(|caching| caching.is_presented_as_http1) else {
+        return;
+    };
+    caching.is_presented_as_http1 = false;
     let head = session.req_header_mut();
     head.set_version(Version::HTTP_2);
-    if caching.has_host_of_ours {
+    if caching.has_added_host {
         head.remove_header(&header::HOST);
     }
 }
@@ -409,7 +412,7 @@ pub(super) fn add_status(
     let directives = ctx.caching.as_ref().map(|caching| caching.directives);
     let forced = directives.is_some_and(|it| it != RequestDirectives::default());
     let stale = if forced { "request" } else { "stale" };
-    let told = match status {
+    let cache_status = match status {
         CacheStatus::Hit | CacheStatus::Stale => {
             let meta = session.cache.cache_meta();
             HeaderValue::try_from(format!("tidegate; hit; ttl={}", ttl(meta)))
@@ -428,7 +431,7 @@ pub(super) fn add_status(
         }
         CacheStatus::Bypass => HeaderValue::from_static("tidegate; fwd=method"),
     };
-    response.append_header(CACHE_STATUS, told)?;
+    response.append_header(CACHE_STATUS, cache_status)?;
     if status == CacheStatus::Revalidated {
         // What is kept has the age of when it came; Pingora mends that of a hit alone.
         let age = session.cache.cache_meta().age().as_secs();

@@ -16,7 +16,7 @@ use std::any::Any;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use tidegate_http::encoding::{Coding, choose};
+use tidegate_http::encoding::{Coding, negotiate};
 use tidegate_http::header_name::spelled;
 
 /// Creates a [`ResponseEncoding`] for each request.
@@ -45,7 +45,7 @@ enum CompressionState {
     /// The client uses HTTP/1.0 without chunked bodies (RFC 9112, section 6.1), so it gets only the `Vary`.
     Unchunked(Option<Arc<Compression>>),
     /// The route compresses; the head of the response decides about this one.
-    Armed(Box<Offer>),
+    Prepared(Box<CompressionOffer>),
     Encoding {
         encoder: Box<Encoder>,
         is_streamed: bool,
@@ -54,7 +54,7 @@ enum CompressionState {
     Ended,
 }
 
-struct Offer {
+struct CompressionOffer {
     compression: Arc<Compression>,
     coding: Option<Coding>,
     /// What the client has, where it asks whether that is still so.
@@ -64,7 +64,7 @@ struct Offer {
 }
 
 /// Prepares the response for compression, if its route compresses.
-pub(super) fn arm(session: &mut Session, ctx: &Context) {
+pub(super) fn prepare(session: &mut Session, ctx: &Context) {
     let request = session.req_header();
     // The compressed length is unknown, so the body would be chunked.
     if request.version == Version::HTTP_10 || request.version == Version::HTTP_09 {
@@ -75,15 +75,15 @@ pub(super) fn arm(session: &mut Session, ctx: &Context) {
         return;
     }
     let Some(compression) = &ctx.route.compression else { return };
-    let offer = Offer {
-        coding: choose(&request.headers, &compression.codings),
+    let offer = CompressionOffer {
+        coding: negotiate(&request.headers, &compression.codings),
         if_none_match: request.headers.get(header::IF_NONE_MATCH).cloned(),
         compression: Arc::clone(compression),
         is_head: request.method == Method::HEAD,
         is_chunked: request.version == Version::HTTP_11,
     };
     if let Some(compressor) = session.downstream_modules_ctx.get_mut::<ResponseEncoding>() {
-        compressor.state = CompressionState::Armed(Box::new(offer));
+        compressor.state = CompressionState::Prepared(Box::new(offer));
     }
 }
 
@@ -104,11 +104,11 @@ impl ResponseEncoding {
             name_upgrade(head, matches!(self.state, CompressionState::Unchunked(_)))?;
         }
         let offer = match std::mem::replace(&mut self.state, CompressionState::Idle) {
-            CompressionState::Armed(offer) => offer,
+            CompressionState::Prepared(offer) => offer,
             CompressionState::Unchunked(compression) => {
                 head.remove_header(&header::TRANSFER_ENCODING);
                 return match compression {
-                    Some(compression) if compression.takes(head) => vary(head),
+                    Some(compression) if compression.compresses(head) => vary(head),
                     _ => Ok(()),
                 };
             }
@@ -119,11 +119,11 @@ impl ResponseEncoding {
         }
         if head.status == StatusCode::PARTIAL_CONTENT {
             // RFC 9110, section 15.3.7: it has the `Vary` that the 200 would have.
-            return vary_as_whole(head, &offer).map(drop);
+            return add_vary_of_full_response(head, &offer).map(drop);
         }
         if head.status == StatusCode::SWITCHING_PROTOCOLS
             || (is_bodiless && !offer.is_head)
-            || !offer.compression.takes(head)
+            || !offer.compression.compresses(head)
         {
             return Ok(());
         }
@@ -197,8 +197,8 @@ fn name_upgrade(head: &mut ResponseHeader, is_http10: bool) -> Result<()> {
 
 /// RFC 9110, section 15.4.5: a 304 has the `ETag` and the `Vary` that the 200 would have. Its media type
 /// is not known; but a client that asks by a weak form of the `ETag` has got what was compressed.
-fn not_modified(head: &mut ResponseHeader, offer: &Offer) -> Result<()> {
-    if !vary_as_whole(head, offer)? {
+fn not_modified(head: &mut ResponseHeader, offer: &CompressionOffer) -> Result<()> {
+    if !add_vary_of_full_response(head, offer)? {
         return Ok(());
     }
     let has_weak = |etag: &HeaderValue| {
@@ -213,7 +213,7 @@ fn not_modified(head: &mut ResponseHeader, offer: &Offer) -> Result<()> {
 }
 
 /// Adds the `Vary` that the 200 would have, as far as that is known. Whether it would be compressed.
-fn vary_as_whole(head: &mut ResponseHeader, offer: &Offer) -> Result<bool> {
+fn add_vary_of_full_response(head: &mut ResponseHeader, offer: &CompressionOffer) -> Result<bool> {
     let mut whole = ResponseHeader::build(StatusCode::OK, None)?;
     for name in [header::CONTENT_TYPE, header::CACHE_CONTROL, header::CONTENT_ENCODING] {
         if let Some(value) = head.headers.get(&name) {
@@ -221,7 +221,7 @@ fn vary_as_whole(head: &mut ResponseHeader, offer: &Offer) -> Result<bool> {
         }
     }
     let has_type = whole.headers.contains_key(header::CONTENT_TYPE);
-    if has_type && !offer.compression.takes(&whole)
+    if has_type && !offer.compression.compresses(&whole)
         || whole.headers.contains_key(header::CONTENT_ENCODING)
     {
         return Ok(false);

@@ -1,9 +1,9 @@
 //! The state of one request across Pingora's hooks, and the report of its end. Decides nothing about the request.
 
 use super::body_timeout::BodyTimeout;
-use super::caching::{self, Caching};
+use super::caching::{self, RequestCaching};
 use super::cut_off::{self, KeptRequestHead};
-use super::explain_header::Explaining;
+use super::explain_header::ExplainedRequest;
 use super::failure;
 use super::first_byte_timeout::ResponseDeadline;
 use super::mirror::MirrorCopy;
@@ -54,7 +54,7 @@ pub(crate) struct Context {
     /// The copy for the route's mirror.
     pub(super) mirror_copy: Option<Box<MirrorCopy>>,
     /// The state of caching, where the cache may answer.
-    pub(super) caching: Option<Box<Caching>>,
+    pub(super) caching: Option<Box<RequestCaching>>,
     /// The span, where the request is traced.
     pub(super) recording: Option<Box<RequestTrace>>,
     /// Counts it among the requests of its client, until it becomes a session.
@@ -66,7 +66,7 @@ pub(crate) struct Context {
     /// The WebSocket session.
     pub(super) session: SessionState,
     /// The explanation that the response carries, for clients with the admin token.
-    pub(super) explanation: Option<Box<Explaining>>,
+    pub(super) explanation: Option<Box<ExplainedRequest>>,
     /// What is known of the outcome so far.
     pub(super) outcome: OutcomeSoFar,
     /// The request's head, to log the end without Pingora.
@@ -196,7 +196,7 @@ impl Context {
     /// The handshake is complete: from here on this is a WebSocket session.
     pub(super) fn record_open(&mut self, session: &mut Session, status: StatusCode) {
         self.session.is_open = true;
-        tracing::opened(self);
+        tracing::record_open(self);
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.count_as_session();
         }
@@ -213,9 +213,9 @@ impl Context {
             filter.on_open(&outcome);
         }
         if let Some(log) = &self.route.global.access_log {
-            log.opened(&outcome);
+            log.log_open(&outcome);
         }
-        self.head.keep(session);
+        self.head.keep_for_session(session);
     }
 
     /// Reports the end to filters and logs, once.
@@ -235,7 +235,7 @@ impl Context {
             (None, Some(response)) => response.status.as_u16(),
             (_, None) => nothing_sent,
         };
-        let head = std::mem::take(&mut self.head).taken();
+        let head = std::mem::take(&mut self.head).into_taken();
         let request = head.as_deref().unwrap_or_else(|| session.req_header());
         let end = end_of_request(session, request, self);
         self.report_end(&end, status, error);
@@ -251,7 +251,7 @@ impl Context {
         if let (false, None, Some(tunnel)) =
             (self.session.is_open, &self.outcome.error, &self.session.permit)
         {
-            self.outcome.error = tunnel.session().close_request().map(failure::ended_by);
+            self.outcome.error = tunnel.session().close_request().map(failure::session_end_reason);
         }
         let nothing_sent = if is_reset { CLIENT_CLOSED_STATUS } else { STOPPED_STATUS };
         let status = self
@@ -344,7 +344,7 @@ impl Context {
             filter.on_end(&outcome);
         }
         if let Some(log) = &self.route.global.access_log {
-            log.ended(&outcome);
+            log.log_end(&outcome);
         }
         // The eviction is logged once, however many requests end with it.
         if let Some(error) = &self.outcome.error

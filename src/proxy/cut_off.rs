@@ -45,7 +45,7 @@ impl KeptRequestHead {
 
     /// Keeps what can be kept cheaply of a request over HTTP/2 whose body is to come: its task is dropped
     /// when the client resets it while the upstream takes nothing.
-    pub(super) fn keep_line(&mut self, session: &Session) {
+    pub(super) fn keep_method_and_target(&mut self, session: &Session) {
         let head = session.req_header();
         if head.version == Version::HTTP_2 {
             *self = Self::Line(Box::new((head.method.clone(), head.uri.clone())));
@@ -53,7 +53,7 @@ impl KeptRequestHead {
     }
 
     /// Keeps it as long as a WebSocket session lives.
-    pub(super) fn keep(&mut self, session: &mut Session) {
+    pub(super) fn keep_for_session(&mut self, session: &mut Session) {
         if session.req_header().version != Version::HTTP_2 {
             return;
         }
@@ -64,7 +64,7 @@ impl KeptRequestHead {
     }
 
     /// The head, where Pingora's session has it no more.
-    pub(super) fn taken(self) -> Option<Box<RequestHeader>> {
+    pub(super) fn into_taken(self) -> Option<Box<RequestHeader>> {
         match self {
             Self::Taken(head) => Some(head),
             Self::None | Self::Raw(_) | Self::Line(_) => None,
@@ -72,7 +72,7 @@ impl KeptRequestHead {
     }
 
     /// The head without Pingora's session.
-    fn whole(self) -> Option<Box<RequestHeader>> {
+    fn into_parsed(self) -> Option<Box<RequestHeader>> {
         match self {
             Self::Taken(head) => Some(head),
             Self::Raw(bytes) => read(&bytes).map(Box::new),
@@ -112,7 +112,7 @@ impl Drop for Context {
         if std::thread::panicking() {
             self.outcome.error = Some(PANIC_REASON.to_owned());
         }
-        match std::mem::take(&mut self.head).whole() {
+        match std::mem::take(&mut self.head).into_parsed() {
             Some(head) => self.record_drop(&head),
             // Over HTTP/2 the head went with Pingora's session.
             None if std::thread::panicking() => log::error!(

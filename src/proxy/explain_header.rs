@@ -18,7 +18,7 @@ use tidegate_http::header_name::X_TIDEGATE_EXPLAIN;
 const MAX_LENGTH: usize = 4096;
 
 /// A request whose response carries its explanation.
-pub(super) struct Explaining {
+pub(super) struct ExplainedRequest {
     /// The configuration that decides about it.
     snapshot: Arc<Snapshot>,
     /// Its head, as it arrived.
@@ -34,7 +34,7 @@ pub(super) fn check_token(snapshot: &Arc<Snapshot>, session: &mut Session, ctx: 
         .as_ref()
         .is_some_and(|token| bool::from(shown.as_bytes().ct_eq(token.as_bytes())));
     if is_admin {
-        ctx.explanation = Some(Box::new(Explaining {
+        ctx.explanation = Some(Box::new(ExplainedRequest {
             snapshot: Arc::clone(snapshot),
             head: session.req_header().clone(),
             explanation: None,
@@ -62,7 +62,7 @@ pub(super) fn record(
     ctx.explanation = Some(explaining);
 }
 
-impl Explaining {
+impl ExplainedRequest {
     /// Records that the upstream has failed, and what the client gets.
     pub(super) fn failed(&mut self, reply: &Reply) {
         if let Some(explanation) = &mut self.explanation {
@@ -123,8 +123,8 @@ mod tests {
     #[test]
     fn explain_header_is_ascii_and_decodes_to_the_same_json() {
         let value = serde_json::json!({"route": "münze 🪙\n"});
-        let told = ascii(&value.to_string());
-        assert!(told.is_ascii(), "{told}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&told).expect("JSON"), value);
+        let header = ascii(&value.to_string());
+        assert!(header.is_ascii(), "{header}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&header).expect("JSON"), value);
     }
 }

@@ -13,12 +13,16 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 use tidegate_http::accept::Accept;
 use tidegate_http::error_code::ErrorCode;
-use tidegate_http::raw_head::{MALFORMED, TOO_SLOW};
+use tidegate_http::raw_head::{HEAD_MALFORMED, TOO_SLOW};
 use tidegate_http::websocket::close_code;
 use tidegate_http::{grpc, header_name};
 
 /// Answers a failed request, if its client is still there and no response has begun.
-pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+pub(super) async fn answer_failure(
+    session: &mut Session,
+    error: &Error,
+    ctx: &mut Context,
+) -> FailToProxy {
     ctx.outcome.error = Some(describe(error, ctx));
     ctx.outcome.is_intended |= ctx.close_request().is_some();
     let silent = FailToProxy { error_code: 0, can_reuse_downstream: false };
@@ -107,7 +111,7 @@ pub(super) fn intercept(
         "the service behind the gateway answered with an error",
     );
     for (name, value) in &response.headers {
-        if is_kept(name, response.status) {
+        if is_kept_on_replacement(name, response.status) {
             instead = instead.header(name.clone(), value.clone());
         }
     }
@@ -147,7 +151,7 @@ static KEPT: [HeaderName; 13] = [
 /// Whether a page that takes the place of an upstream's error keeps this header of it: what the status is nothing
 /// without (RFC 9110, sections 15.5 and 15.6), what the client must know to do better, and what browsers ask for
 /// before a page's script may see the status at all.
-fn is_kept(name: &HeaderName, status: StatusCode) -> bool {
+fn is_kept_on_replacement(name: &HeaderName, status: StatusCode) -> bool {
     let is_kept_with = match status {
         StatusCode::RANGE_NOT_SATISFIABLE => *name == header::CONTENT_RANGE,
         StatusCode::UPGRADE_REQUIRED => *name == header::UPGRADE,
@@ -160,9 +164,9 @@ fn is_kept(name: &HeaderName, status: StatusCode) -> bool {
 }
 
 /// The response to a request on which a filter failed.
-pub(super) fn of_filter(ctx: &mut Context, error: &filter::Error) -> Reply {
+pub(super) fn reply_for_filter_error(ctx: &mut Context, error: &filter::Error) -> Reply {
     ctx.outcome.error = Some(format!("a filter failed: {error}"));
-    error.reply().unwrap_or_else(internal)
+    error.reply().unwrap_or_else(internal_error_reply)
 }
 
 /// Ends a request that a filter failed on. The client gets the filter's status, if it has got no head yet.
@@ -203,14 +207,14 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             return timed_out();
         }
         if let Some(request) = ctx.close_request() {
-            return Some(ended_early(request));
+            return Some(session_ended_reply(request));
         }
     }
     if is_out_of_files(error) || *error.etype() == CONNECTION_CLOSING {
-        return Some(overloaded());
+        return Some(overloaded_reply());
     }
     if is_head_refused(error) {
-        return Some(internal());
+        return Some(internal_error_reply());
     }
     match (error.etype(), error.esource()) {
         (ErrorType::HTTPStatus(413), _) => Some(Reply::gateway_error(
@@ -244,7 +248,7 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             ErrorSource::Downstream,
         ) => None,
         (_, ErrorSource::Downstream) => {
-            Some(Reply::gateway_error(ErrorCode::BadRequest, MALFORMED.reason))
+            Some(Reply::gateway_error(ErrorCode::BadRequest, HEAD_MALFORMED.reason))
         }
         (
             ErrorType::ConnectRefused
@@ -260,12 +264,12 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             ErrorCode::UpstreamFailed,
             "the service behind the gateway closed the connection or sent an invalid response",
         ),
-        _ => Some(internal()),
+        _ => Some(internal_error_reply()),
     }
 }
 
 /// The response to a handshake that was ended before the upstream accepted it.
-fn ended_early(request: &CloseRequest) -> Reply {
+fn session_ended_reply(request: &CloseRequest) -> Reply {
     let code = match request.initiator {
         _ if request.code == Some(close_code::TRY_AGAIN_LATER) => ErrorCode::Overloaded,
         Initiator::Limit => ErrorCode::TooManyHandshakes,
@@ -276,7 +280,7 @@ fn ended_early(request: &CloseRequest) -> Reply {
 }
 
 /// The response when the gateway lacks memory or descriptors.
-pub(super) fn overloaded() -> Reply {
+pub(super) fn overloaded_reply() -> Reply {
     Reply::gateway_error(ErrorCode::Overloaded, "the gateway is overloaded; try again later")
         .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON))
 }
@@ -290,7 +294,7 @@ pub(super) fn too_many_requests() -> Reply {
     .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON))
 }
 
-fn internal() -> Reply {
+fn internal_error_reply() -> Reply {
     Reply::gateway_error(
         ErrorCode::InternalError,
         "internal error in the gateway; its log has the cause under this request id",
@@ -315,7 +319,7 @@ pub(super) fn describe(error: &Error, ctx: &Context) -> String {
     if let Some(request) =
         ctx.close_request().filter(|_| *error.esource() != ErrorSource::Downstream)
     {
-        return ended_by(request);
+        return session_end_reason(request);
     }
     if is_head_refused(error) {
         return "a filter has set a header that HTTP/2 forbids, such as `TE`".to_owned();
@@ -324,7 +328,7 @@ pub(super) fn describe(error: &Error, ctx: &Context) -> String {
         return error.context.as_ref().map(|reason| reason.as_str().to_owned()).unwrap_or_default();
     }
     match ctx.attempt.endpoint.as_ref().filter(|_| *error.esource() != ErrorSource::Downstream) {
-        Some(chosen) if is_timeout(error) && first_byte_timeout::is_over(ctx) => {
+        Some(chosen) if is_timeout(error) && first_byte_timeout::has_expired(ctx) => {
             format!("upstream {}: no answer in time (timeouts.request)", chosen.address())
         }
         Some(chosen) => format!("upstream {}: {}", chosen.address(), in_words(error)),
@@ -345,7 +349,7 @@ fn is_timeout(error: &Error) -> bool {
 }
 
 /// Why the gateway ended a handshake.
-pub(super) fn ended_by(request: &CloseRequest) -> String {
+pub(super) fn session_end_reason(request: &CloseRequest) -> String {
     match request.initiator {
         Initiator::Handshake => request.reason.to_string(),
         initiator => {

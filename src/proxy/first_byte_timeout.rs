@@ -42,7 +42,7 @@ impl ResponseDeadline {
         let timer = tokio::spawn(async move {
             sleep_until(at).await;
             // After the response another request may use the connection.
-            if settle(&of_timer, LATE) {
+            if finish_waiting(&of_timer, LATE) {
                 handle.cut();
             }
         });
@@ -58,13 +58,13 @@ impl ResponseDeadline {
 
 impl Drop for ResponseDeadline {
     fn drop(&mut self) {
-        settle(&self.state, DONE);
+        finish_waiting(&self.state, DONE);
         self.timer.abort();
     }
 }
 
 /// Settles the state; returns whether it was still waiting.
-fn settle(state: &AtomicU8, to: u8) -> bool {
+fn finish_waiting(state: &AtomicU8, to: u8) -> bool {
     state.compare_exchange(WAITING, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
 }
 
@@ -75,14 +75,14 @@ pub(super) fn needs_cut_off(ctx: &Context) -> bool {
 }
 
 /// The attempt has a connection.
-pub(super) fn connected(digest: Option<&Digest>, ctx: &mut Context) {
+pub(super) fn start(digest: Option<&Digest>, ctx: &mut Context) {
     ctx.attempt.deadline = None;
     ctx.attempt.cut_off_handle =
         if needs_cut_off(ctx) { digest.and_then(CutOffHandle::from_digest) } else { None };
 }
 
 /// The request is about to be sent. A connection over HTTP/2 carries other requests too.
-pub(super) fn request_starts(request: &RequestHeader, ctx: &mut Context) {
+pub(super) fn start_request_timeout(request: &RequestHeader, ctx: &mut Context) {
     if request.version == Version::HTTP_2 {
         ctx.attempt.cut_off_handle = None;
     }
@@ -121,25 +121,25 @@ pub(super) fn response_started(
     match (whole, &ctx.attempt.deadline) {
         (Some(_), Some(deadline)) if deadline.key == REQUEST_KEY => {}
         (Some(at), _) => {
-            complete(ctx)?;
+            check(ctx)?;
             ctx.attempt.deadline = Some(Box::new(ResponseDeadline::start(handle, at, REQUEST_KEY)));
         }
-        (None, _) => complete(ctx)?,
+        (None, _) => check(ctx)?,
     }
     Ok(())
 }
 
 /// The response is complete, and the connection free for another request, unless it was cut off: what ends with its
 /// connection is not complete then.
-pub(super) fn complete(ctx: &mut Context) -> Result<()> {
+pub(super) fn check(ctx: &mut Context) -> Result<()> {
     match ctx.attempt.deadline.take() {
-        Some(deadline) if !settle(&deadline.state, DONE) => Err(deadline.reason()),
+        Some(deadline) if !finish_waiting(&deadline.state, DONE) => Err(deadline.reason()),
         _ => Ok(()),
     }
 }
 
 /// Whether the deadline of the whole request has passed.
-pub(super) fn is_over(ctx: &Context) -> bool {
+pub(super) fn has_expired(ctx: &Context) -> bool {
     let limit = ctx.route.request_timeout.filter(|_| ctx.session.permit.is_none());
     limit.is_some_and(|limit| ctx.started.elapsed() + TIMER_SLACK >= limit)
 }

@@ -27,7 +27,7 @@ pub(super) fn prepare(
     upstream: &mut RequestHeader,
     ctx: &mut Context,
 ) -> Result<()> {
-    insist_on_http2(upstream, ctx)?;
+    require_http2(upstream, ctx)?;
     if upstream.version == Version::HTTP_2 {
         // Nobody cuts off a connection that other requests share.
         ctx.attempt.cut_off_handle = None;
@@ -37,7 +37,7 @@ pub(super) fn prepare(
         accept_trailers(session.req_header(), upstream)?;
     }
     let key_host = caching::host(session, ctx);
-    tell_about_client(session, upstream, ctx, key_host.as_deref())?;
+    set_client_headers(session, upstream, ctx, key_host.as_deref())?;
     upstream
         .append_header(VIA, ctx.route.global.via.element(session.req_header().version).clone())?;
     if let Some(trace) = ctx.exchange.trace {
@@ -106,7 +106,7 @@ pub(super) const UPSTREAM_NOT_HTTP2: &str =
 
 /// Fails the request if an upstream with `protocols: [h2]` negotiated HTTP/1.1 (ALPN). WebSockets use HTTP/1.1
 /// anyway.
-fn insist_on_http2(upstream: &RequestHeader, ctx: &Context) -> Result<()> {
+fn require_http2(upstream: &RequestHeader, ctx: &Context) -> Result<()> {
     let is_due = ctx.session.permit.is_none()
         && upstream.version != Version::HTTP_2
         && ctx.pool().is_some_and(|pool| pool.settings().protocol.alpn == ALPN::H2);
@@ -139,7 +139,7 @@ fn set_path(head: &RequestHeader, upstream: &mut RequestHeader, ctx: &Context) -
 
 /// Sets `X-Forwarded-*` and `Forwarded` (RFC 7239), from trusted proxies and from the connection, and the request
 /// id.
-fn tell_about_client(
+fn set_client_headers(
     session: &Session,
     upstream: &mut RequestHeader,
     ctx: &Context,
@@ -164,7 +164,7 @@ fn tell_about_client(
     remove(upstream, |name| {
         *name == header_name::PROXY
             || *name == header_name::X_REQUEST_ID
-            || (!ctx.peer_is_trusted && proxy_headers::is_of_gateway(name))
+            || (!ctx.peer_is_trusted && proxy_headers::is_set_by_gateway(name))
     });
     if ctx.peer_is_trusted {
         let exchange = &ctx.exchange;
@@ -212,13 +212,13 @@ fn tell_about_client(
 
 /// Removes the headers whose names match.
 fn remove(head: &mut RequestHeader, is_meant: impl Fn(&HeaderName) -> bool) {
-    while let Some(name) = find(&head.headers, &is_meant) {
+    while let Some(name) = find_header(&head.headers, &is_meant) {
         head.remove_header(&name);
     }
 }
 
 /// The first header whose name matches.
-fn find(headers: &HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) -> Option<HeaderName> {
+fn find_header(headers: &HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) -> Option<HeaderName> {
     headers.keys().find(|name| is_meant(name)).cloned()
 }
 
@@ -270,7 +270,7 @@ pub(super) fn clean_interim(session: &mut Session, response: &mut ResponseHeader
         session.as_downstream_mut().set_ignore_info_resp(true);
         return;
     }
-    expectation::interim_comes(session);
+    expectation::record_interim(session);
     strip_hop_by_hop(response, true);
     for name in [header::TRANSFER_ENCODING, header::CONTENT_LENGTH] {
         if response.headers.contains_key(&name) {
@@ -283,11 +283,11 @@ pub(super) fn clean_interim(session: &mut Session, response: &mut ResponseHeader
 fn strip_hop_by_hop(response: &mut ResponseHeader, loses_trailers: bool) {
     // RFC 9110, section 15.5.22: in a 426 `Upgrade` is the message itself.
     let is_message = response.status == StatusCode::UPGRADE_REQUIRED;
-    let is_meant = |name: &HeaderName| match head::is_of_connection(name.as_str()) {
+    let is_meant = |name: &HeaderName| match head::is_hop_by_hop(name.as_str()) {
         true => !(is_message && *name == header::UPGRADE),
         false => loses_trailers && *name == header::TRAILER,
     };
-    while let Some(name) = find(&response.headers, is_meant) {
+    while let Some(name) = find_header(&response.headers, is_meant) {
         if name == header::CONNECTION {
             for name in head::nominated(&response.headers) {
                 response.remove_header(&name);
@@ -301,10 +301,10 @@ fn strip_hop_by_hop(response: &mut ResponseHeader, loses_trailers: bool) {
 fn clean_switch(response: &mut ResponseHeader) {
     let nominated = head::nominated(&response.headers);
     let is_meant = |name: &HeaderName| {
-        let is_due = head::is_of_connection(name.as_str()) && *name != header::UPGRADE;
+        let is_due = head::is_hop_by_hop(name.as_str()) && *name != header::UPGRADE;
         is_due || FRAMING_HEADERS.contains(name) || nominated.contains(name)
     };
-    while let Some(name) = find(&response.headers, is_meant) {
+    while let Some(name) = find_header(&response.headers, is_meant) {
         response.remove_header(&name);
     }
     // A name and a value that every head may hold.

@@ -9,7 +9,7 @@ use pingora_proxy::Session;
 
 /// Turns a request of gRPC-Web into one of gRPC, where the route says so.
 pub(super) fn translate(session: &mut Session, ctx: &Context) {
-    if !ctx.route.grpc_web || !is_asked(&session.req_header().headers) {
+    if !ctx.route.grpc_web || !is_grpc_web_request(&session.req_header().headers) {
         return;
     }
     let mut bridge = GrpcWebCtx::default();
@@ -29,7 +29,7 @@ pub(super) fn is_translated(session: &Session) -> bool {
 }
 
 /// Whether the body is in the binary form; the one in base64 (`grpc-web-text`) is not translated.
-fn is_asked(headers: &HeaderMap) -> bool {
+fn is_grpc_web_request(headers: &HeaderMap) -> bool {
     const GRPC_WEB_MEDIA_TYPE: &[u8] = b"application/grpc-web";
     headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).is_some_and(|value| {
         let (name, rest) = value.split_at(value.len().min(GRPC_WEB_MEDIA_TYPE.len()));

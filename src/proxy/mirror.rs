@@ -47,7 +47,7 @@ pub(super) fn start(head: &RequestHeader, ctx: &mut Context) {
 }
 
 /// Adds a part of the body; sends the copy once the body is complete.
-pub(super) fn add(part: Option<&Bytes>, is_end: bool, ctx: &mut Context) {
+pub(super) fn copy_body(part: Option<&Bytes>, is_end: bool, ctx: &mut Context) {
     let Some(copy) = &mut ctx.mirror_copy else { return };
     if let Some(part) = part {
         if copy.body.len() + part.len() > MAX_COPIED_BODY {

@@ -64,7 +64,7 @@ mod tracing;
 
 pub(crate) use request_body::IsCollected;
 
-use crate::admission::{Rejection, filter, filter_back};
+use crate::admission::{Rejection, filter, run_response_filters};
 use crate::snapshot::split;
 use crate::state::State;
 use crate::upstream::begin_use;
@@ -100,10 +100,10 @@ impl ProxyHttp for Proxy {
     type CTX = Box<Context>;
 
     fn new_ctx(&self) -> Self::CTX {
-        task_state::record_begin();
+        task_state::record_request_start();
         Box::new(Context::new(
             Arc::clone(&self.state.current.load().fallback),
-            self.state.in_flight.guard(),
+            self.state.in_flight.count_request(),
         ))
     }
 
@@ -114,7 +114,7 @@ impl ProxyHttp for Proxy {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
         ctx.head = cut_off::KeptRequestHead::from_session(session);
         let admitted = request_phase::admit(self, session, ctx);
-        compression::arm(session, ctx);
+        compression::prepare(session, ctx);
         grpc_web::translate(session, ctx);
         let is_admitted = admitted.is_ok();
         let rejection = match admitted {
@@ -139,7 +139,7 @@ impl ProxyHttp for Proxy {
             Err(rejection) => {
                 // Malformed, or too much: no fault of the gateway or the service.
                 ctx.outcome.is_intended = true;
-                ctx.outcome.error = rejection.fault().map(str::to_owned);
+                ctx.outcome.error = rejection.error_message().map(str::to_owned);
                 Some(rejection)
             }
         };
@@ -250,9 +250,9 @@ impl ProxyHttp for Proxy {
             pool.counts().record_connection(is_reused);
         }
         ctx.attempt.connection_use = begin_use(digest)?;
-        first_byte_timeout::connected(digest, ctx);
-        if let Some(place) = &mut ctx.attempt.upstream_permit {
-            place.connected();
+        first_byte_timeout::start(digest, ctx);
+        if let Some(permit) = &mut ctx.attempt.upstream_permit {
+            permit.connected();
         }
         Ok(())
     }
@@ -287,7 +287,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         match is_end {
-            true => first_byte_timeout::complete(ctx).map(|()| None),
+            true => first_byte_timeout::check(ctx).map(|()| None),
             false => Ok(None),
         }
     }
@@ -322,8 +322,8 @@ impl ProxyHttp for Proxy {
             // A further attempt gets the body again, as far as it has arrived.
             ctx.body.received = 0;
         }
-        first_byte_timeout::request_starts(upstream_request, ctx);
-        expectation::answer(session, upstream_request, ctx).await?;
+        first_byte_timeout::start_request_timeout(upstream_request, ctx);
+        expectation::answer_expect(session, upstream_request, ctx).await?;
         forward::prepare(session, upstream_request, ctx)?;
         mirror::start(upstream_request, ctx);
         caching::record_request(ctx);
@@ -347,7 +347,7 @@ impl ProxyHttp for Proxy {
             // In a box: few requests need it, and all would pay for its size.
             return Box::pin(pass_filtered(session, body, is_end, ctx)).await;
         }
-        mirror::add(body.as_ref(), is_end, ctx);
+        mirror::copy_body(body.as_ref(), is_end, ctx);
         pass_body(session, body.as_ref(), is_end, ctx)
     }
 
@@ -371,7 +371,7 @@ impl ProxyHttp for Proxy {
         if response.status == opened {
             session_quota::accept(&self.state.sessions, ctx).await?;
         }
-        caching::undo_disguise(session, ctx);
+        caching::restore_http2(session, ctx);
         caching::invalidate(self.state.cache.store(), session, response, ctx);
         if !caching::is_from_cache(session) {
             failure::intercept(session, response, ctx)?;
@@ -429,7 +429,7 @@ impl ProxyHttp for Proxy {
         error: &Error,
         ctx: &mut Self::CTX,
     ) -> FailToProxy {
-        failure::answer(session, error, ctx).await
+        failure::answer_failure(session, error, ctx).await
     }
 
     fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
@@ -467,7 +467,7 @@ fn pass_body(
     if ctx.session.permit.is_some() {
         return Ok(());
     }
-    body_timeout::received(session, is_end, ctx)?;
+    body_timeout::record_received(session, is_end, ctx)?;
     if is_end {
         first_byte_timeout::request_sent(ctx);
     }
@@ -493,7 +493,7 @@ async fn pass_filtered(
         pass_body(session, body.as_ref(), is_end, ctx)?;
         request_body::show(session, body, is_end, offset, ctx).await?;
     }
-    mirror::add(body.as_ref(), is_end, ctx);
+    mirror::copy_body(body.as_ref(), is_end, ctx);
     Ok(())
 }
 
@@ -505,7 +505,7 @@ async fn filter_request(session: &mut Session, ctx: &mut Context) -> Option<Reje
             ctx.outcome.is_intended |= rejection.is_some();
             rejection
         }
-        Err(error) => Some(Rejection::answer(failure::of_filter(ctx, &error))),
+        Err(error) => Some(Rejection::answer(failure::reply_for_filter_error(ctx, &error))),
     }
 }
 
@@ -517,7 +517,8 @@ async fn filter_response(
 ) -> Result<()> {
     if !ctx.outcome.is_unfiltered {
         let route = Arc::clone(&ctx.route);
-        if let Err(error) = filter_back(&route, response, request, &mut ctx.exchange).await {
+        if let Err(error) = run_response_filters(&route, response, request, &mut ctx.exchange).await
+        {
             ctx.outcome.is_unfiltered = true;
             return Err(failure::filter_failed(ctx, &error));
         }

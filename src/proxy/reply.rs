@@ -134,9 +134,9 @@ async fn send_file(
     file.seek(SeekFrom::Start(first)).await.map_err(cannot)?;
     let mut left = length;
     while left > 0 {
-        let most = left.min(MAX_FILE_CHUNK);
-        let mut piece = BytesMut::with_capacity(usize::try_from(most).unwrap_or_default());
-        (&mut file).take(most).read_buf(&mut piece).await.map_err(cannot)?;
+        let max = left.min(MAX_FILE_CHUNK);
+        let mut piece = BytesMut::with_capacity(usize::try_from(max).unwrap_or_default());
+        (&mut file).take(max).read_buf(&mut piece).await.map_err(cannot)?;
         if piece.is_empty() {
             return Error::e_explain(
                 ErrorType::FileReadError,

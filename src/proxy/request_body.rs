@@ -66,7 +66,7 @@ pub(super) async fn check(session: &mut Session, ctx: &mut Context) -> Result<bo
                 return Ok(false);
             }
             Ok(reply) => reply,
-            Err(error) => Some(failure::of_filter(ctx, &error)),
+            Err(error) => Some(failure::reply_for_filter_error(ctx, &error)),
         },
     };
     let Some(reply) = reply else { return Ok(false) };
@@ -109,7 +109,7 @@ async fn collect(
         }
         body.extend_from_slice(&part);
     }
-    body_timeout::received(session, true, ctx)?;
+    body_timeout::record_received(session, true, ctx)?;
     Ok(Ok(body.freeze()))
 }
 
@@ -120,7 +120,7 @@ async fn ask_for_body(session: &mut Session) -> Result<()> {
     {
         return Ok(());
     }
-    expectation::interim_comes(session);
+    expectation::record_interim(session);
     session.as_downstream_mut().write_continue_response().await.map_err(Error::into_down)
 }
 

@@ -3,7 +3,7 @@
 
 use super::{Context, Proxy, explain_header, failure, task_state, tracing};
 use crate::admission::{
-    self, Arrival, HeaderSurvey, KnownHeader, PADDED_VALUE_REASON, Rejection, caller,
+    self, HeaderSurvey, IncomingHead, KnownHeader, PADDED_VALUE_REASON, Rejection, caller,
 };
 use crate::snapshot::{GlobalSettings, Snapshot};
 use crate::tls::TlsInfo;
@@ -52,7 +52,7 @@ fn check(
 ) -> Result<(), Rejection> {
     identify(&snapshot.global, session, ctx);
     if let Some(tracing) = &snapshot.global.tracing {
-        tracing::start(tracing, session, ctx);
+        tracing::start_trace(tracing, session, ctx);
     }
     // A WebSocket over HTTP/2 (RFC 8441) continues as what it would be over HTTP/1.1: a GET.
     if admission::extended_connect(session.req_header())? {
@@ -61,18 +61,18 @@ fn check(
     }
     if proxy.state.overload.refuses(&proxy.state.in_flight, &snapshot.global.limits) {
         ctx.stop_counting();
-        return Err(Rejection::answer(failure::overloaded()));
+        return Err(Rejection::answer(failure::overloaded_reply()));
     }
     count_client(proxy, &snapshot.global, ctx)?;
     let listener = snapshot.listener(&proxy.listener);
     if let Some(tls) = listener.and_then(|listener| listener.tls.as_ref()) {
-        ctx.exchange.tls = TlsInfo::of_request(session);
+        ctx.exchange.tls = TlsInfo::for_session(session);
         ctx.hsts.clone_from(&tls.hsts);
     }
     let head = session.req_header_mut();
     admission::prepare(&snapshot.global, survey, ctx.peer_is_trusted, head)?;
     let head = session.req_header();
-    let arrival = Arrival {
+    let arrival = IncomingHead {
         head,
         survey,
         scheme: ctx.exchange.scheme(),
@@ -121,13 +121,13 @@ fn count_client(
     let Some(client) = client else { return Ok(()) };
     if proxy.state.overload.refuses_client(&client) {
         ctx.stop_counting();
-        return Err(Rejection::answer(failure::overloaded()));
+        return Err(Rejection::answer(failure::overloaded_reply()));
     }
-    ctx.request_permit = proxy.state.overload.request_of(client, &global.limits);
+    ctx.request_permit = proxy.state.overload.admit_client_request(client, &global.limits);
     match &ctx.request_permit {
         Some(permit) => {
             if ctx.peer_is_trusted {
-                task_state::set_shared(Some(permit.shared()));
+                task_state::set_shared(Some(permit.shared_request()));
             }
             Ok(())
         }
@@ -141,7 +141,7 @@ fn count_client(
 /// Refuses what filters see before it is refused.
 pub(super) fn refuse(session: &Session, ctx: &Context) -> Option<Rejection> {
     let is_websocket = ctx.exchange.is_websocket;
-    admission::refuse(
+    admission::overload_rejection(
         &ctx.route,
         session.req_header(),
         is_websocket,

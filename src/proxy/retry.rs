@@ -1,8 +1,8 @@
 //! Decides whether another attempt follows a failed one. Does not select its endpoint.
 
 use super::{Context, first_byte_timeout, tracing};
-use crate::load::Overload;
-use crate::upstream::{CONNECTION_CLOSING, is_of_dial, is_out_of_files};
+use crate::load::OverloadControl;
+use crate::upstream::{CONNECTION_CLOSING, is_dial_error, is_out_of_files};
 use crate::websocket::HandshakeTimeout;
 use http::StatusCode;
 use pingora::http::ResponseHeader;
@@ -23,7 +23,7 @@ pub(super) struct RetryState {
     /// Number of failed attempts that another followed.
     failed: u32,
     /// Whether the next one waits.
-    waits: bool,
+    is_waiting: bool,
 }
 
 impl RetryState {
@@ -34,28 +34,28 @@ impl RetryState {
 
     /// The wait before the next attempt.
     pub(super) fn backoff(&mut self, base: Duration) -> Option<Duration> {
-        if !std::mem::take(&mut self.waits) {
+        if !std::mem::take(&mut self.is_waiting) {
             return None;
         }
-        let most = base.saturating_mul(1 << self.failed.saturating_sub(1).min(10)).min(MAX_BACKOFF);
+        let max = base.saturating_mul(1 << self.failed.saturating_sub(1).min(10)).min(MAX_BACKOFF);
         // Random over the whole range: requests that failed together do not return together.
         let [a, b, ..] = *uuid::Uuid::new_v4().as_bytes();
-        Some(most.mul_f64(f64::from(u16::from_be_bytes([a, b])) / 65_536.0))
+        Some(max.mul_f64(f64::from(u16::from_be_bytes([a, b])) / 65_536.0))
     }
 }
 
 /// No connection could be established: nothing has been sent yet.
 pub(super) fn connect_failed(
     peer: &HttpPeer,
-    overload: &Overload,
+    overload: &OverloadControl,
     ctx: &mut Context,
     mut error: Box<Error>,
 ) -> Box<Error> {
-    if peer.is_tls() && *error.etype() == ErrorType::ConnectTimedout && !is_of_dial(&error) {
+    if peer.is_tls() && *error.etype() == ErrorType::ConnectTimedout && !is_dial_error(&error) {
         // Pingora uses one name for both; here it is the handshake.
         error.etype = ErrorType::TLSHandshakeTimedout;
     }
-    tracing::failed(ctx, &error);
+    tracing::record_failure(ctx, &error);
     if ctx.close_request().is_some() {
         // The gateway itself ends the handshake: not a fault of the endpoint, and no other is tried.
         error.set_retry(false);
@@ -96,7 +96,7 @@ pub(super) fn check_response(
     }
     first_byte_timeout::response_started(&session.req_header().method, response, ctx)?;
     let status = response.status.as_u16();
-    tracing::answered(ctx, response);
+    tracing::record_response(ctx, response);
     if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.attempt.endpoint) {
         pool.record_response(chosen, status);
     }
@@ -122,15 +122,15 @@ pub(super) fn connection_failed(
     if ctx.close_request().is_some() {
         // The gateway itself ends the handshake: not a fault of the endpoint, and no other is tried.
         let mut error = error;
-        tracing::failed(ctx, &error);
+        tracing::record_failure(ctx, &error);
         error.set_retry(false);
         return error;
     }
     if *error.etype() == CONNECTION_CLOSING {
         let mut error = error;
-        tracing::failed(ctx, &error);
+        tracing::record_failure(ctx, &error);
         // Until Pingora's pool has noticed, it may give out the same connection again.
-        ctx.attempt.retries.waits = true;
+        ctx.attempt.retries.is_waiting = true;
         error.set_retry(true);
         return error;
     }
@@ -138,7 +138,7 @@ pub(super) fn connection_failed(
     if HandshakeTimeout::from_error(&error).is_some() {
         error.etype = ErrorType::ReadTimedout;
     }
-    tracing::failed(ctx, &error);
+    tracing::record_failure(ctx, &error);
     if is_unprocessed(&error) {
         // Not a fault of the endpoint: it drains or is busy.
         // A connection that was closing already costs no attempt, as one that was idle does not.
@@ -217,7 +217,7 @@ fn may_repeat(session: &Session, ctx: &mut Context, is_unprocessed: bool) -> boo
         ctx.attempt.tried.push(chosen.address().clone());
     }
     ctx.attempt.retries.failed += 1;
-    ctx.attempt.retries.waits = true;
+    ctx.attempt.retries.is_waiting = true;
     true
 }
 
@@ -227,30 +227,30 @@ mod tests {
 
     /// So many waits before the attempt that follows so many failures.
     fn waits(failed: u32, base: Duration) -> Vec<Duration> {
-        let wait = || RetryState { failed, waits: true }.backoff(base).expect("a wait");
+        let wait = || RetryState { failed, is_waiting: true }.backoff(base).expect("a wait");
         std::iter::repeat_with(wait).take(2_000).collect()
     }
 
     #[test]
     fn backoff_is_random_doubles_and_is_capped() {
         let base = Duration::from_millis(25);
-        for (failed, most) in [(1, 25), (2, 50), (3, 100), (6, 800), (7, 1000), (40, 1000)] {
-            let most = Duration::from_millis(most);
+        for (failed, max) in [(1, 25), (2, 50), (3, 100), (6, 800), (7, 1000), (40, 1000)] {
+            let max = Duration::from_millis(max);
             let waits = waits(failed, base);
             let (least, longest) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
-            assert!(*longest < most, "{failed}: {longest:?} of {most:?}");
+            assert!(*longest < max, "{failed}: {longest:?} of {max:?}");
             // Evenly: that none of 2,000 is in the last or the first tenth happens to nobody.
-            assert!(*longest > most.mul_f64(0.9) && *least < most.mul_f64(0.1), "{failed}");
+            assert!(*longest > max.mul_f64(0.9) && *least < max.mul_f64(0.1), "{failed}");
             let mean = waits.iter().sum::<Duration>() / 2_000;
-            assert!(mean > most.mul_f64(0.45) && mean < most.mul_f64(0.55), "{failed}: {mean:?}");
+            assert!(mean > max.mul_f64(0.45) && mean < max.mul_f64(0.55), "{failed}: {mean:?}");
         }
     }
 
     #[test]
     fn refused_connection_is_retried_without_backoff() {
-        let mut attempts = RetryState { failed: 1, waits: false };
+        let mut attempts = RetryState { failed: 1, is_waiting: false };
         assert_eq!(attempts.backoff(Duration::from_secs(1)), None);
-        attempts.waits = true;
+        attempts.is_waiting = true;
         assert!(attempts.backoff(Duration::from_secs(1)).is_some());
         assert_eq!(attempts.backoff(Duration::from_secs(1)), None, "once for each");
     }

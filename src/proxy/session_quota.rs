@@ -89,7 +89,7 @@ pub(super) fn register(
 pub(super) async fn accept(registry: &Registry, ctx: &mut Context) -> Result<()> {
     let Some(settings) = ctx.route.websocket.clone() else { return Ok(()) };
     let Some(mut permit) = ctx.session.permit.take() else { return Ok(()) };
-    let accepted = match hold_shared(&settings, permit.session(), ctx).await {
+    let accepted = match acquire_shared_permit(&settings, permit.session(), ctx).await {
         Ok(quota) => registry.accept(&mut permit, &quota),
         Err(exceeded) => {
             registry.record_refusal(&ctx.route.name);
@@ -114,25 +114,27 @@ pub(super) async fn accept(registry: &Registry, ctx: &mut Context) -> Result<()>
 
 /// Counts the session at all gateways together, where they share counters. Returns the quota that remains to be
 /// checked here.
-async fn hold_shared(
+async fn acquire_shared_permit(
     settings: &WebSocketSettings,
     new_session: &Arc<WebSocketSession>,
     ctx: &mut Context,
 ) -> std::result::Result<SessionQuota, QuotaExceeded> {
     let quota = settings.quota;
-    let (Some(shared), Some(most), Some(user)) =
+    let (Some(shared), Some(max_sessions), Some(user)) =
         (&ctx.route.global.shared, quota.per_user, &ctx.exchange.user_id)
     else {
         return Ok(quota);
     };
     let route = &ctx.route.name;
-    match shared.acquire_session(route, user.as_str(), new_session, most, quota.evicts_oldest).await
+    match shared
+        .acquire_session(route, user.as_str(), new_session, max_sessions, quota.evicts_oldest)
+        .await
     {
         SharedSessionOutcome::Granted(hold) => {
             ctx.session.shared_hold = Some(Box::new(hold));
             Ok(SessionQuota { per_user: None, ..quota })
         }
-        SharedSessionOutcome::LimitReached => Err(QuotaExceeded::User(most)),
+        SharedSessionOutcome::LimitReached => Err(QuotaExceeded::User(max_sessions)),
         SharedSessionOutcome::CountersAway(hold) => {
             ctx.session.shared_hold = Some(Box::new(hold));
             Ok(quota)

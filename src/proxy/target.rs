@@ -3,7 +3,7 @@
 use super::{Context, first_byte_timeout, tracing};
 use crate::tls;
 use crate::upstream::{
-    AffinityKey, Balance, Dialer, HTTP1, Handle, Pool, SelectedEndpoint, SelectionHint,
+    AffinityKey, Balance, Dialer, HTTP1, Pool, SecondHandle, SelectedEndpoint, SelectionHint,
 };
 use crate::websocket::{HandshakeLimit, HandshakeTimeout, TunnelConnector};
 use http::HeaderValue;
@@ -55,7 +55,7 @@ pub(super) async fn select_peer(session: &Session, ctx: &mut Context) -> Result<
     acquire_upstream_permit(&pool, ctx)?;
     let chosen = select_endpoint(&pool, session, ctx)?;
     let peer = peer(&pool, &chosen, ctx)?;
-    tracing::attempt(&pool, &chosen, session, ctx);
+    tracing::start_attempt(&pool, &chosen, session, ctx);
     ctx.attempt.endpoint = Some(chosen);
     Ok(peer)
 }
@@ -65,7 +65,7 @@ fn acquire_upstream_permit(pool: &Pool, ctx: &mut Context) -> Result<()> {
     if ctx.attempt.upstream_permit.is_some() {
         return Ok(());
     }
-    pool.budget().earn();
+    pool.budget().add_share();
     match pool.acquire_permit(ctx.exchange.is_websocket) {
         Ok(permit) => {
             ctx.attempt.upstream_permit = permit;
@@ -151,11 +151,11 @@ fn peer(pool: &Pool, chosen: &SelectedEndpoint, ctx: &Context) -> Result<Box<Htt
     // One of HTTP/2 is shared.
     let keeps_handle = first_byte_timeout::needs_cut_off(ctx) && protocol.alpn != ALPN::H2;
     let handle = match protocol.alpn {
-        ALPN::H2 => Handle::Shared,
-        _ if keeps_handle => Handle::CutOff,
-        _ => Handle::None,
+        ALPN::H2 => SecondHandle::Shared,
+        _ if keeps_handle => SecondHandle::CutOff,
+        _ => SecondHandle::None,
     };
-    if !is_tunnel && (secured.is_some() || handle != Handle::None) {
+    if !is_tunnel && (secured.is_some() || handle != SecondHandle::None) {
         let handshake = route.tls_timeout.min(within);
         options.custom_l4 = Some(Arc::new(Dialer { time: connect, handle }));
         options.connection_timeout = Some(handshake);

@@ -12,9 +12,9 @@ use tokio::time::Sleep;
 #[derive(Debug, Default)]
 struct RequestTaskState {
     /// Number of requests that its connection has waited for, modulo 2^32.
-    awaited: Cell<u32>,
+    awaited_requests: Cell<u32>,
     /// Number of requests whose heads are complete, modulo 2^32.
-    begun: Cell<u32>,
+    started_requests: Cell<u32>,
     /// The WebSocket session, from its handshake on.
     session: RefCell<Option<Arc<Session>>>,
     /// Whether it is dropped because its client has reset the stream.
@@ -49,20 +49,23 @@ pub(super) fn client() -> Option<Arc<ClientLoad>> {
 
 /// Records that this task's connection waits for a request.
 pub(crate) fn record_wait() {
-    let _ = TASK.try_with(|task| task.awaited.set(task.awaited.get().wrapping_add(1)));
+    let _ = TASK
+        .try_with(|task| task.awaited_requests.set(task.awaited_requests.get().wrapping_add(1)));
 }
 
 /// The number of the request that the connection waits for, until its head is complete.
 pub(crate) fn awaited_request() -> Option<u32> {
     let number = |task: &RequestTaskState| {
-        (task.awaited.get() != task.begun.get()).then(|| task.awaited.get())
+        (task.awaited_requests.get() != task.started_requests.get())
+            .then(|| task.awaited_requests.get())
     };
     TASK.try_with(number).unwrap_or_default()
 }
 
 /// Records that the head of a request is complete.
-pub(super) fn record_begin() {
-    let _ = TASK.try_with(|task| task.begun.set(task.begun.get().wrapping_add(1)));
+pub(super) fn record_request_start() {
+    let _ = TASK
+        .try_with(|task| task.started_requests.set(task.started_requests.get().wrapping_add(1)));
 }
 
 /// Records that this task is dropped because its client has reset the stream.

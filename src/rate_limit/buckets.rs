@@ -17,7 +17,7 @@ const MAX_BUCKETS_PER_SHARD: usize = 1024;
 /// ITU-T I.371), as far as this gateway knows.
 #[derive(Debug)]
 pub(super) struct Buckets {
-    each: u64,
+    interval: u64,
     burst: u64,
     shards: [Mutex<BucketShard>; SHARDS],
     /// A randomly seeded hash, so that no client can choose keys that collide.
@@ -28,14 +28,14 @@ pub(super) struct Buckets {
 #[derive(Debug, Default)]
 struct BucketShard {
     recent: HashMap<u64, u64>,
-    before: HashMap<u64, u64>,
+    previous: HashMap<u64, u64>,
 }
 
 impl Buckets {
     pub(super) fn new(each: Duration, burst: u32) -> Self {
         let each = nanos(each);
         Self {
-            each,
+            interval: each,
             burst: each.saturating_mul(burst.into()),
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
@@ -43,15 +43,15 @@ impl Buckets {
     }
 
     /// One more request; how long it would have to wait when it is one too many.
-    pub(super) fn take(&self, key: &BucketKey<'_>, now: Duration) -> Option<Duration> {
+    pub(super) fn take_token(&self, key: &BucketKey<'_>, now: Duration) -> Option<Duration> {
         let (name, mut shard) = self.shard(key);
         let now = nanos(now);
-        let due = shard.get(name).unwrap_or(0).max(now);
-        let next = due.saturating_add(self.each);
+        let next_in_time = shard.get(name).unwrap_or(0).max(now);
+        let next = next_in_time.saturating_add(self.interval);
         let wait = next.saturating_sub(now).saturating_sub(self.burst);
         if wait > 0 {
             // Who comes all the time is not forgotten for it.
-            shard.set(name, due);
+            shard.set(name, next_in_time);
             return Some(Duration::from_nanos(wait));
         }
         shard.set(name, next);
@@ -59,10 +59,10 @@ impl Buckets {
     }
 
     /// The last one did not happen.
-    pub(super) fn give_back(&self, key: &BucketKey<'_>) {
+    pub(super) fn return_token(&self, key: &BucketKey<'_>) {
         let (name, mut shard) = self.shard(key);
-        if let Some(due) = shard.get(name) {
-            shard.set(name, due.saturating_sub(self.each));
+        if let Some(next_in_time) = shard.get(name) {
+            shard.set(name, next_in_time.saturating_sub(self.interval));
         }
     }
 
@@ -77,14 +77,14 @@ impl Buckets {
 
 impl BucketShard {
     fn get(&self, name: u64) -> Option<u64> {
-        self.recent.get(&name).or_else(|| self.before.get(&name)).copied()
+        self.recent.get(&name).or_else(|| self.previous.get(&name)).copied()
     }
 
-    fn set(&mut self, name: u64, due: u64) {
+    fn set(&mut self, name: u64, next_in_time: u64) {
         if self.recent.len() >= MAX_BUCKETS_PER_SHARD && !self.recent.contains_key(&name) {
-            self.before = std::mem::take(&mut self.recent);
+            self.previous = std::mem::take(&mut self.recent);
         }
-        self.recent.insert(name, due);
+        self.recent.insert(name, next_in_time);
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn burst_passes_at_once_and_then_at_the_rate() {
         let buckets = Buckets::new(SECOND / 10, 5);
-        let take = |now| buckets.take(&BucketKey::All, now);
+        let take = |now| buckets.take_token(&BucketKey::All, now);
         assert!((0..5).all(|_| take(SECOND).is_none()));
         assert_eq!(take(SECOND), Some(SECOND / 10));
         assert_eq!(take(SECOND + SECOND / 20), Some(SECOND / 20));
@@ -116,7 +116,7 @@ mod tests {
         let buckets = Buckets::new(SECOND / 300, 20);
         let taken = (0..100_000u32).filter(|step| {
             let now = SECOND + Duration::from_millis((*step).into());
-            buckets.take(&BucketKey::Named(b"user-1"), now).is_none()
+            buckets.take_token(&BucketKey::Named(b"user-1"), now).is_none()
         });
         let (taken, expected) = (taken.count() as f64, 100.0 * 300.0 + 20.0);
         assert!((taken - expected).abs() < expected * 0.001, "{taken} of {expected}");
@@ -125,11 +125,11 @@ mod tests {
     #[test]
     fn returned_token_can_be_taken_again() {
         let buckets = Buckets::new(SECOND, 2);
-        assert_eq!(buckets.take(&BucketKey::All, SECOND), None);
-        assert_eq!(buckets.take(&BucketKey::All, SECOND), None);
-        buckets.give_back(&BucketKey::All);
-        assert_eq!(buckets.take(&BucketKey::All, SECOND), None);
-        assert_eq!(buckets.take(&BucketKey::All, SECOND), Some(SECOND));
+        assert_eq!(buckets.take_token(&BucketKey::All, SECOND), None);
+        assert_eq!(buckets.take_token(&BucketKey::All, SECOND), None);
+        buckets.return_token(&BucketKey::All);
+        assert_eq!(buckets.take_token(&BucketKey::All, SECOND), None);
+        assert_eq!(buckets.take_token(&BucketKey::All, SECOND), Some(SECOND));
     }
 
     #[test]
@@ -137,18 +137,20 @@ mod tests {
         let buckets = Buckets::new(SECOND, 1);
         let (mut refused, total) = (0, 1_000_000u64);
         for stranger in 0..total {
-            buckets.take(&BucketKey::Named(&stranger.to_be_bytes()), SECOND);
-            if stranger % 1000 == 0 && buckets.take(&BucketKey::Named(b"regular"), SECOND).is_some()
+            buckets.take_token(&BucketKey::Named(&stranger.to_be_bytes()), SECOND);
+            if stranger % 1000 == 0
+                && buckets.take_token(&BucketKey::Named(b"regular"), SECOND).is_some()
             {
                 refused += 1;
             }
         }
-        let held = |shard: &Mutex<BucketShard>| {
+        let bucket_count = |shard: &Mutex<BucketShard>| {
             let shard = shard.lock().expect("whole");
-            shard.recent.len() + shard.before.len()
+            shard.recent.len() + shard.previous.len()
         };
         assert!(
-            buckets.shards.iter().map(held).sum::<usize>() <= SHARDS * 2 * MAX_BUCKETS_PER_SHARD
+            buckets.shards.iter().map(bucket_count).sum::<usize>()
+                <= SHARDS * 2 * MAX_BUCKETS_PER_SHARD
         );
         assert_eq!(refused, 999);
     }

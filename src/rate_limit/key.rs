@@ -67,7 +67,7 @@ impl CountBy {
 
 impl BucketKey<'_> {
     /// The same, as bytes that tell it from any other.
-    pub(super) fn parts(&self) -> (&'static [u8], Cow<'_, [u8]>) {
+    pub(super) fn tag_and_bytes(&self) -> (&'static [u8], Cow<'_, [u8]>) {
         match self {
             Self::Address(address) => (b"address", Cow::Owned(address.to_string().into_bytes())),
             Self::Named(name) => (b"named", Cow::Borrowed(name)),

@@ -5,7 +5,7 @@ mod key;
 
 pub(crate) use key::{BucketKey, CountBy};
 
-use crate::shared::Shared;
+use crate::shared::SharedCounterClient;
 use buckets::Buckets;
 use std::fmt;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub struct RateLimit {
     settings: RateLimitSettings,
     /// What it is called among the shared counters.
     name: String,
-    shared: Option<Arc<Shared>>,
+    shared: Option<Arc<SharedCounterClient>>,
     buckets: Buckets,
     began: Instant,
     refused: AtomicU64,
@@ -45,12 +45,12 @@ pub struct RateLimit {
 
 impl RateLimit {
     /// Counts together with other gateways where there is a place to do so.
-    pub fn new(settings: RateLimitSettings, shared: Option<Arc<Shared>>) -> Self {
+    pub fn new(settings: RateLimitSettings, shared: Option<Arc<SharedCounterClient>>) -> Self {
         let RateLimitSettings { scope, requests, per, burst, by } = &settings;
         // Other gateways find the same counter by it; another limit has another.
         let name = format!("{scope}:{requests}:{}:{burst}:{by}", per.as_micros());
         Self {
-            buckets: Buckets::new(settings.each(), burst.to_owned()),
+            buckets: Buckets::new(settings.interval(), burst.to_owned()),
             name,
             settings,
             shared,
@@ -65,7 +65,7 @@ impl RateLimit {
     }
 
     /// Where it is counted together, if it is.
-    pub fn shared(&self) -> Option<&Arc<Shared>> {
+    pub fn shared(&self) -> Option<&Arc<SharedCounterClient>> {
         self.shared.as_ref()
     }
 
@@ -75,7 +75,7 @@ impl RateLimit {
     }
 
     /// One more request; how long it would have to wait when it is one too many.
-    pub async fn take(&self, key: &BucketKey<'_>) -> Option<Duration> {
+    pub async fn take_token(&self, key: &BucketKey<'_>) -> Option<Duration> {
         let wait = self.wait(key).await;
         if wait.is_some() {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -85,24 +85,24 @@ impl RateLimit {
 
     async fn wait(&self, key: &BucketKey<'_>) -> Option<Duration> {
         // What this gateway alone has seen too often, all together have: nobody needs to be asked.
-        if let Some(wait) = self.buckets.take(key, self.began.elapsed()) {
+        if let Some(wait) = self.buckets.take_token(key, self.began.elapsed()) {
             return Some(wait);
         }
         let shared = self.shared.as_ref()?;
-        let (each, burst) = (self.settings.each(), self.settings.burst);
-        let (kind, name) = key.parts();
-        let wait = shared.take(&self.name, &[kind, &name], each, burst).await?;
+        let (each, burst) = (self.settings.interval(), self.settings.burst);
+        let (kind, name) = key.tag_and_bytes();
+        let wait = shared.take_token(&self.name, &[kind, &name], each, burst).await?;
         if wait.is_zero() {
             return None;
         }
-        self.buckets.give_back(key);
+        self.buckets.return_token(key);
         Some(wait)
     }
 }
 
 impl RateLimitSettings {
     /// From one request to the next.
-    fn each(&self) -> Duration {
+    fn interval(&self) -> Duration {
         self.per / self.requests.max(1)
     }
 }

@@ -55,7 +55,7 @@ impl Applier {
         read: LoadedConfig,
         reason: ApplyReason,
     ) -> Result<String, String> {
-        let before = self.state.current.full();
+        let before = self.state.current.load_full();
         let (mut snapshot, changes) = match self.compile(read.clone()).await {
             Ok(compiled) => compiled,
             Err(problems) if matches!(reason, ApplyReason::Beside) => {
@@ -66,7 +66,7 @@ impl Applier {
                 return Err(problems.to_string());
             }
             Err(problems) => {
-                self.state.history.refused(problems.to_string());
+                self.state.history.record_refused(problems.to_string());
                 log::error!(
                     "configuration not reloaded; the running version stays in force:\n{problems}"
                 );
@@ -96,11 +96,11 @@ impl Applier {
                     }
                 };
                 let is_edit = cause == VersionCause::Edit;
-                match self.numbered(Arc::clone(&before), snapshot, &read, cause).await {
+                match self.record_version(Arc::clone(&before), snapshot, &read, cause).await {
                     Some(snapshot) => {
                         // First, for what fails from the swap on is the edit's.
                         if is_edit && snapshot.number != before.number {
-                            self.rollback_monitor.edited(before, &snapshot);
+                            self.rollback_monitor.start_trial(before, &snapshot);
                         }
                         (what, snapshot)
                     }
@@ -108,7 +108,7 @@ impl Applier {
                         let reason = "the gateway panicked while it compared the new \
                                       configuration with the version in force; the gateway's log \
                                       has the reason";
-                        self.state.history.refused(reason.to_owned());
+                        self.state.history.record_refused(reason.to_owned());
                         return Err(reason.to_owned());
                     }
                 }
@@ -118,25 +118,25 @@ impl Applier {
         self.swap(snapshot);
         if is_edit {
             // Who is told of it finds it in force.
-            self.state.history.applied();
+            self.state.history.record_applied();
         }
         self.read = read;
-        let told = match self.touch_sessions() {
+        let summary = match self.touch_sessions() {
             None => format!("version {number} is in force, {changes}"),
             Some(affected) => format!("version {number} is in force, {changes}; {affected}"),
         };
-        log::info!("{what}: {told}");
+        log::info!("{what}: {summary}");
         for key in self.state.current.restart_needed() {
             log::warn!(
                 "the new value of `{key}` takes effect only after a restart; the rest of the new \
                  configuration is in force"
             );
         }
-        Ok(told)
+        Ok(summary)
     }
 
     /// With the number of its version, which is a new one unless nothing was written otherwise.
-    async fn numbered(
+    async fn record_version(
         &self,
         before: Arc<Snapshot>,
         mut after: Snapshot,
@@ -159,14 +159,14 @@ impl Applier {
     }
 
     fn swap(&self, mut snapshot: Snapshot) {
-        own_log::set(snapshot.log.0, snapshot.log.1);
+        own_log::start_logging(snapshot.log.0, snapshot.log.1);
         self.keep_listeners(&mut snapshot);
         snapshot.warn();
-        snapshot.warn_of_empty_files(Some(&self.state.current.full()));
+        snapshot.warn_of_empty_files(Some(&self.state.current.load_full()));
         snapshot_tasks::start(&mut snapshot, &self.state.sessions);
         snapshot.probing.release();
         self.state.cache.apply(snapshot.cache);
-        self.discovery.follow(&snapshot.dns_queries);
+        self.discovery.set_queries(&snapshot.dns_queries);
         self.state.current.swap(snapshot);
     }
 
@@ -174,7 +174,7 @@ impl Applier {
     /// with its TLS, above all.
     fn keep_listeners(&self, snapshot: &mut Snapshot) {
         let before = self.state.current.load();
-        for address in &self.state.current.started().listeners {
+        for address in &self.state.current.startup_in_force().listeners {
             if snapshot.listener(address).is_none()
                 && let Some(listener) = before.listener(address)
             {
@@ -191,7 +191,7 @@ impl Applier {
         if affected.is_empty() {
             return None;
         }
-        let told = affected.to_string();
+        let summary = affected.to_string();
         let reason = "the gateway's configuration has changed";
         let request = End::new(Initiator::Reload, current.drain.code, reason);
         for session in affected.closed {
@@ -199,7 +199,7 @@ impl Applier {
         }
         let closing = close_spread(affected.drained, request, current.drain.spread);
         background::spawn("closing sessions", closing);
-        Some(told)
+        Some(summary)
     }
 
     async fn compile(&self, read: LoadedConfig) -> Result<(Snapshot, SnapshotChanges), Problems> {
@@ -207,8 +207,8 @@ impl Applier {
         let asked = self.state.current.load().dns_queries.clone();
         if !compiled.0.dns_queries.is_subset(&asked) {
             // A new upstream is not to begin with nothing.
-            self.discovery.follow(&asked.union(&compiled.0.dns_queries).cloned().collect());
-            let _ = timeout(RESOLVE_TIMEOUT, self.discovery.answered()).await;
+            self.discovery.set_queries(&asked.union(&compiled.0.dns_queries).cloned().collect());
+            let _ = timeout(RESOLVE_TIMEOUT, self.discovery.all_answered()).await;
             compiled = self.compile_once(read).await?;
         }
         let resolve_all = async {

@@ -6,7 +6,7 @@ use super::pre_http_response::PreHttpResponse;
 use super::tasks::Tasks;
 use super::{http1, http2, proxy_protocol};
 use crate::load::{
-    Arrivals, ConnectionLimiter, ConnectionPermit, LimitExceeded, ListenerConnections,
+    AcceptedConnections, ConnectionLimiter, ConnectionPermit, LimitExceeded, ListenerConnections,
 };
 use crate::snapshot::{CurrentSnapshot, GlobalSettings, Listener};
 use crate::tls::{self, HandshakeFailure};
@@ -32,7 +32,7 @@ pub(super) struct Connections {
     proxy: Arc<Engine>,
     current: Arc<CurrentSnapshot>,
     limiter: Arc<ConnectionLimiter>,
-    arrivals: Arc<Arrivals>,
+    arrivals: Arc<AcceptedConnections>,
     listener: Arc<ListenerConnections>,
     tasks: Arc<Tasks>,
 }
@@ -42,7 +42,7 @@ impl Connections {
         proxy: Arc<Engine>,
         current: Arc<CurrentSnapshot>,
         limiter: Arc<ConnectionLimiter>,
-        arrivals: Arc<Arrivals>,
+        arrivals: Arc<AcceptedConnections>,
         tasks: Arc<Tasks>,
     ) -> Self {
         let listener = Arc::new(ListenerConnections::new(arrivals.address().clone()));
@@ -57,7 +57,7 @@ impl ServerApp for Connections {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        self.arrivals.come();
+        self.arrivals.count_accepted();
         if is_scarce(stream.id()) {
             close_idle();
         }
@@ -65,10 +65,10 @@ impl ServerApp for Connections {
         let global = &snapshot.global;
         let listener = snapshot.listener(self.arrivals.address());
         let protocols = AllowedProtocols::for_listener(listener.map(|it| &**it));
-        let most = listener.and_then(|listener| listener.connections);
+        let listener_limit = listener.and_then(|listener| listener.connections);
         let listener = listener
             .filter(|listener| listener.tls.is_some() || !listener.proxy_protocol.is_empty());
-        let permit = match self.limiter.acquire(global, &self.listener, most) {
+        let permit = match self.limiter.acquire(global, &self.listener, listener_limit) {
             Ok(permit) => permit,
             Err(full) => {
                 if listener.is_none() {
@@ -85,9 +85,14 @@ impl ServerApp for Connections {
         match listener {
             Some(listener) => {
                 let (listener, global) = (Arc::clone(listener), Arc::clone(global));
-                tokio::spawn(prepare(connection, listener, global, Arc::clone(&self.arrivals)));
+                tokio::spawn(handshake_and_serve(
+                    connection,
+                    listener,
+                    global,
+                    Arc::clone(&self.arrivals),
+                ));
             }
-            None => enter(connection, global),
+            None => spawn_serving(connection, global),
         }
         None
     }
@@ -108,7 +113,7 @@ async fn refuse(full: LimitExceeded, stream: Stream, current: Arc<CurrentSnapsho
 }
 
 /// Counts the connection for its client, and serves it.
-fn enter(mut connection: Connection, global: &GlobalSettings) {
+fn spawn_serving(mut connection: Connection, global: &GlobalSettings) {
     let client = peer(&connection.stream);
     match client.map_or(Ok(()), |client| connection.permit.count_for_client(client, global)) {
         Ok(()) => serve(connection),
@@ -119,17 +124,18 @@ fn enter(mut connection: Connection, global: &GlobalSettings) {
 }
 
 /// The steps before HTTP: the PROXY header and the TLS handshake.
-async fn prepare(
+async fn handshake_and_serve(
     connection: Connection,
     listener: Arc<Listener>,
     global: Arc<GlobalSettings>,
-    arrivals: Arc<Arrivals>,
+    arrivals: Arc<AcceptedConnections>,
 ) {
     let Connection { stream, protocols, proxy, limits, shutdown, mut permit, current, task } =
         connection;
     let peer = peer(&stream);
     let Ok(socket) = stream.into_any().downcast::<Socket>() else { return };
-    let secured = secure(&listener, &global, *socket, peer, &mut permit, &arrivals, &current);
+    let secured =
+        proxy_header_and_tls(&listener, &global, *socket, peer, &mut permit, &arrivals, &current);
     match timeout(limits.handshake_timeout, secured).await {
         Ok(Ok(Some(stream))) => {
             serve(Connection { stream, protocols, proxy, limits, shutdown, permit, current, task });
@@ -154,13 +160,13 @@ async fn prepare(
     }
 }
 
-async fn secure(
+async fn proxy_header_and_tls(
     listener: &Listener,
     global: &GlobalSettings,
     mut socket: Socket,
     mut client: Option<IpAddr>,
     permit: &mut ConnectionPermit,
-    arrivals: &Arrivals,
+    arrivals: &AcceptedConnections,
     current: &Arc<CurrentSnapshot>,
 ) -> io::Result<Option<Stream>> {
     if client.is_some_and(|peer| listener.expects_proxy_header(peer)) {

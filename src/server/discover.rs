@@ -25,8 +25,8 @@ pub(super) async fn discover(
     if snapshot.dns_queries.is_empty() {
         return changes;
     }
-    discovery.follow(&snapshot.dns_queries);
-    let _ = timeout(RESOLVE_TIMEOUT, discovery.answered()).await;
+    discovery.set_queries(&snapshot.dns_queries);
+    let _ = timeout(RESOLVE_TIMEOUT, discovery.all_answered()).await;
     changes.mark_unchanged();
     let env = CompileEnv {
         previous: Some(snapshot),

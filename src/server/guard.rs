@@ -18,32 +18,32 @@ pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Default)]
 pub(super) struct RollbackMonitor {
     /// How requests had fared at each look, over the guard's window.
-    looks: VecDeque<(Instant, RequestTotals)>,
-    trial: Option<Trial>,
+    readings: VecDeque<(Instant, RequestTotals)>,
+    trial: Option<VersionTrial>,
 }
 
 /// An edit whose effect is still being observed.
-struct Trial {
+struct VersionTrial {
     /// The version that had.
     proven: u64,
     /// Until when it is watched.
     until: Instant,
     guard: RollbackSettings,
     /// How requests had fared when it took effect.
-    then: RequestTotals,
+    totals_at_start: RequestTotals,
     /// How they fared within the window before.
-    before: RequestTotals,
+    totals_before: RequestTotals,
     /// The snapshot before: requests on its routes are still counted there.
-    left: Arc<Snapshot>,
+    replaced: Arc<Snapshot>,
     /// The routes whose WebSockets the edit switched off, and how many handshakes had failed there.
     switched_off: Vec<(Arc<Route>, u64)>,
 }
 
-impl Trial {
+impl VersionTrial {
     /// How requests have fared since the edit. A handshake that a route refuses because its WebSockets
     /// are off is a failure of the edit only where it was the edit that switched them off.
-    fn after(&self, now: &Snapshot) -> RequestTotals {
-        let mut after = since(self.then, tally(now, Some(&self.left)));
+    fn totals_since(&self, now: &Snapshot) -> RequestTotals {
+        let mut after = difference(self.totals_at_start, totals(now, Some(&self.replaced)));
         for (route, then) in &self.switched_off {
             let failed = route.requests.tally().failed_handshakes;
             after.broken_handshakes += failed.saturating_sub(*then);
@@ -54,39 +54,47 @@ impl Trial {
 
 impl RollbackMonitor {
     /// An edit is about to take effect in the place of this snapshot.
-    pub(super) fn edited(&mut self, left: Arc<Snapshot>, now: &Snapshot) {
+    pub(super) fn start_trial(&mut self, left: Arc<Snapshot>, now: &Snapshot) {
         let Some(guard) = now.guard else {
             self.trial = None;
             return;
         };
         // One that has not proven itself is no place to go back to.
         let proven = self.trial.take().map_or(left.number, |trial| trial.proven);
-        let then = tally(now, Some(&left));
-        let begin = self.looks.front().map_or(then, |(_, tally)| *tally);
-        let before = since(begin, tally(&left, None));
+        let then = totals(now, Some(&left));
+        let begin = self.readings.front().map_or(then, |(_, tally)| *tally);
+        let before = difference(begin, totals(&left, None));
         let until = Instant::now() + guard.window;
         let switched_off = switched_off(&left, now);
-        self.trial = Some(Trial { proven, until, guard, then, before, left, switched_off });
-        self.looks.clear();
+        self.trial = Some(VersionTrial {
+            proven,
+            until,
+            guard,
+            totals_at_start: then,
+            totals_before: before,
+            replaced: left,
+            switched_off,
+        });
+        self.readings.clear();
     }
 
     /// Somebody has decided otherwise: nothing is watched any more.
-    pub(super) fn dismiss(&mut self) {
+    pub(super) fn end_trial(&mut self) {
         *self = Self::default();
     }
 
     /// Checks; returns the version to roll back to, and why.
-    pub(super) fn look(&mut self, now: &Snapshot) -> Option<(u64, String)> {
+    pub(super) fn check_trial(&mut self, now: &Snapshot) -> Option<(u64, String)> {
         let Some(trial) = &self.trial else {
             if let Some(guard) = now.guard {
-                self.remember(now, guard.window);
+                self.record_reading(now, guard.window);
             }
             return None;
         };
-        let after = trial.after(now);
-        if let Some(because) = worse(&trial.guard, trial.before, after) {
+        let after = trial.totals_since(now);
+        if let Some(because) = worse_reason(&trial.guard, trial.totals_before, after) {
             let proven = trial.proven;
-            self.dismiss();
+            self.end_trial();
             return Some((proven, because));
         }
         if Instant::now() >= trial.until {
@@ -100,17 +108,21 @@ impl RollbackMonitor {
         None
     }
 
-    fn remember(&mut self, snapshot: &Snapshot, window: Duration) {
+    fn record_reading(&mut self, snapshot: &Snapshot, window: Duration) {
         let now = Instant::now();
-        self.looks.push_back((now, tally(snapshot, None)));
-        while self.looks.front().is_some_and(|(then, _)| now.duration_since(*then) > window) {
-            self.looks.pop_front();
+        self.readings.push_back((now, totals(snapshot, None)));
+        while self.readings.front().is_some_and(|(then, _)| now.duration_since(*then) > window) {
+            self.readings.pop_front();
         }
     }
 }
 
 /// What became worse, as text.
-fn worse(guard: &RollbackSettings, before: RequestTotals, after: RequestTotals) -> Option<String> {
+fn worse_reason(
+    guard: &RollbackSettings,
+    before: RequestTotals,
+    after: RequestTotals,
+) -> Option<String> {
     let share = |tally: RequestTotals| tally.server_errors as f64 / tally.requests.max(1) as f64;
     if after.requests >= MIN_REQUESTS && share(after) - share(before) > guard.errors {
         return Some(format!(
@@ -144,7 +156,7 @@ fn switched_off(left: &Snapshot, now: &Snapshot) -> Vec<(Arc<Route>, u64)> {
     found
 }
 
-fn since(then: RequestTotals, now: RequestTotals) -> RequestTotals {
+fn difference(then: RequestTotals, now: RequestTotals) -> RequestTotals {
     RequestTotals {
         requests: now.requests.saturating_sub(then.requests),
         server_errors: now.server_errors.saturating_sub(then.server_errors),
@@ -154,7 +166,7 @@ fn since(then: RequestTotals, now: RequestTotals) -> RequestTotals {
 }
 
 /// The totals of requests in a snapshot, and on routes that the previous one removed.
-fn tally(snapshot: &Snapshot, left: Option<&Arc<Snapshot>>) -> RequestTotals {
+fn totals(snapshot: &Snapshot, left: Option<&Arc<Snapshot>>) -> RequestTotals {
     let routes = |snapshot: &'_ Snapshot| -> Vec<Arc<Route>> {
         let routes = snapshot.table.iter().map(|(_, route)| route);
         routes.chain([&snapshot.fallback]).cloned().collect()
@@ -192,16 +204,16 @@ mod tests {
 
     #[test]
     fn error_share_counts_only_with_enough_requests() {
-        assert_eq!(worse(&GUARD, tally(1000, 10, 0), tally(19, 19, 0)), None);
-        assert_eq!(worse(&GUARD, tally(1000, 10, 0), tally(100, 6, 0)), None);
-        let because = worse(&GUARD, tally(1000, 10, 0), tally(100, 7, 0));
+        assert_eq!(worse_reason(&GUARD, tally(1000, 10, 0), tally(19, 19, 0)), None);
+        assert_eq!(worse_reason(&GUARD, tally(1000, 10, 0), tally(100, 6, 0)), None);
+        let because = worse_reason(&GUARD, tally(1000, 10, 0), tally(100, 7, 0));
         let expected = "7.0 % of 100 requests were answered with 5xx, 1.0 % before the edit";
         assert_eq!(because.as_deref(), Some(expected));
     }
 
     #[test]
     fn errors_from_before_the_edit_do_not_count() {
-        assert_eq!(worse(&GUARD, tally(100, 90, 50), tally(100, 94, 60)), None);
-        assert!(worse(&GUARD, tally(100, 90, 50), tally(100, 94, 61)).is_some());
+        assert_eq!(worse_reason(&GUARD, tally(100, 90, 50), tally(100, 94, 60)), None);
+        assert!(worse_reason(&GUARD, tally(100, 90, 50), tally(100, 94, 61)).is_some());
     }
 }

@@ -70,12 +70,13 @@ pub(super) async fn serve(connection: Box<Connection>) {
     }
     let client = permit.client().cloned();
     let stream = Box::new(ClientStream::new(stream, first_bytes));
-    let requests = requests(stream, protocols.h1, proxy, limits, shutdown, (permit, task), current);
+    let requests =
+        serve_requests(stream, protocols.h1, proxy, limits, shutdown, (permit, task), current);
     task_state::with_client(client, task_state::with_state(keeping_refusal(requests))).await;
 }
 
 /// Serves all requests, of which the first has begun.
-async fn requests(
+async fn serve_requests(
     mut stream: Box<ClientStream>,
     speaks_h1: bool,
     proxy: Arc<Engine>,
@@ -91,9 +92,9 @@ async fn requests(
             NextRequest::Head(head) if speaks_h1 => {
                 left = left.saturating_sub(1);
                 task_state::record_wait();
-                let session = session(stream, head, left, limits);
+                let session = new_session(stream, head, left, limits);
                 let serving = proxy.process_new_http(session, &shutdown);
-                match until_overdue(serving).await.flatten().and_then(client_stream) {
+                match serve_until_overdue(serving).await.flatten().and_then(client_stream) {
                     Some(next) => stream = next,
                     None => break,
                 }
@@ -130,7 +131,7 @@ async fn next_head(
     limits: ConnectionLimits,
     task: &TaskGuard,
 ) -> NextRequest {
-    let mut held = BytesMut::new();
+    let mut partial_head = BytesMut::new();
     let mut waits = None;
     let mut is_idle = false;
     let next = poll_fn(|cx| {
@@ -138,29 +139,35 @@ async fn next_head(
             return Poll::Ready(NextRequest::End);
         }
         is_idle = false;
-        if let Poll::Ready(incoming) = stream.poll_head(cx, &mut held) {
+        if let Poll::Ready(incoming) = stream.poll_head(cx, &mut partial_head) {
             return Poll::Ready(match incoming {
                 Incoming::Request(head) => NextRequest::Head(head),
                 Incoming::Fault(fault) => NextRequest::Refused(
                     PreHttpResponse::Malformed(fault),
-                    std::mem::take(&mut held),
+                    std::mem::take(&mut partial_head),
                 ),
                 Incoming::End => NextRequest::End,
             });
         }
-        let has_begun = !held.is_empty();
+        let head_started = !partial_head.is_empty();
         let until = match waits {
-            Some((for_rest, until)) if for_rest == has_begun => until,
-            _ => Instant::now() + if has_begun { limits.head_timeout } else { limits.idle_timeout },
+            Some((for_rest, until)) if for_rest == head_started => until,
+            _ => {
+                Instant::now()
+                    + if head_started { limits.head_timeout } else { limits.idle_timeout }
+            }
         };
-        waits = Some((has_begun, until));
+        waits = Some((head_started, until));
         if timer.poll(cx, until).is_ready() {
-            return Poll::Ready(match has_begun {
-                true => NextRequest::Refused(PreHttpResponse::TooSlow, std::mem::take(&mut held)),
+            return Poll::Ready(match head_started {
+                true => NextRequest::Refused(
+                    PreHttpResponse::TooSlow,
+                    std::mem::take(&mut partial_head),
+                ),
                 false => NextRequest::End,
             });
         }
-        is_idle = !has_begun;
+        is_idle = !head_started;
         if is_idle && !task.begin_idle() { Poll::Ready(NextRequest::End) } else { Poll::Pending }
     })
     .await;
@@ -196,7 +203,7 @@ impl HeadTimer {
 }
 
 /// Serves a request to its end; `None` if a stuck session was cut off, or the client was evicted.
-async fn until_overdue<T>(mut serving: impl Future<Output = T> + Unpin) -> Option<T> {
+async fn serve_until_overdue<T>(mut serving: impl Future<Output = T> + Unpin) -> Option<T> {
     let mut alarm = None;
     poll_fn(|cx| {
         task_state::watch_session(cx);
@@ -246,7 +253,7 @@ async fn read_some(stream: &mut Stream) -> io::Result<BytesMut> {
 }
 
 /// A session for one request. The stream ends where the request ends, so Pingora cannot read another one.
-fn session(
+fn new_session(
     stream: Box<ClientStream>,
     head: BytesMut,
     left: u32,

@@ -57,7 +57,7 @@ impl Drop for OpenStreamGuard {
 }
 
 impl OpenStreams {
-    fn open(self: &Arc<Self>) -> OpenStreamGuard {
+    fn open_stream(self: &Arc<Self>) -> OpenStreamGuard {
         self.count.fetch_add(1, Ordering::Relaxed);
         OpenStreamGuard(Arc::clone(self))
     }
@@ -81,8 +81,9 @@ pub(super) async fn serve(connection: Connection) {
         proxy_digest: stream.get_proxy_digest(),
         socket_digest: stream.get_socket_digest(),
     });
-    let begun = timeout(limits.handshake_timeout, handshake(stream, Some(options(limits)))).await;
-    let Ok(Ok(mut connection)) = begun else { return };
+    let handshaken =
+        timeout(limits.handshake_timeout, handshake(stream, Some(options(limits)))).await;
+    let Ok(Ok(mut connection)) = handshaken else { return };
     let _kept = task;
     let streams = Arc::new(OpenStreams::default());
     let mut left = limits.max_requests;
@@ -111,13 +112,14 @@ pub(super) async fn serve(connection: Connection) {
         };
         match accepted {
             Some(Ok((request, respond))) => {
-                let stream = streams.open();
+                let stream = streams.open_stream();
                 let (proxy, shutdown) = (Arc::clone(&proxy), shutdown.clone());
-                let (session, responder) = session(request, respond, Arc::clone(&digest), limits);
+                let (session, responder) =
+                    new_session(request, respond, Arc::clone(&digest), limits);
                 let client = permit.client().cloned();
                 tokio::spawn(task_state::with_client(client, async move {
                     let serving = proxy.process_new_http(session, &shutdown);
-                    task_state::with_state(until_over(serving, responder)).await;
+                    task_state::with_state(serve_to_end(serving, responder)).await;
                     drop(stream);
                 }));
                 left = left.saturating_sub(1);
@@ -138,7 +140,7 @@ pub(super) async fn serve(connection: Connection) {
 
 /// A request as Pingora's proxy takes it, and what shows whether the client has reset the stream of one with a
 /// body.
-fn session(
+fn new_session(
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
     digest: Arc<Digest>,
@@ -158,7 +160,7 @@ fn session(
 }
 
 /// Serves a stream to its end, or until its session has to end and does not, or its client has reset it or is evicted.
-async fn until_over<T>(
+async fn serve_to_end<T>(
     mut serving: impl Future<Output = T> + Unpin,
     responder: Option<Arc<Mutex<Responder>>>,
 ) {

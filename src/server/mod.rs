@@ -30,7 +30,7 @@ mod tasks;
 mod tasks_guard;
 mod watchdog;
 
-pub(crate) use handover::{HandoverSocket, RunningGateway, ask};
+pub(crate) use handover::{HandoverSocket, RunningGateway, query_running};
 pub(crate) use preflight::preflight;
 pub(crate) use run_error::EXIT_BAD_CONFIGURATION;
 pub use run_error::RunError;
@@ -76,13 +76,13 @@ impl Server {
     pub(crate) async fn run(self) -> Result<(), RunError> {
         let Self { snapshot, read, file, filters, shutdown, signals, is_program, .. } = self;
         let Self { handover_socket, takes_over, renews, .. } = self;
-        own_log::set(snapshot.log.0, snapshot.log.1);
+        own_log::start_logging(snapshot.log.0, snapshot.log.1);
         // Before there is anything to connect to: who sees a port open may send a signal.
         let mut signals = Signals::listen(shutdown, signals).map_err(RunError::Signals)?;
         let startup = snapshot.startup.clone();
         let bound = start::bind(&startup, handover_socket, takes_over, &mut signals).await?;
         let Some(bound) = bound else { return Ok(()) };
-        let sources = start::Sources { read, file, filters, takes_over };
+        let sources = start::ConfigSources { read, file, filters, takes_over };
         let built = start::build_state(snapshot, sources, &bound.listeners).await;
         let (stop_admin, admin_stopping) = watch::channel(false);
         let mut guard = TasksGuard {
@@ -94,9 +94,10 @@ impl Server {
         let listeners = start::spawn_listeners(bound.listeners, &startup, &built).await?;
         let stopping = (Arc::clone(&guard.stop_admin), admin_stopping);
         let admin = start::spawn_admin(bound.admin, &built.state, &listeners.arrivals, &stopping);
-        let announced = start::announce(bound.kept, bound.taken, &built, &admin, is_program).await;
+        let announced =
+            start::announce(bound.handover, bound.inherited, &built, &admin, is_program).await;
         let start::BuiltGateway { state, tasks, configuration, .. } = built;
-        guard.watching.push(configuration.follow(state.clone(), admin.ordered));
+        guard.watching.push(configuration.spawn_watcher(state.clone(), admin.ordered));
         let stop =
             supervise::supervise(&mut signals, &state, &announced, &admin.orders, renews).await;
         // The donor's handles would let who connects after the end wait in vain instead of being

@@ -5,33 +5,33 @@ use sd_notify::NotifyState;
 
 /// Reports that the gateway serves.
 pub(super) fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    send_state(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// Reports that the gateway reloads; [`ready`] follows.
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(_) => tell(&[NotifyState::Reloading]),
+        Ok(now) => send_state(&[NotifyState::Reloading, now]),
+        Err(_) => send_state(&[NotifyState::Reloading]),
     }
 }
 
 /// Reports that the gateway stops.
 pub(super) fn stopping(status: &str) {
-    tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+    send_state(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
 /// Reports a status text without a change of state.
 pub(super) fn status(status: &str) {
-    tell(&[NotifyState::Status(status)]);
+    send_state(&[NotifyState::Status(status)]);
 }
 
 /// Reports that another process is the main process of the service now.
 pub(super) fn successor(process: u32, status: &str) {
-    tell(&[NotifyState::MainPid(process), NotifyState::Status(status)]);
+    send_state(&[NotifyState::MainPid(process), NotifyState::Status(status)]);
 }
 
-fn tell(state: &[NotifyState<'_>]) {
+fn send_state(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         log::debug!("cannot notify systemd: {error}");
     }

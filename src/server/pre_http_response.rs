@@ -15,7 +15,7 @@ use tidegate_http::accept::MediaType;
 use tidegate_http::error_code::ErrorCode;
 use tidegate_http::header_name::{PROXY_STATUS, X_REQUEST_ID};
 use tidegate_http::proxy_status::proxy_status;
-use tidegate_http::raw_head::{self as head, Fault};
+use tidegate_http::raw_head::{self as head, HeadError};
 use tidegate_http::request_id;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
@@ -34,7 +34,7 @@ pub(super) enum PreHttpResponse {
     /// The head did not come to its end in time.
     TooSlow,
     /// The head is malformed or ambiguous.
-    Malformed(Fault),
+    Malformed(HeadError),
     /// HTTP at a port of HTTPS. nginx says the same.
     NotTls,
     /// No header of the PROXY protocol where there must be one.
@@ -144,7 +144,7 @@ impl PreHttpResponse {
     ) {
         let snapshot = current.load();
         let route = &snapshot.fallback;
-        let Some(request) = readable(head) else { return };
+        let Some(request) = parse_for_log(head) else { return };
         let id = HeaderValue::try_from(request_id);
         let id = id.unwrap_or(HeaderValue::from_static(""));
         let mut exchange = Exchange::new(Arc::clone(&route.name), id);
@@ -170,13 +170,13 @@ impl PreHttpResponse {
             filter.on_end(&outcome);
         }
         if let Some(log) = &snapshot.global.access_log {
-            log.ended(&outcome);
+            log.log_end(&outcome);
         }
     }
 }
 
 /// The readable part of a request, for the log.
-fn readable(head: &[u8]) -> Option<RequestHeader> {
+fn parse_for_log(head: &[u8]) -> Option<RequestHeader> {
     /// Maximum length of a logged target, in bytes.
     const MAX_LOGGED_TARGET: usize = 1024;
     let (method, target) = head::named(head).unwrap_or_default();

@@ -23,12 +23,12 @@ pub(crate) fn preflight(
     file: Option<&Path>,
     problems: &mut Problems,
 ) {
-    sockets(config, problems);
+    check_sockets(config, problems);
     upgrade_socket(config, problems);
     state_dir(config, sources, file, problems);
 }
 
-fn sockets(config: &Config, problems: &mut Problems) {
+fn check_sockets(config: &Config, problems: &mut Problems) {
     let listeners = config.listeners.iter().enumerate();
     let listeners =
         listeners.map(|(index, it)| (format!("listeners[{index}].address"), &it.address));

@@ -22,7 +22,7 @@ pub(super) async fn take_header(socket: &mut Socket) -> io::Result<Option<IpAddr
                 // A look whether the port is open, and no more.
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            return Err(invalid(
+            return Err(invalid_header(
                 "the PROXY protocol header of the connection is incomplete or too long",
             ));
         }
@@ -34,7 +34,9 @@ pub(super) async fn take_header(socket: &mut Socket) -> io::Result<Option<IpAddr
             HeaderResult::V1(Ok(header)) => (header.header.len(), source_v1(&header)),
             HeaderResult::V2(Ok(header)) => (header.header.len(), source_v2(&header)),
             HeaderResult::V1(Err(_)) | HeaderResult::V2(Err(_)) => {
-                return Err(invalid("the connection does not begin with a PROXY protocol header"));
+                return Err(invalid_header(
+                    "the connection does not begin with a PROXY protocol header",
+                ));
             }
         };
         if let Some(rest) = bytes.get(length..).filter(|rest| !rest.is_empty()) {
@@ -70,6 +72,6 @@ fn source_v2(header: &v2::Header<'_>) -> Option<SocketAddr> {
     }
 }
 
-fn invalid(reason: &str) -> io::Error {
+fn invalid_header(reason: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }

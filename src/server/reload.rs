@@ -46,10 +46,10 @@ pub(super) struct ConfigWatcher {
     was_left: bool,
     rest: SettledFiles,
     /// A check of the files that is still running.
-    looking: Option<FileCheck>,
+    file_check: Option<FileCheck>,
     /// When names were resolved and certificates checked.
-    resolved: Instant,
-    warned: Instant,
+    last_resolved: Instant,
+    last_warned: Instant,
 }
 
 type FileCheck = JoinHandle<Result<FileFingerprints, TaskPanicked>>;
@@ -71,9 +71,9 @@ impl ConfigWatcher {
             problems: String::new(),
             was_left: false,
             rest,
-            looking: None,
-            resolved: Instant::now(),
-            warned: Instant::now(),
+            file_check: None,
+            last_resolved: Instant::now(),
+            last_warned: Instant::now(),
         }
     }
 
@@ -89,7 +89,7 @@ impl ConfigWatcher {
         clocks.polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         clocks.checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let turn = self.turn(&mut orders, &mut discovered, &mut clocks);
+            let turn = self.handle_next(&mut orders, &mut discovered, &mut clocks);
             match background::catch_panic(TASK_NAME, turn).await {
                 Ok(true) => background::mark_running(TASK_NAME),
                 Ok(false) => return,
@@ -100,32 +100,32 @@ impl ConfigWatcher {
     }
 
     /// Waits for the next event and handles it; returns whether more can follow.
-    async fn turn(
+    async fn handle_next(
         &mut self,
         orders: &mut mpsc::Receiver<Order>,
         discovered: &mut watch::Receiver<u64>,
         clocks: &mut ReloadTimers,
     ) -> bool {
         tokio::select! {
-            _ = clocks.polls.tick(), if self.applier.file.is_some() && self.looking.is_none() => {
-                self.looking = Some(self.stamps());
+            _ = clocks.polls.tick(), if self.applier.file.is_some() && self.file_check.is_none() => {
+                self.file_check = Some(self.spawn_file_check());
             }
-            seen = ended(&mut self.looking) => {
-                self.looking = None;
+            seen = file_check_result(&mut self.file_check) => {
+                self.file_check = None;
                 match seen {
-                    Some(seen) => self.look(seen).await,
+                    Some(seen) => self.reload_if_settled(seen).await,
                     // It is already logged, and must not be logged every time.
                     None => clocks.polls.reset_after(PANIC_RESTART_INTERVAL),
                 }
             }
-            _ = clocks.checks.tick() => self.guard().await,
+            _ = clocks.checks.tick() => self.roll_back_if_worse().await,
             order = orders.recv() => match order {
                 None => return false,
-                Some(Order::Reload(told)) => {
-                    let _ = told.send(self.reload().await);
+                Some(Order::Reload(reply)) => {
+                    let _ = reply.send(self.reload().await);
                 }
-                Some(Order::Rollback(to, told)) => {
-                    let _ = told.send(self.go_back(to, VersionCause::Rollback).await);
+                Some(Order::Rollback(to, reply)) => {
+                    let _ = reply.send(self.roll_back_to(to, VersionCause::Rollback).await);
                 }
             },
             changed = discovered.changed() => {
@@ -135,12 +135,12 @@ impl ConfigWatcher {
                 }
             }
         }
-        if self.warned.elapsed() >= WARN_INTERVAL {
-            self.warned = Instant::now();
+        if self.last_warned.elapsed() >= WARN_INTERVAL {
+            self.last_warned = Instant::now();
             self.applier.state.current.load().warn();
         }
-        if self.resolved.elapsed() >= RESOLVE_INTERVAL {
-            self.resolved = Instant::now();
+        if self.last_resolved.elapsed() >= RESOLVE_INTERVAL {
+            self.last_resolved = Instant::now();
             let pools: Vec<_> = self.applier.state.current.load().pools.values().cloned().collect();
             background::spawn("names of upstreams", async move {
                 for pool in pools {
@@ -152,66 +152,66 @@ impl ConfigWatcher {
     }
 
     /// Reads and applies an edit, once the files are settled.
-    async fn look(&mut self, seen: FileFingerprints) {
-        if !self.rest.look(&seen) {
+    async fn reload_if_settled(&mut self, seen: FileFingerprints) {
+        if !self.rest.is_settled(&seen) {
             return;
         }
         // A later write changes the fingerprint, and causes another check.
-        match self.read_again().await {
+        match self.read_files_again().await {
             Ok(read) => {
                 // An unreadable file has no text.
                 let is_edit = in_words(&read.problems) != self.problems
                     || texts(&files(&read.sources)) != texts(&files(&self.sources));
                 // A refused version may be complete with the new files.
                 let is_retry =
-                    self.beside_changed(&seen) && !self.was_left && read.problems.is_empty();
-                if (is_edit || is_retry) && self.edited(read).await.is_ok() {
-                    self.rest.read(seen);
+                    self.other_files_changed(&seen) && !self.was_left && read.problems.is_empty();
+                if (is_edit || is_retry) && self.apply_edit(read).await.is_ok() {
+                    self.rest.mark_applied(seen);
                     return;
                 }
-                self.apply_beside(&seen).await;
+                self.apply_other_files(&seen).await;
             }
             Err(reason) => log::error!(
                 "configuration not reloaded; the running version stays in force: {reason}"
             ),
         }
-        self.rest.read(seen);
+        self.rest.mark_applied(seen);
     }
 
     /// Reads the files again and applies them, edited or not.
     async fn reload(&mut self) -> Result<String, String> {
         // First, because a write during the read is another edit.
         let mut seen = FileFingerprints::default();
-        if let Ok(Ok(Ok(stamps))) = timeout(READ_TIMEOUT, self.stamps()).await {
+        if let Ok(Ok(Ok(stamps))) = timeout(READ_TIMEOUT, self.spawn_file_check()).await {
             seen.clone_from(&stamps);
-            self.rest.read(stamps);
+            self.rest.mark_applied(stamps);
         }
-        let read = self.read_again().await?;
-        let told = self.edited(read).await;
-        if told.is_err() {
-            self.apply_beside(&seen).await;
+        let read = self.read_files_again().await?;
+        let outcome = self.apply_edit(read).await;
+        if outcome.is_err() {
+            self.apply_other_files(&seen).await;
         }
-        told
+        outcome
     }
 
     /// Whether a file that the configuration in force names, such as a certificate, is another one.
-    fn beside_changed(&self, seen: &FileFingerprints) -> bool {
-        let current = self.applier.state.current.full();
+    fn other_files_changed(&self, seen: &FileFingerprints) -> bool {
+        let current = self.applier.state.current.load_full();
         current.files.iter().any(|(path, stamp)| seen.get(path).is_some_and(|it| it != stamp))
     }
 
     /// Reads the changed files beside a configuration that is in force while its own file says something
     /// else: what is there was refused, or left by a rollback.
-    async fn apply_beside(&mut self, seen: &FileFingerprints) {
+    async fn apply_other_files(&mut self, seen: &FileFingerprints) {
         let is_other = !self.problems.is_empty()
             || texts(&files(&self.sources)) != texts(&files(&self.applier.read.sources));
-        if is_other && self.beside_changed(seen) {
+        if is_other && self.other_files_changed(seen) {
             let read = self.applier.read.clone();
             let _ = self.applier.apply(read, ApplyReason::Beside).await;
         }
     }
 
-    async fn edited(&mut self, read: LoadedConfig) -> Result<String, String> {
+    async fn apply_edit(&mut self, read: LoadedConfig) -> Result<String, String> {
         self.sources = Arc::new(read.sources.clone());
         self.problems = in_words(&read.problems);
         self.was_left = false;
@@ -219,9 +219,11 @@ impl ConfigWatcher {
     }
 
     /// Goes back when an edit has made things worse.
-    async fn guard(&mut self) {
-        let current = self.applier.state.current.full();
-        let Some((to, because)) = self.applier.rollback_monitor.look(&current) else { return };
+    async fn roll_back_if_worse(&mut self) {
+        let current = self.applier.state.current.load_full();
+        let Some((to, because)) = self.applier.rollback_monitor.check_trial(&current) else {
+            return;
+        };
         log::error!(
             "reload.guard: version {} causes more errors than version {to}: {because}; the \
              gateway rolls back. The configuration file still contains the rejected edit: \
@@ -229,7 +231,7 @@ impl ConfigWatcher {
             current.number
         );
         let cause = |to| VersionCause::Guard { to, because };
-        if let Err(reason) = self.go_back(Some(to), cause).await {
+        if let Err(reason) = self.roll_back_to(Some(to), cause).await {
             log::error!(
                 "reload.guard: the rollback failed, version {} stays in force: {reason}",
                 current.number
@@ -237,7 +239,7 @@ impl ConfigWatcher {
         }
     }
 
-    async fn go_back(
+    async fn roll_back_to(
         &mut self,
         to: Option<u64>,
         cause: impl FnOnce(u64) -> VersionCause,
@@ -245,15 +247,15 @@ impl ConfigWatcher {
         let version = self.applier.state.history.find(to)?;
         let nothing = config::Variables::default();
         let variables = self.applier.file.as_ref().map_or(&nothing, |(_, variables)| variables);
-        let read = config::read_again(&version.files, variables, self.applier.filters.schemas());
-        self.applier.rollback_monitor.dismiss();
-        let told = self.applier.apply(read, ApplyReason::Version(cause(version.number))).await?;
+        let read = config::read_stored(&version.files, variables, self.applier.filters.schemas());
+        self.applier.rollback_monitor.end_trial();
+        let summary = self.applier.apply(read, ApplyReason::Version(cause(version.number))).await?;
         self.was_left = true;
-        Ok(format!("rolled back to the configuration of version {}: {told}", version.number))
+        Ok(format!("rolled back to the configuration of version {}: {summary}", version.number))
     }
 
     /// Reads the files, on a thread that may wait for a file system that does not answer.
-    async fn read_again(&self) -> Result<LoadedConfig, String> {
+    async fn read_files_again(&self) -> Result<LoadedConfig, String> {
         let Some((path, variables)) = self.applier.file.clone() else {
             return Err("the configuration was made in code and has no file to read".to_owned());
         };
@@ -274,8 +276,9 @@ impl ConfigWatcher {
     }
 
     /// Looks at the files, on such a thread as well.
-    fn stamps(&self) -> FileCheck {
-        let (sources, current) = (Arc::clone(&self.sources), self.applier.state.current.full());
+    fn spawn_file_check(&self) -> FileCheck {
+        let (sources, current) =
+            (Arc::clone(&self.sources), self.applier.state.current.load_full());
         tokio::spawn(background::run_blocking("watch", move || {
             let mut paths: BTreeSet<PathBuf> = sources.watched();
             paths.extend(current.files.keys().cloned());
@@ -288,7 +291,7 @@ impl ConfigWatcher {
 }
 
 /// The result of the running check; never resolves while no check runs.
-async fn ended(looking: &mut Option<FileCheck>) -> Option<FileFingerprints> {
+async fn file_check_result(looking: &mut Option<FileCheck>) -> Option<FileFingerprints> {
     match looking {
         Some(looking) => looking.await.ok()?.ok(),
         None => std::future::pending().await,

@@ -25,7 +25,7 @@ pub(super) struct SettledFiles {
 impl SettledFiles {
     /// Whether what is there now is to be read. An edit is read once two looks in a row saw the
     /// same, for a file that is being written must not be applied by half.
-    pub(super) fn look(&mut self, now: &FileFingerprints) -> bool {
+    pub(super) fn is_settled(&mut self, now: &FileFingerprints) -> bool {
         let is_quiet = *now == self.seen;
         self.seen.clone_from(now);
         if *now == self.applied {
@@ -37,7 +37,7 @@ impl SettledFiles {
     }
 
     /// These were read, good or not.
-    pub(super) fn read(&mut self, now: FileFingerprints) {
+    pub(super) fn mark_applied(&mut self, now: FileFingerprints) {
         self.applied = now;
         self.changed = None;
     }
@@ -62,9 +62,9 @@ mod tests {
         let mut reads = 0;
         for look in 0..50 {
             let now = stamps("x".repeat(look));
-            if rest.look(&now) {
+            if rest.is_settled(&now) {
                 reads += 1;
-                rest.read(now);
+                rest.mark_applied(now);
             }
             advance(RELOAD_CHECK_INTERVAL).await;
         }
@@ -78,8 +78,8 @@ mod tests {
         std::fs::write(&file, "x").expect("written");
         let now = FileFingerprints::from([(file.clone(), FileFingerprint::from_path(&file))]);
         let mut rest = SettledFiles::default();
-        assert_eq!([rest.look(&now), rest.look(&now)], [false, true]);
-        rest.read(now.clone());
-        assert_eq!([rest.look(&now), rest.look(&now)], [false, false]);
+        assert_eq!([rest.is_settled(&now), rest.is_settled(&now)], [false, true]);
+        rest.mark_applied(now.clone());
+        assert_eq!([rest.is_settled(&now), rest.is_settled(&now)], [false, false]);
     }
 }

@@ -15,11 +15,11 @@ pub(super) enum Signal {
     /// SIGUSR2: start a new gateway, which then asks for the listeners.
     Renew,
     /// The end.
-    Stop(Stop),
+    Stop(StopMode),
 }
 
 /// How to end.
-pub(super) enum Stop {
+pub(super) enum StopMode {
     /// SIGTERM: finish what is in flight.
     Gracefully,
     /// SIGINT: hardly wait.
@@ -77,12 +77,12 @@ impl Signals {
             how = reload_signal(&mut self.reloads) => how,
             how = upgrade_signal(&mut self.upgrades) => how,
             how = stop_signal(&mut self.stops) => Signal::Stop(how),
-            () = completed(&mut self.shutdown) => Signal::Stop(Stop::Gracefully),
+            () = completed(&mut self.shutdown) => Signal::Stop(StopMode::Gracefully),
         }
     }
 
     /// Waits for a signal to stop. Other signals are ignored meanwhile.
-    pub(super) async fn stopped(&mut self) {
+    pub(super) async fn wait_for_stop(&mut self) {
         while !matches!(self.next().await, Signal::Stop(_)) {}
     }
 
@@ -111,11 +111,11 @@ async fn reload_signal(reloads: &mut Pair) -> Signal {
     }
 }
 
-async fn stop_signal(stops: &mut Pair) -> Stop {
+async fn stop_signal(stops: &mut Pair) -> StopMode {
     match stops {
         Some((terminate, interrupt)) => tokio::select! {
-            _ = terminate.recv() => Stop::Gracefully,
-            _ = interrupt.recv() => Stop::Fast,
+            _ = terminate.recv() => StopMode::Gracefully,
+            _ = interrupt.recv() => StopMode::Fast,
         },
         None => std::future::pending().await,
     }

@@ -11,10 +11,10 @@ use std::sync::Arc;
 pub(super) fn start(snapshot: &mut Snapshot, sessions: &Arc<Registry>) {
     snapshot.managed().for_each(ManagedCertificate::start_renewal);
     if let Some(tracing) = &snapshot.global.tracing {
-        tracing.exporter().begin();
+        tracing.exporter().start();
     }
     if let Some(shared) = &snapshot.global.shared {
-        shared.begin();
+        shared.start();
     }
     let Snapshot { probes, pools, probing, drain, .. } = snapshot;
     for (name, probe) in &*probes {

@@ -51,7 +51,7 @@ impl Socket {
     }
 
     /// One that another process has handed over.
-    pub(super) fn taken(address: &Address, socket: OwnedFd) -> Self {
+    pub(super) fn from_inherited(address: &Address, socket: OwnedFd) -> Self {
         match address {
             Address::Inet(_) => Self::Tcp(socket.into()),
             Address::Unix(_) => Self::Unix(socket.into()),

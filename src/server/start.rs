@@ -19,7 +19,9 @@ use crate::background;
 use crate::cache::Cache;
 use crate::filter::Registry as FilterRegistry;
 use crate::history::{History, Order};
-use crate::load::{self, Arrivals, ConnectionLimiter, Evictor, InFlight, Overload};
+use crate::load::{
+    self, AcceptedConnections, ConnectionLimiter, Evictor, InFlight, OverloadControl,
+};
 use crate::proxy::Proxy;
 use crate::snapshot::{CurrentSnapshot, Snapshot, StartupSettings};
 use crate::state::State;
@@ -55,9 +57,9 @@ pub(super) struct BoundSockets {
     /// The files of those that are Unix domain sockets.
     pub(super) files: UnixSocketFiles,
     /// Where the next gateway finds handles of all of them.
-    pub(super) kept: Option<(HandoverSocket, Sockets)>,
+    pub(super) handover: Option<(HandoverSocket, Sockets)>,
     /// The gateway before, if they are its.
-    pub(super) taken: Option<InheritedListeners>,
+    pub(super) inherited: Option<InheritedListeners>,
 }
 
 /// Binds all sockets, or takes those of the running gateway; `None` if a signal stops it meanwhile.
@@ -70,7 +72,7 @@ pub(super) async fn bind(
     let mut taken = match (&handover_socket, takes_over) {
         (Some(handover_socket), true) => tokio::select! {
             taken = InheritedListeners::from(handover_socket) => Some(taken.map_err(RunError::TakeOver)?),
-            () = signals.stopped() => {
+            () = signals.wait_for_stop() => {
                 log::info!(
                     "stopped by a signal before the running gateway handed over its listening \
                      sockets"
@@ -87,13 +89,14 @@ pub(super) async fn bind(
     let listeners = admin.split_off(usize::from(startup.admin.is_some()));
     let files =
         UnixSocketFiles::from_addresses(listeners.iter().chain(&admin).map(|(address, _)| address));
-    let kept = handover_socket
-        .map(|handover_socket| (handover_socket, duplicates(listeners.iter().chain(&admin))));
-    Ok(Some(BoundSockets { listeners, admin, files, kept, taken }))
+    let kept = handover_socket.map(|handover_socket| {
+        (handover_socket, duplicate_sockets(listeners.iter().chain(&admin)))
+    });
+    Ok(Some(BoundSockets { listeners, admin, files, handover: kept, inherited: taken }))
 }
 
 /// What the first snapshot was made from.
-pub(super) struct Sources {
+pub(super) struct ConfigSources {
     pub(super) read: LoadedConfig,
     pub(super) file: Option<(PathBuf, Variables)>,
     pub(super) filters: Arc<FilterRegistry>,
@@ -104,14 +107,14 @@ pub(super) struct Sources {
 pub(super) struct BuiltGateway {
     pub(super) state: State,
     pub(super) tasks: Arc<Tasks>,
-    pub(super) configuration: Configuration,
+    pub(super) configuration: ConfigInForce,
     pub(super) watching_memory: AbortHandle,
     routes: usize,
 }
 
 /// What the configuration in force was made from.
-pub(super) struct Configuration {
-    sources: Sources,
+pub(super) struct ConfigInForce {
+    sources: ConfigSources,
     pub(super) discovery: Arc<Discovery>,
     /// Becomes higher with each answer of DNS that differs from the one before.
     discovered: watch::Receiver<u64>,
@@ -120,10 +123,10 @@ pub(super) struct Configuration {
 /// Puts the first snapshot into force, and makes what all parts of the gateway share.
 pub(super) async fn build_state(
     mut snapshot: Snapshot,
-    sources: Sources,
+    sources: ConfigSources,
     listeners: &Sockets,
 ) -> BuiltGateway {
-    let Sources { read, file, filters, takes_over } = &sources;
+    let ConfigSources { read, file, filters, takes_over } = &sources;
     let discovery = Arc::new(Discovery::default());
     let discovered = discover(&mut snapshot, read, filters, &discovery).await;
     let resolving = async {
@@ -141,20 +144,20 @@ pub(super) async fn build_state(
     snapshot_tasks::start(&mut snapshot, &sessions);
     let file = file.as_ref().map(|(file, _)| file.as_path());
     let history = Arc::new(History::open(read.state_dir().as_deref(), file, *takes_over));
-    snapshot.number = history.begin(apply::files(&read.sources));
+    snapshot.number = history.start_with(apply::files(&read.sources));
     let bound = listeners.iter().map(|(written, it)| it.address(written)).collect();
     let current = Arc::new(CurrentSnapshot::new(snapshot, bound));
     let in_flight = Arc::new(InFlight::default());
-    let most = files::raise_limit();
-    set_file_limit(most);
-    let most = load::max_connections(most);
-    let connection_limiter = Arc::new(ConnectionLimiter::new(most));
-    let overload = Arc::new(Overload::new(most));
+    let max_connections = files::raise_limit();
+    set_file_limit(max_connections);
+    let max_connections = load::max_connections(max_connections);
+    let connection_limiter = Arc::new(ConnectionLimiter::new(max_connections));
+    let overload = Arc::new(OverloadControl::new(max_connections));
     let state =
         State { current, history, sessions, cache, in_flight, overload, connection_limiter };
     let tasks = Arc::new(Tasks::default());
     let watching_memory = watch_memory(&state, &tasks);
-    let configuration = Configuration { sources, discovery, discovered };
+    let configuration = ConfigInForce { sources, discovery, discovered };
     BuiltGateway { state, tasks, configuration, watching_memory, routes }
 }
 
@@ -162,7 +165,7 @@ pub(super) async fn build_state(
 fn watch_memory(state: &State, tasks: &Arc<Tasks>) -> AbortHandle {
     let end_connections = {
         let tasks = Arc::clone(tasks);
-        Arc::new(move |client| tasks.abort_of(client))
+        Arc::new(move |client| tasks.abort_client(client))
     };
     let (current, overload) = (Arc::clone(&state.current), Arc::clone(&state.overload));
     let (clients, sessions) =
@@ -175,10 +178,11 @@ fn watch_memory(state: &State, tasks: &Arc<Tasks>) -> AbortHandle {
     .abort_handle()
 }
 
-impl Configuration {
+impl ConfigInForce {
     /// Starts to follow the files of the configuration, DNS, and orders of the admin endpoint.
-    pub(super) fn follow(self, state: State, ordered: mpsc::Receiver<Order>) -> AbortHandle {
-        let Self { sources: Sources { read, file, filters, .. }, discovery, discovered } = self;
+    pub(super) fn spawn_watcher(self, state: State, ordered: mpsc::Receiver<Order>) -> AbortHandle {
+        let Self { sources: ConfigSources { read, file, filters, .. }, discovery, discovered } =
+            self;
         let rollback_monitor = RollbackMonitor::default();
         let applier = Applier { read, file, state, filters, discovery, rollback_monitor };
         background::spawn("configuration", ConfigWatcher::new(applier).run(ordered, discovered))
@@ -190,7 +194,7 @@ impl Configuration {
 pub(super) struct Listeners {
     pub(super) services: Vec<JoinHandle<()>>,
     pub(super) proxies: Vec<Arc<Engine>>,
-    pub(super) arrivals: Arc<[Arc<Arrivals>]>,
+    pub(super) arrivals: Arc<[Arc<AcceptedConnections>]>,
     pub(super) stop_accepting: watch::Sender<bool>,
 }
 
@@ -218,7 +222,7 @@ pub(super) async fn spawn_listeners(
         proxies.push(Arc::clone(&proxy));
         let (current, connection_limiter) =
             (Arc::clone(&state.current), Arc::clone(&state.connection_limiter));
-        let arriving = Arc::new(Arrivals::new(address.clone()));
+        let arriving = Arc::new(AcceptedConnections::new(address.clone()));
         arrivals.push(Arc::clone(&arriving));
         let connections = Connections::new(
             proxy,
@@ -230,9 +234,9 @@ pub(super) async fn spawn_listeners(
         let mut service = Service::new(format!("gateway {address}"), connections);
         // Heads and bodies are read into buffers of their own.
         let buffers = L4BufferSettings::default().read(0);
-        let (config, name) = inherited(&address, mode);
+        let (config, name) = listener_config(&address, mode);
         service.add_listener(config.l4_buffer(buffers));
-        let sockets = handed_over(name, socket);
+        let sockets = into_listen_fds(name, socket);
         let stopping = stopping.clone();
         services.push(background::spawn(format!("listener {address}"), async move {
             service.start_service(Some(sockets), stopping, 1).await;
@@ -259,7 +263,7 @@ pub(super) struct RunningEndpoint {
 pub(super) fn spawn_admin(
     sockets: Sockets,
     state: &State,
-    arrivals: &Arc<[Arc<Arrivals>]>,
+    arrivals: &Arc<[Arc<AcceptedConnections>]>,
     (stop, stopping): &(Arc<watch::Sender<bool>>, watch::Receiver<bool>),
 ) -> RunningEndpoint {
     let readiness = Arc::new(Readiness::default());
@@ -275,9 +279,9 @@ pub(super) fn spawn_admin(
             since: Instant::now(),
         };
         let mut service = Service::new(format!("admin {address}"), HttpServer::new_app(admin));
-        let (config, name) = inherited(&address, ADMIN_SOCKET_MODE);
+        let (config, name) = listener_config(&address, ADMIN_SOCKET_MODE);
         service.add_listener(config);
-        let sockets = handed_over(name, socket);
+        let sockets = into_listen_fds(name, socket);
         let (until_the_end, stopping) = (Arc::clone(stop), stopping.clone());
         background::spawn("admin endpoint", async move {
             service.start_service(Some(sockets), stopping, 1).await;
@@ -306,12 +310,13 @@ pub(super) async fn announce(
     is_program: bool,
 ) -> Announcement {
     let current = &built.state.current;
-    let addresses: Vec<_> = current.bound().iter().map(ToString::to_string).collect();
+    let addresses: Vec<_> = current.bound_addresses().iter().map(ToString::to_string).collect();
     let serving = format!("listening on {}, {} routes", addresses.join(", "), built.routes);
     let running = RunningAdmin { address: admin.address.clone(), current: Arc::clone(current) };
-    let donor = kept.and_then(|(handover_socket, sockets)| keep(handover_socket, sockets, running));
+    let donor =
+        kept.and_then(|(handover_socket, sockets)| open_donor(handover_socket, sockets, running));
     if let Some(taken) = taken {
-        taken.ready().await;
+        taken.notify_ready().await;
     }
     log::info!("{serving}, ready");
     if is_program {
@@ -321,7 +326,7 @@ pub(super) async fn announce(
 }
 
 /// A socket that is bound already, as Pingora takes it, and by which name.
-fn inherited(address: &Address, mode: u32) -> (ListenerConfig, String) {
+fn listener_config(address: &Address, mode: u32) -> (ListenerConfig, String) {
     match address {
         Address::Inet(address) => (ListenerConfig::tcp(address.to_string()), address.to_string()),
         Address::Unix(path) => {
@@ -332,21 +337,23 @@ fn inherited(address: &Address, mode: u32) -> (ListenerConfig, String) {
 }
 
 /// A socket as Pingora takes it.
-fn handed_over(name: String, socket: Socket) -> ListenFds {
+fn into_listen_fds(name: String, socket: Socket) -> ListenFds {
     let mut sockets = Fds::new();
     sockets.add(name, socket.into_raw_fd());
     Arc::new(sockets.into())
 }
 
 /// Handles of the donor's own; none when the process has no more files to open.
-fn duplicates<'s>(sockets: impl Iterator<Item = &'s (Address, Socket)>) -> Vec<(Address, Socket)> {
+fn duplicate_sockets<'s>(
+    sockets: impl Iterator<Item = &'s (Address, Socket)>,
+) -> Vec<(Address, Socket)> {
     let duplicate = |(address, socket): &(Address, Socket)| {
         socket.try_clone().ok().map(|socket| (address.clone(), socket))
     };
     sockets.filter_map(duplicate).collect()
 }
 
-fn keep(
+fn open_donor(
     handover_socket: HandoverSocket,
     sockets: Vec<(Address, Socket)>,
     admin: RunningAdmin,

@@ -2,7 +2,7 @@
 
 use super::engine::Engine;
 use super::notify;
-use super::signals::{Signals, Stop};
+use super::signals::{Signals, StopMode};
 use super::socket::UnixSocketFiles;
 use super::tasks::Tasks;
 use super::watchdog::Watchdog;
@@ -58,25 +58,25 @@ pub(super) struct Shutdown {
 
 impl Shutdown {
     /// Waits until everything in flight has ended, or the grace period is over.
-    pub(super) async fn run(self, stop: Stop, signals: &mut Signals) {
+    pub(super) async fn run(self, stop: StopMode, signals: &mut Signals) {
         let State { current, history, sessions, in_flight, .. } = self.state;
         let Self { readiness, services, proxies, stop_accepting, .. } = self;
         let Self { stop_admin, files, tasks, is_program, .. } = self;
         history.release();
         let mut grace = match stop {
-            Stop::Gracefully | Stop::Replaced(_) => current.load().grace,
-            Stop::Fast => FAST_STOP_TIMEOUT,
+            StopMode::Gracefully | StopMode::Replaced(_) => current.load().grace,
+            StopMode::Fast => FAST_STOP_TIMEOUT,
         };
         let delay = current.load().delay;
         let guarded =
             |after| is_program.then(|| Watchdog::start(after + WATCHDOG_TIMEOUT)).flatten();
         let _at_the_latest = guarded(delay + grace);
-        if !matches!(stop, Stop::Replaced(_)) {
+        if !matches!(stop, StopMode::Replaced(_)) {
             // The new process already serves at its address.
             readiness.stop();
         }
         match stop {
-            Stop::Replaced(process) => {
+            StopMode::Replaced(process) => {
                 log::info!(
                     "upgrade: the new process {process} serves; this process finishes its \
                      requests and exits"
@@ -84,7 +84,7 @@ impl Shutdown {
                 notify::successor(process, &format!("the new process {process} has taken over"));
                 let _ = stop_admin.send(true);
             }
-            Stop::Gracefully if !delay.is_zero() => {
+            StopMode::Gracefully if !delay.is_zero() => {
                 let next = format!(
                     "stopping: /readyz answers 503; new connections are accepted for another \
                      {delay:?} (shutdown.delay)"
@@ -107,7 +107,7 @@ impl Shutdown {
              have up to {grace:?} to finish"
         );
         log::info!("{next}");
-        if is_program && !matches!(stop, Stop::Replaced(_)) {
+        if is_program && !matches!(stop, StopMode::Replaced(_)) {
             notify::stopping(&next);
         }
         let _ = stop_accepting.send(true);
@@ -116,7 +116,7 @@ impl Shutdown {
                 let _ = service.await;
             }
             let mut left = grace;
-            if let Stop::Replaced(_) = stop {
+            if let StopMode::Replaced(_) = stop {
                 // A client that has just sent a request on a connection that lay idle must not
                 // find it closed. Who was accepted last may still open a WebSocket.
                 let linger = LINGER_TIMEOUT.min(grace / 4);
@@ -128,7 +128,7 @@ impl Shutdown {
             }
             tasks.end_idle();
             sessions.set_draining(true);
-            tokio::join!(drain(&sessions, current.load().drain, left), in_flight.none());
+            tokio::join!(drain(&sessions, current.load().drain, left), in_flight.wait_for_none());
         };
         tokio::select! {
             () = finished => tokio::time::sleep(FLUSH_TIMEOUT).await,
@@ -150,12 +150,12 @@ impl Shutdown {
         // The rest is cut off, which the access log shows.
         in_flight.cut_off();
         tasks.abort_all();
-        let _ = tokio::time::timeout(CUT_OFF_TIMEOUT, in_flight.none()).await;
+        let _ = tokio::time::timeout(CUT_OFF_TIMEOUT, in_flight.wait_for_none()).await;
         let rest = deadline.saturating_duration_since(Instant::now());
         let rest = rest.clamp(LOG_FLUSH_TIMEOUT, MAX_LOG_FLUSH_TIMEOUT);
         let _now = guarded(rest - LOG_FLUSH_TIMEOUT);
         let _ = tokio::time::timeout(rest, write_out(&current, rest)).await;
-        if !matches!(stop, Stop::Replaced(_)) {
+        if !matches!(stop, StopMode::Replaced(_)) {
             files.remove();
         }
     }

@@ -1,6 +1,6 @@
 //! Waits while the gateway serves, and does what signals request. Knows nothing of how the gateway starts and stops.
 
-use super::signals::{Signal, Signals, Stop};
+use super::signals::{Signal, Signals, StopMode};
 use super::start::Announcement;
 use super::{notify, renew};
 use crate::history::Order;
@@ -17,16 +17,16 @@ pub(super) async fn supervise(
     announced: &Announcement,
     orders: &mpsc::Sender<Order>,
     renews: bool,
-) -> Stop {
+) -> StopMode {
     let Announcement { serving, donor, notifies } = announced;
     let mut handing: Option<JoinHandle<Result<u32, String>>> = None;
     let stop = loop {
         let signal = tokio::select! {
             signal = signals.next() => signal,
-            given = finished(&mut handing) => {
+            given = handover_result(&mut handing) => {
                 handing = None;
                 match given {
-                    Ok(process) => break Stop::Replaced(process),
+                    Ok(process) => break StopMode::Replaced(process),
                     Err(reason) => {
                         log::error!("upgrade failed: {reason}; this process keeps serving");
                         if *notifies {
@@ -38,9 +38,9 @@ pub(super) async fn supervise(
             }
         };
         match signal {
-            Signal::Reopen => reopen(&state.current),
+            Signal::Reopen => reopen_logs(&state.current),
             Signal::Reload => {
-                reopen(&state.current);
+                reopen_logs(&state.current);
                 if *notifies {
                     notify::reloading();
                 }
@@ -84,14 +84,16 @@ pub(super) async fn supervise(
 }
 
 /// Opens the access log's file again, for it may have been rotated.
-fn reopen(current: &CurrentSnapshot) {
+fn reopen_logs(current: &CurrentSnapshot) {
     if let Some(log) = &current.load().global.access_log {
         log.sink().reopen();
     }
 }
 
 /// How a handover ended; never, when there is none.
-async fn finished(handing: &mut Option<JoinHandle<Result<u32, String>>>) -> Result<u32, String> {
+async fn handover_result(
+    handing: &mut Option<JoinHandle<Result<u32, String>>>,
+) -> Result<u32, String> {
     match handing {
         Some(handing) => handing.await.map_err(|error| error.to_string()).flatten(),
         None => std::future::pending().await,

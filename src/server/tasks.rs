@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     /// By number.
-    running: Mutex<HashMap<u64, TaskEntry>>,
+    connections: Mutex<HashMap<u64, TaskEntry>>,
     numbers: AtomicU64,
     /// Whether connections that are idle must end.
     ends_idle: AtomicBool,
@@ -19,7 +19,7 @@ pub(super) struct Tasks {
 
 #[derive(Debug)]
 struct TaskEntry {
-    idleness: Arc<IdleState>,
+    idle_state: Arc<IdleState>,
     /// `None` until it has begun.
     task: Option<ConnectionTask>,
 }
@@ -34,7 +34,7 @@ const ENDED: u8 = 2;
 
 impl IdleState {
     /// Changes it from one to the other; false if it is neither.
-    fn change(&self, from: u8, to: u8) -> bool {
+    fn transition(&self, from: u8, to: u8) -> bool {
         self.0.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 }
@@ -60,7 +60,8 @@ impl Tasks {
     pub(super) fn reserve(self: &Arc<Self>) -> TaskGuard {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let idleness = Arc::<IdleState>::default();
-        self.running().insert(number, TaskEntry { idleness: Arc::clone(&idleness), task: None });
+        self.lock_connections()
+            .insert(number, TaskEntry { idle_state: Arc::clone(&idleness), task: None });
         TaskGuard { tasks: Arc::clone(self), number, idleness }
     }
 
@@ -73,8 +74,8 @@ impl Tasks {
     ) {
         let abort = tokio::spawn(serving).abort_handle();
         // Not if it has ended already.
-        if let Some(running) = self.running().get_mut(&number) {
-            running.task = Some(ConnectionTask { abort, client });
+        if let Some(connections) = self.lock_connections().get_mut(&number) {
+            connections.task = Some(ConnectionTask { abort, client });
         }
     }
 
@@ -87,23 +88,26 @@ impl Tasks {
     pub(super) fn end_idle(&self) {
         self.ends_idle.store(true, Ordering::SeqCst);
         let taken: Vec<_> = {
-            let running = self.running();
-            let idle = running.values().filter(|entry| entry.idleness.change(IDLE, ENDED));
+            let connections = self.lock_connections();
+            let idle =
+                connections.values().filter(|entry| entry.idle_state.transition(IDLE, ENDED));
             idle.filter_map(|entry| Some(entry.task.as_ref()?.abort.clone())).collect()
         };
         taken.iter().for_each(AbortHandle::abort);
     }
 
     /// Ends those of a client as they stand.
-    pub(super) fn abort_of(&self, client: IpAddr) {
+    pub(super) fn abort_client(&self, client: IpAddr) {
         self.abort(|task| task.client == Some(client));
     }
 
     fn abort(&self, takes: impl Fn(&ConnectionTask) -> bool) {
         let taken: Vec<_> = {
-            let running = self.running();
-            let taken =
-                running.values().filter_map(|entry| entry.task.as_ref()).filter(|task| takes(task));
+            let connections = self.lock_connections();
+            let taken = connections
+                .values()
+                .filter_map(|entry| entry.task.as_ref())
+                .filter(|task| takes(task));
             taken.map(|task| task.abort.clone()).collect()
         };
         // A task that is dropped leaves the map, for which it takes the lock.
@@ -111,20 +115,20 @@ impl Tasks {
     }
 
     /// What it protects is whole between any two statements.
-    fn running(&self) -> MutexGuard<'_, HashMap<u64, TaskEntry>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_connections(&self) -> MutexGuard<'_, HashMap<u64, TaskEntry>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl TaskGuard {
     /// Notes that the connection is idle; false if it must end instead.
     pub(super) fn begin_idle(&self) -> bool {
-        self.idleness.change(BUSY, IDLE) && !self.tasks.ends_idle.load(Ordering::SeqCst)
+        self.idleness.transition(BUSY, IDLE) && !self.tasks.ends_idle.load(Ordering::SeqCst)
     }
 
     /// Notes that the connection may be idle no more; false if it has been ended.
     pub(super) fn end_idle(&self) -> bool {
-        self.idleness.change(IDLE, BUSY)
+        self.idleness.transition(IDLE, BUSY)
     }
 
     /// Where its task belongs.
@@ -142,6 +146,6 @@ impl Drop for TaskGuard {
                  report this bug"
             );
         }
-        self.tasks.running().remove(&self.number);
+        self.tasks.lock_connections().remove(&self.number);
     }
 }

@@ -21,7 +21,7 @@ impl Drop for TasksGuard {
     fn drop(&mut self) {
         self.watching.iter().for_each(AbortHandle::abort);
         let _ = self.stop_admin.send(true);
-        self.discovery.follow(&BTreeSet::new());
+        self.discovery.set_queries(&BTreeSet::new());
         self.connections.abort_all();
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Shared counters; no value of this type exists.
 #[derive(Debug)]
-pub enum Shared {}
+pub enum SharedCounterClient {}
 
 /// The admission of a session; never produced.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub enum SharedSessionOutcome {
 #[derive(Debug)]
 pub enum SharedSessionPermit {}
 
-impl Shared {
+impl SharedCounterClient {
     /// Refuses the settings.
     pub fn new(_: SharedCounterSettings) -> Result<Self, String> {
         Err("this binary was built without shared counters; build it with `--features valkey`"
@@ -38,7 +38,7 @@ impl Shared {
     }
 
     /// Connects.
-    pub fn begin(&self) {
+    pub fn start(&self) {
         match *self {}
     }
 
@@ -48,12 +48,12 @@ impl Shared {
     }
 
     /// The totals so far.
-    pub fn tally(&self) -> SharedCounterTotals {
+    pub fn totals(&self) -> SharedCounterTotals {
         match *self {}
     }
 
     /// Counts a request.
-    pub async fn take(&self, _: &str, _: &[&[u8]], _: Duration, _: u32) -> Option<Duration> {
+    pub async fn take_token(&self, _: &str, _: &[&[u8]], _: Duration, _: u32) -> Option<Duration> {
         match *self {}
     }
 

@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// The shared counters, as one gateway uses them.
-pub struct Shared {
+pub struct SharedCounterClient {
     settings: SharedCounterSettings,
     client: Client,
     /// The name of this process among the gateways that share the counters.
@@ -31,19 +31,19 @@ pub struct Shared {
     /// Wakes the task of the link.
     stirred: Arc<Notify>,
     has_begun: AtomicBool,
-    held: Mutex<CountedSessions>,
+    sessions: Mutex<CountedSessions>,
     answered: AtomicU64,
     failed: AtomicU64,
-    alone: AtomicU64,
-    alarm: RateLimitedLog,
+    unanswered: AtomicU64,
+    failure_log: RateLimitedLog,
     /// Whether the log has reported the server as unreachable.
     is_reported_away: AtomicBool,
     broken_keys: RateLimitedLog,
     evictions: RateLimitedLog,
 }
 
-impl Shared {
-    /// Checks the settings; nothing is connected before [`Shared::begin`].
+impl SharedCounterClient {
+    /// Checks the settings; nothing is connected before [`SharedCounterClient::start`].
     pub fn new(settings: SharedCounterSettings) -> Result<Self, String> {
         let client = client(&settings).map_err(|error| reason(&error))?;
         Ok(Self {
@@ -53,11 +53,11 @@ impl Shared {
             link: ArcSwapOption::empty(),
             stirred: Arc::default(),
             has_begun: AtomicBool::new(false),
-            held: Mutex::default(),
+            sessions: Mutex::default(),
             answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            alone: AtomicU64::new(0),
-            alarm: RateLimitedLog::default(),
+            unanswered: AtomicU64::new(0),
+            failure_log: RateLimitedLog::default(),
             // So that the first connection is logged.
             is_reported_away: AtomicBool::new(true),
             broken_keys: RateLimitedLog::default(),
@@ -72,10 +72,10 @@ impl Shared {
 
     /// Connects and stays connected as long as this value lives, unless it already does. It needs a
     /// runtime.
-    pub fn begin(self: &Arc<Self>) {
+    pub fn start(self: &Arc<Self>) {
         if !self.has_begun.swap(true, Ordering::Relaxed) {
             let (this, stirred) = (Arc::downgrade(self), Arc::clone(&self.stirred));
-            let keep = move || link::keep(Weak::clone(&this), Arc::clone(&stirred));
+            let keep = move || link::keep_connected(Weak::clone(&this), Arc::clone(&stirred));
             background::spawn_restarting("shared counters", keep);
             let this = Arc::downgrade(self);
             let close_evicted = move || sessions::close_evicted(Weak::clone(&this));
@@ -89,11 +89,11 @@ impl Shared {
     }
 
     /// The totals so far.
-    pub fn tally(&self) -> SharedCounterTotals {
+    pub fn totals(&self) -> SharedCounterTotals {
         SharedCounterTotals {
             answered: self.answered.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
-            alone: self.alone.load(Ordering::Relaxed),
+            unanswered: self.unanswered.load(Ordering::Relaxed),
         }
     }
 
@@ -106,13 +106,13 @@ impl Shared {
     fn link(&self) -> Option<MultiplexedConnection> {
         let link = self.link.load().as_deref().cloned();
         if link.is_none() {
-            self.alone.fetch_add(1, Ordering::Relaxed);
+            self.unanswered.fetch_add(1, Ordering::Relaxed);
         }
         link
     }
 
     /// The answer of the server; after a failure the link reconnects.
-    fn judge<T>(&self, answer: Result<T, RedisError>) -> Option<T> {
+    fn unless_failed<T>(&self, answer: Result<T, RedisError>) -> Option<T> {
         match answer {
             Ok(answer) => {
                 self.answered.fetch_add(1, Ordering::Relaxed);
@@ -128,7 +128,7 @@ impl Shared {
 
     /// Treats the server as unreachable for a while, unless the fault concerns one key. Returns whether it did.
     fn give_up_link(&self, error: &RedisError) -> bool {
-        if is_of_one_key(error) {
+        if is_single_key_error(error) {
             if self.broken_keys.should_log() {
                 let (address, reason) = (self.address(), reason(error));
                 log::warn!(
@@ -139,15 +139,15 @@ impl Shared {
             return false;
         }
         if self.link.swap(None).is_some() {
-            self.report_away(error);
+            self.log_unreachable(error);
         }
         self.stirred.notify_one();
         true
     }
 
     /// Logs a fault at most once a minute.
-    fn report_away(&self, error: &RedisError) {
-        if !self.alarm.should_log() {
+    fn log_unreachable(&self, error: &RedisError) {
+        if !self.failure_log.should_log() {
             return;
         }
         self.is_reported_away.store(true, Ordering::Relaxed);
@@ -176,7 +176,7 @@ impl Shared {
     }
 
     /// Logs that the server is reachable again, if the log has reported the opposite.
-    fn report_up(&self) {
+    fn log_reachable(&self) {
         if self.is_reported_away.swap(false, Ordering::Relaxed) {
             log::info!(
                 "shared counters: connected to {}; limits are counted together with the other \
@@ -187,16 +187,16 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl Drop for SharedCounterClient {
     /// The task of the link sees that the counters are no longer used, and ends.
     fn drop(&mut self) {
         self.stirred.notify_one();
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for SharedCounterClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Shared").field(&self.address()).finish()
+        f.debug_tuple("SharedCounterClient").field(&self.address()).finish()
     }
 }
 
@@ -222,7 +222,7 @@ fn client(settings: &SharedCounterSettings) -> Result<Client, RedisError> {
 
 /// Whether the error is about one key with a value of another type, and not about the server.
 /// Redis before 7.0 wraps errors in scripts: their code is then that of the script.
-fn is_of_one_key(error: &RedisError) -> bool {
+fn is_single_key_error(error: &RedisError) -> bool {
     error.code() == Some("WRONGTYPE")
         || error.detail().is_some_and(|detail| detail.contains("-WRONGTYPE"))
 }

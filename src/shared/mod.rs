@@ -10,9 +10,9 @@ mod absent;
 mod counters;
 
 #[cfg(not(feature = "valkey"))]
-pub(crate) use absent::{Shared, SharedSessionOutcome, SharedSessionPermit};
+pub(crate) use absent::{SharedCounterClient, SharedSessionOutcome, SharedSessionPermit};
 #[cfg(feature = "valkey")]
-pub(crate) use counters::{Shared, SharedSessionOutcome, SharedSessionPermit};
+pub(crate) use counters::{SharedCounterClient, SharedSessionOutcome, SharedSessionPermit};
 
 use std::time::Duration;
 
@@ -43,5 +43,5 @@ pub struct SharedCounterTotals {
     /// Failed.
     pub failed: u64,
     /// Skipped, because the server was unreachable.
-    pub alone: u64,
+    pub unanswered: u64,
 }

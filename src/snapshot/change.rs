@@ -86,7 +86,7 @@ impl fmt::Display for SnapshotChanges {
             [("added", &self.added), ("removed", &self.removed), ("changed", &self.changed)]
         {
             if !names.is_empty() {
-                parts.push(format!("{what} {}", abridged(names)));
+                parts.push(format!("{what} {}", shortened_list(names)));
             }
         }
         if parts.is_empty() {
@@ -97,7 +97,7 @@ impl fmt::Display for SnapshotChanges {
 }
 
 /// The names as a list, cut off after twenty: a longer list would not help.
-fn abridged(names: &[String]) -> String {
+fn shortened_list(names: &[String]) -> String {
     const MAX_NAMES_LOGGED: usize = 20;
     let shown: Vec<&str> = names.iter().take(MAX_NAMES_LOGGED).map(String::as_str).collect();
     match names.len().checked_sub(MAX_NAMES_LOGGED) {

@@ -35,7 +35,7 @@ use super::{
 use crate::filter::{Filter, Registry, UserIdFilter, UserIdSource};
 use crate::rate_limit::RateLimit;
 use crate::routing::{Rule, Table};
-use crate::shared::Shared;
+use crate::shared::SharedCounterClient;
 use crate::telemetry::{LineSink, LogTarget};
 use crate::upstream::{Discovery, DnsQuery, Pool, Probe, Probes};
 use http::HeaderName;
@@ -67,7 +67,7 @@ pub(crate) struct CompileEnv<'s> {
 
 impl<'s> CompileEnv<'s> {
     /// For a dry run: DNS is not asked, no log is opened.
-    pub(crate) fn dry(filters: &'s Registry) -> Self {
+    pub(crate) fn for_dry_run(filters: &'s Registry) -> Self {
         Self { previous: None, discovery: None, filters, open_sink: |_| Ok(None) }
     }
 }
@@ -89,7 +89,7 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
         problems: &mut problems,
         broken: &broken,
         env,
-        known: known(env),
+        previous_routes: routes_by_name(env),
         dns_queries: BTreeSet::new(),
         named_filters: BTreeMap::new(),
         files: BTreeMap::new(),
@@ -115,37 +115,37 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
     let mut names: HashMap<&str, Span> = HashMap::new();
     let mut matches: HashMap<Rule, &str> = HashMap::new();
     for written in &config.routes {
-        let at = match route_indices.get(&written.span) {
+        let key_path = match route_indices.get(&written.span) {
             Some(index) => format!("routes[{index}]"),
             None => "routes".to_owned(),
         };
         if let Entry::Occupied(first) = names.entry(&written.name) {
             let line = compiler.sources.line(*first.get(), written.name.span);
             let reason = format!("the route in {line} already has the name `{}`", &*written.name);
-            compiler.problems.add(written.name.span, format!("{at}.name"), reason);
+            compiler.problems.add(written.name.span, format!("{key_path}.name"), reason);
         } else {
             names.insert(&written.name, written.name.span);
         }
         if let Some(upstream) = &written.upstream
             && !pools.contains_key(upstream.as_str())
         {
-            compiler.no_such_upstream(upstream, &format!("{at}.upstream"));
+            compiler.no_such_upstream(upstream, &format!("{key_path}.upstream"));
         }
-        let rule = compiler.rule(written, &at);
+        let rule = compiler.rule(written, &key_path);
         // A condition that was written wrongly would have told it from others.
-        let is_whole = !compiler.broken.within(&at);
+        let is_whole = !compiler.broken.is_any_within(&key_path);
         for single in is_whole.then(|| single_hosts(&rule)).into_iter().flatten() {
             if let Some(first) = matches.insert(single, &written.name) {
                 let reason = format!(
                     "the route `{first}` matches exactly the same requests, so this route never \
                      gets one"
                 );
-                compiler.problems.add(written.span, format!("{at}.match"), reason);
+                compiler.problems.add(written.span, format!("{key_path}.match"), reason);
                 break;
             }
         }
-        let chain = compiler.chain(written, &defaults, &rule, &at);
-        if let Some(route) = compiler.route(written, &at, &rule, &global, &pools, &chain) {
+        let chain = compiler.chain(written, &defaults, &rule, &key_path);
+        if let Some(route) = compiler.route(written, &key_path, &rule, &global, &pools, &chain) {
             routes.push((rule, Arc::new(route)));
         }
     }
@@ -156,7 +156,7 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
     let (dns_queries, files, rate_limits) = (compiler.dns_queries, compiler.files, compiler.limits);
     let named_filters = compiler.named_filters;
     if !problems.is_empty() {
-        problems.leave_out_follow_ons(&broken);
+        problems.remove_follow_up_problems(&broken);
         return Err(problems);
     }
     let level = match config.log.level.unwrap_or(defaults::log::LEVEL) {
@@ -182,7 +182,7 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
         rate_limits,
         cache,
         drain,
-        guard: config.reload.guard.as_ref().map(guard),
+        guard: config.reload.guard.as_ref().map(rollback_settings),
         admin_token,
         written: sources,
         grace: config.shutdown.grace.unwrap_or(defaults::shutdown::GRACE).0,
@@ -191,7 +191,7 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
     })
 }
 
-fn guard(written: &config::Guard) -> RollbackSettings {
+fn rollback_settings(written: &config::Guard) -> RollbackSettings {
     let errors = written.max_5xx_increase.unwrap_or(defaults::guard::MAX_5XX_INCREASE);
     let handshakes =
         written.max_handshake_failures.unwrap_or(defaults::guard::MAX_HANDSHAKE_FAILURES);
@@ -215,7 +215,7 @@ fn single_hosts(rule: &Rule) -> Vec<Rule> {
 }
 
 /// The routes of the snapshot in force, by name.
-fn known<'s>(env: &CompileEnv<'s>) -> HashMap<&'s str, &'s Arc<Route>> {
+fn routes_by_name<'s>(env: &CompileEnv<'s>) -> HashMap<&'s str, &'s Arc<Route>> {
     let routes = env.previous.into_iter().flat_map(|previous| previous.table.iter());
     routes.map(|(_, route)| (&*route.name, route)).collect()
 }
@@ -228,7 +228,7 @@ struct Compiler<'c> {
     broken: &'c BrokenParts,
     env: &'c CompileEnv<'c>,
     /// The routes of the snapshot in force, by name.
-    known: HashMap<&'c str, &'c Arc<Route>>,
+    previous_routes: HashMap<&'c str, &'c Arc<Route>>,
     /// What DNS is asked for.
     dns_queries: BTreeSet<DnsQuery>,
     /// The filters that the file uses by name.
@@ -236,7 +236,7 @@ struct Compiler<'c> {
     /// Files that the snapshot is made of, beside the configuration's own.
     files: BTreeMap<PathBuf, Option<FileFingerprint>>,
     /// Where it is counted together with other gateways.
-    shared: Option<Arc<Shared>>,
+    shared: Option<Arc<SharedCounterClient>>,
     /// The rate limits compiled so far.
     limits: Vec<Arc<RateLimit>>,
     /// The names under `upstreams`, those with errors included.
@@ -329,7 +329,7 @@ impl Compiler<'_> {
         }
         DrainSettings {
             code: written.code.as_ref().map_or(defaults::drain::CODE, |code| code.value),
-            spread: time(written.spread.as_ref(), defaults::drain::SPREAD),
+            spread: duration_or_default(written.spread.as_ref(), defaults::drain::SPREAD),
         }
     }
 
@@ -399,7 +399,7 @@ impl Compiler<'_> {
 impl Compiler<'_> {
     /// A reference to an upstream that is not usable. One mistake is one error: a name is reported at
     /// its first reference, and not at all where the upstream, or `upstreams` itself, has an error.
-    fn no_such_upstream(&mut self, name: &Spanned<String>, at: &str) {
+    fn no_such_upstream(&mut self, name: &Spanned<String>, key_path: &str) {
         let is_misspelt = |problem: &config::Problem| {
             let path = problem.path();
             problem.is_unknown_key()
@@ -408,7 +408,7 @@ impl Compiler<'_> {
         };
         if self.declared_upstreams.contains(name.as_str())
             || self.broken.is_whole("upstreams")
-            || self.broken.within("include")
+            || self.broken.is_any_within("include")
             || self.problems.iter().any(|it| is_misspelt(it) || it.may_hide_upstreams())
             || !self.missing_upstreams.insert(name.to_string())
         {
@@ -416,7 +416,7 @@ impl Compiler<'_> {
         }
         let guess = config::did_you_mean(name, self.declared_upstreams.iter().map(String::as_str));
         let reason = format!("there is no upstream `{}`", name.as_str());
-        let problem = self.problems.add(name.span, at, reason);
+        let problem = self.problems.add(name.span, key_path, reason);
         if let Some(guess) = guess {
             problem.help(format!("did you mean `{guess}`?"));
         }
@@ -424,7 +424,7 @@ impl Compiler<'_> {
 }
 
 /// A duration that must not be shorter than this.
-fn least(
+fn at_least(
     written: Option<&Spanned<config::Duration>>,
     shortest: Duration,
     problems: &mut Problems,
@@ -442,7 +442,10 @@ fn least(
 }
 
 /// A duration as written, or this default.
-fn time(written: Option<&Spanned<config::Duration>>, default: config::Duration) -> Duration {
+fn duration_or_default(
+    written: Option<&Spanned<config::Duration>>,
+    default: config::Duration,
+) -> Duration {
     written.map_or(default.0, |written| written.value.0)
 }
 
@@ -463,7 +466,7 @@ mod tests {
         let yaml = format!("{lines}\n{listeners}\n{routes}\n");
         let read =
             read_str_with(&yaml, "test.yaml", &Variables::default(), &FilterSchemas::default());
-        let compiled = compile(read, &CompileEnv::dry(&Registry::default()));
+        let compiled = compile(read, &CompileEnv::for_dry_run(&Registry::default()));
         compiled.err().map(|problems| problems.to_string()).unwrap_or_default()
     }
 

@@ -22,12 +22,12 @@ impl CurrentSnapshot {
     }
 
     /// What can't change while the process runs, as it is in force.
-    pub(crate) fn started(&self) -> &StartupSettings {
+    pub(crate) fn startup_in_force(&self) -> &StartupSettings {
         &self.started
     }
 
     /// The addresses that are listened on.
-    pub(crate) fn bound(&self) -> &[Address] {
+    pub(crate) fn bound_addresses(&self) -> &[Address] {
         &self.bound
     }
 
@@ -42,7 +42,7 @@ impl CurrentSnapshot {
     }
 
     /// The one in force, for as long as it is held.
-    pub(crate) fn full(&self) -> Arc<Snapshot> {
+    pub(crate) fn load_full(&self) -> Arc<Snapshot> {
         self.current.load_full()
     }
 

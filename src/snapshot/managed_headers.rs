@@ -42,7 +42,7 @@ impl ManagedHeaders {
 
     /// Whether requests have to be looked at though none of their headers has an odd name: where
     /// the configuration itself names one with `_`, its twin with `-` is the alias.
-    pub fn has_odd(&self) -> bool {
+    pub fn has_odd_names(&self) -> bool {
         !self.odd.is_empty() && self.underscores != Underscores::Allow
     }
 

@@ -22,7 +22,7 @@ pub(crate) use managed_headers::{ManagedHeaders, Underscores, has_underscore, is
 pub(crate) use mirror::Mirror;
 pub(crate) use session_impact::SessionPolicies;
 pub use session_impact::{SessionAction, SessionImpact};
-pub(crate) use split::{SplitCondition, SplitRule, choose as split};
+pub(crate) use split::{SplitCondition, SplitRule, first_match as split};
 
 use crate::acme::ManagedCertificate;
 use crate::cache;
@@ -32,7 +32,7 @@ use crate::exchange::Exchange;
 use crate::filter::{BodyFilters, Filter};
 use crate::rate_limit::RateLimit;
 use crate::routing::{Miss, Query, Table};
-use crate::shared::Shared;
+use crate::shared::SharedCounterClient;
 use crate::telemetry::{AccessLog, Requests};
 use crate::traces::Tracing;
 use crate::upstream::{DnsQuery, Pool, Probe, Probes};
@@ -168,7 +168,7 @@ pub struct GlobalSettings {
     /// Whether errors of the gateway's own have a `Proxy-Status` (RFC 9209).
     pub sends_proxy_status: bool,
     /// Where it is counted together with other gateways.
-    pub shared: Option<Arc<Shared>>,
+    pub shared: Option<Arc<SharedCounterClient>>,
     /// The access log, unless it is off.
     pub access_log: Option<Arc<AccessLog>>,
     /// How requests are traced, unless they are not.
@@ -265,7 +265,7 @@ impl Route {
     }
 
     /// The same of a normal path.
-    pub fn target_of_normal(&self, path: &str, query: Option<&str>) -> String {
+    pub fn forwarded_target(&self, path: &str, query: Option<&str>) -> String {
         self.rewrite(path, None, query)
     }
 

@@ -32,13 +32,13 @@ impl RouteObserver {
         })
     }
 
-    fn log_for(&self, session: &Session, least: LogFrames) -> Option<&AccessLog> {
-        self.log.as_deref().filter(|_| session.log_frames() >= least)
+    fn log_for(&self, session: &Session, min: LogFrames) -> Option<&AccessLog> {
+        self.log.as_deref().filter(|_| session.log_frames() >= min)
     }
 }
 
 impl FrameObserver for RouteObserver {
-    fn wants(&self, session: &Session) -> LogFrames {
+    fn frames_wanted(&self, session: &Session) -> LogFrames {
         self.filters_want.max(session.log_frames())
     }
 

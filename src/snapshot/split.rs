@@ -39,7 +39,7 @@ impl StableHash for SplitCondition {
 }
 
 /// The first of the splits that takes the request.
-pub(crate) fn choose<'s>(
+pub(crate) fn first_match<'s>(
     splits: &'s [SplitRule],
     headers: &HeaderMap,
     exchange: &Exchange,

@@ -2,7 +2,7 @@
 //! written.
 
 use super::Sampling;
-use super::escape::PlainText;
+use super::escape::EscapedValue;
 use super::json::JsonObject;
 use super::keys::{self, FieldKey};
 use super::sink::LineSink;
@@ -91,12 +91,12 @@ impl AccessLog {
     }
 
     /// A WebSocket has opened.
-    pub fn opened(&self, outcome: &Outcome<'_>) {
+    pub fn log_open(&self, outcome: &Outcome<'_>) {
         self.write(outcome, AccessLogEvent::Opened);
     }
 
     /// A request, or a WebSocket session, has ended.
-    pub fn ended(&self, outcome: &Outcome<'_>) {
+    pub fn log_end(&self, outcome: &Outcome<'_>) {
         self.write(
             outcome,
             outcome.websocket.map_or(AccessLogEvent::Request, AccessLogEvent::Closed),
@@ -104,7 +104,7 @@ impl AccessLog {
     }
 
     fn write(&self, outcome: &Outcome<'_>, event: AccessLogEvent<'_>) {
-        if !self.sampling.takes(outcome.status, || outcome.exchange.request_id()) {
+        if !self.sampling.should_log(outcome.status, || outcome.exchange.request_id()) {
             return;
         }
         let line = match self.format {
@@ -282,7 +282,7 @@ impl AccessLog {
             Some(query) => Cow::Owned(format!("{}?{query}", self.path(outcome))),
             None => self.path(outcome),
         };
-        let mut line = format!("{time} {} {what} {}", outcome.status, PlainText(&target));
+        let mut line = format!("{time} {} {what} {}", outcome.status, EscapedValue(&target));
         let _ = write!(line, " {:.1}ms", outcome.duration.as_secs_f64() * 1000.0);
         if let AccessLogEvent::Closed(end) = event {
             let _ = write!(line, " by {}", end.initiator.as_str());
@@ -290,28 +290,28 @@ impl AccessLog {
                 let _ = write!(line, " with code {code}");
             }
             if !end.reason.is_empty() {
-                let _ = write!(line, " ({})", PlainText(end.reason));
+                let _ = write!(line, " ({})", EscapedValue(end.reason));
             }
             let (received, sent) = (outcome.bytes_received, outcome.bytes_sent);
             let _ = write!(line, ", {received} bytes in, {sent} out");
         }
         if !exchange.route().is_empty() {
-            let _ = write!(line, " route={}", PlainText(exchange.route()));
+            let _ = write!(line, " route={}", EscapedValue(exchange.route()));
         }
         if let Some(user) = exchange.user_id() {
-            let _ = write!(line, " user={}", PlainText(user.as_str()));
+            let _ = write!(line, " user={}", EscapedValue(user.as_str()));
         }
         if let Some(client) = exchange.client_address() {
             let _ = write!(line, " client={client}");
         }
         if let (Some(upstream), Some(address)) = (outcome.upstream, outcome.upstream_address) {
-            let _ = write!(line, " → {} {address}", PlainText(upstream));
+            let _ = write!(line, " → {} {address}", EscapedValue(upstream));
         }
         if let Some(cache) = outcome.cache {
             let background = if outcome.is_background { " (background)" } else { "" };
             let _ = write!(line, " cache={cache}{background}");
         }
-        let _ = write!(line, " id={}", PlainText(exchange.request_id()));
+        let _ = write!(line, " id={}", EscapedValue(exchange.request_id()));
         if let Some(trace) = &exchange.trace {
             let _ = write!(line, " trace={:032x}", u128::from_be_bytes(trace.trace_id));
         }

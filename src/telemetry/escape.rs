@@ -5,9 +5,9 @@ use tidegate_http::control::is_control;
 
 /// A value in a line of text: quoted where it holds what could be taken for another field, and without
 /// characters that do something to a terminal.
-pub(super) struct PlainText<'v>(pub &'v str);
+pub(super) struct EscapedValue<'v>(pub &'v str);
 
-impl Display for PlainText<'_> {
+impl Display for EscapedValue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.0;
         if value.is_empty() || value.contains(|c: char| c.is_whitespace() || c == '"') {
@@ -83,7 +83,7 @@ mod tests {
             ("a\"b", "\"a\\\"b\""),
             ("", "\"\""),
         ] {
-            assert_eq!(PlainText(value).to_string(), shown);
+            assert_eq!(EscapedValue(value).to_string(), shown);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Frames and messages of WebSocket sessions, as lines of the access log. Knows nothing of tunnels.
 
 use super::access_log::{AccessLog, AccessLogFormat};
-use super::escape::PlainText;
+use super::escape::EscapedValue;
 use super::json::JsonObject;
 use super::keys;
 use crate::websocket::{Message, Session};
@@ -19,7 +19,7 @@ impl AccessLog {
             let what = format!("{opcode} frame, {} bytes{fin}", header.length);
             return self.write_text(session, direction, &what);
         }
-        let mut line = begin("websocket.frame", session, direction);
+        let mut line = start_line("websocket.frame", session, direction);
         line.word(keys::FRAME_OPCODE, opcode);
         line.boolean(keys::FRAME_FIN, header.fin);
         line.number(keys::FRAME_LENGTH, header.length);
@@ -36,7 +36,7 @@ impl AccessLog {
             let cut = if message.is_cut { "…" } else { "" };
             return self.write_text(session, direction, &format!("{:?}{cut}", &*text));
         }
-        let mut line = begin("websocket.message", session, direction);
+        let mut line = start_line("websocket.message", session, direction);
         line.number(keys::MESSAGE_LENGTH, message.length);
         line.boolean(keys::MESSAGE_COMPRESSED, message.is_compressed);
         line.boolean(keys::MESSAGE_CUT, message.is_cut);
@@ -54,12 +54,12 @@ impl AccessLog {
         };
         let user = identity.user.as_ref();
         let user =
-            user.map(|user| format!(" user={}", PlainText(user.as_str()))).unwrap_or_default();
-        self.write_line(format!("{time} {way}: {what}{user} id={}\n", PlainText(&identity.id)));
+            user.map(|user| format!(" user={}", EscapedValue(user.as_str()))).unwrap_or_default();
+        self.write_line(format!("{time} {way}: {what}{user} id={}\n", EscapedValue(&identity.id)));
     }
 }
 
-fn begin(event: &'static str, session: &Session, direction: Direction) -> JsonObject {
+fn start_line(event: &'static str, session: &Session, direction: Direction) -> JsonObject {
     let identity = &session.identity;
     let mut line = JsonObject::new(SystemTime::now());
     line.word(keys::EVENT, event);

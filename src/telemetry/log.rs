@@ -67,12 +67,12 @@ pub(crate) fn start() {
         .try_init();
     if started.is_ok() {
         IS_OURS.store(true, Ordering::Relaxed);
-        set(LevelFilter::Info, false);
+        start_logging(LevelFilter::Info, false);
     }
 }
 
 /// Changes level and form at once, if the log of this process is this one.
-pub(crate) fn set(level: LevelFilter, json: bool) {
+pub(crate) fn start_logging(level: LevelFilter, json: bool) {
     IS_JSON.store(json, Ordering::Relaxed);
     set_level(level);
 }
@@ -110,17 +110,17 @@ impl Write for QueuedLog {
 /// Logs the number of lines that the log itself has lost.
 #[derive(Default)]
 struct OwnLog {
-    told: u64,
+    reported_dropped: u64,
 }
 
 impl LineObserver for OwnLog {
-    fn preface(&mut self, lost: &LostLines) -> Option<Vec<u8>> {
+    fn lost_lines_notice(&mut self, lost: &LostLines) -> Option<Vec<u8>> {
         let all = [&lost.dropped, &lost.unwritten].map(|lost| lost.load(Ordering::Relaxed));
-        let lines = all.iter().sum::<u64>() - self.told;
+        let lines = all.iter().sum::<u64>() - self.reported_dropped;
         if lines == 0 {
             return None;
         }
-        self.told += lines;
+        self.reported_dropped += lines;
         let mut preface = Vec::new();
         let written = write_line(
             &mut preface,

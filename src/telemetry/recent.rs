@@ -18,7 +18,7 @@ struct LineStore {
     /// Pieces of the log, the last lines of all among them.
     pieces: VecDeque<LineChunk>,
     /// How many lines the pieces have.
-    kept: usize,
+    line_count: usize,
     /// How many lines there have been.
     count: u64,
 }
@@ -48,7 +48,7 @@ impl RecentLines {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         recent.count += lines as u64;
         let lines = lines.min(MAX_LINES);
-        recent.kept += lines;
+        recent.line_count += lines;
         match recent.pieces.back_mut() {
             Some(last) if last.text.len() + text.len() <= CHUNK_SIZE => last.add(text, lines),
             _ => {
@@ -59,24 +59,24 @@ impl RecentLines {
             }
         }
         while let Some(first) = recent.pieces.front().map(|first| first.lines)
-            && recent.kept - first >= MAX_LINES
+            && recent.line_count - first >= MAX_LINES
         {
             recent.pieces.pop_front();
-            recent.kept -= first;
+            recent.line_count -= first;
         }
     }
 
     /// The lines after the one of this number, at most so many, the newest; and the number of the
     /// newest of all.
-    pub fn after(&self, number: u64, limit: usize) -> (u64, Vec<String>) {
+    pub fn lines_after(&self, number: u64, limit: usize) -> (u64, Vec<String>) {
         let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A number from the future is one of another process.
         let new = recent.count.checked_sub(number).unwrap_or(recent.count);
         let wanted =
-            usize::try_from(new).unwrap_or(limit).min(limit).min(recent.kept).min(MAX_LINES);
+            usize::try_from(new).unwrap_or(limit).min(limit).min(recent.line_count).min(MAX_LINES);
         let lines =
             recent.pieces.iter().flat_map(|piece| piece.text.split_inclusive(|it| *it == b'\n'));
-        let lines = lines.skip(recent.kept - wanted);
+        let lines = lines.skip(recent.line_count - wanted);
         (
             recent.count,
             lines.map(|line| String::from_utf8_lossy(line).trim_end().to_owned()).collect(),
@@ -96,20 +96,20 @@ mod tests {
             recent.add(lines.concat().as_bytes(), lines.len());
         };
         add(0..3);
-        let (seen, lines) = recent.after(0, 10);
+        let (seen, lines) = recent.lines_after(0, 10);
         assert_eq!((seen, lines.join(" ")), (3, "0 1 2".to_owned()));
-        assert_eq!(recent.after(seen, 10), (3, Vec::new()));
+        assert_eq!(recent.lines_after(seen, 10), (3, Vec::new()));
         add(3..5);
-        assert_eq!(recent.after(seen, 10), (5, vec!["3".to_owned(), "4".to_owned()]));
-        assert_eq!(recent.after(seen, 1), (5, vec!["4".to_owned()]), "the newest");
-        assert_eq!(recent.after(99, 10).1.len(), 5);
+        assert_eq!(recent.lines_after(seen, 10), (5, vec!["3".to_owned(), "4".to_owned()]));
+        assert_eq!(recent.lines_after(seen, 1), (5, vec!["4".to_owned()]), "the newest");
+        assert_eq!(recent.lines_after(99, 10).1.len(), 5);
         add(5..5000);
         let kept =
             |first: u64| (first..first + MAX_LINES as u64).map(|it| it.to_string()).collect();
-        assert_eq!(recent.after(0, usize::MAX), (5000, kept(4000)));
+        assert_eq!(recent.lines_after(0, usize::MAX), (5000, kept(4000)));
         for number in 5000..5010 {
             add(number..number + 1);
         }
-        assert_eq!(recent.after(0, usize::MAX), (5010, kept(4010)));
+        assert_eq!(recent.lines_after(0, usize::MAX), (5010, kept(4010)));
     }
 }

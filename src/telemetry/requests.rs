@@ -88,7 +88,7 @@ impl Requests {
 
     /// Keeps a traced request as the exemplar of its duration.
     pub fn exemplify(&self, exemplar: Exemplar) {
-        self.0.get_or_init(Box::default).duration.exemplify(exemplar);
+        self.0.get_or_init(Box::default).duration.record_exemplar(exemplar);
     }
 
     /// Counts a failure with 500 or above that the configuration did not demand.

@@ -12,17 +12,17 @@ impl Sampling {
     pub const ALL: Self = Self([1.0; 5]);
 
     /// Whether this request is logged: at its start and at its end, or never.
-    pub fn takes<'i>(&self, status: u16, request_id: impl FnOnce() -> &'i str) -> bool {
+    pub fn should_log<'i>(&self, status: u16, request_id: impl FnOnce() -> &'i str) -> bool {
         let class = usize::from(status / 100).clamp(1, 5) - 1;
         match self.0.get(class) {
-            Some(ratio) if *ratio < 1.0 => part(request_id()) < *ratio,
+            Some(ratio) if *ratio < 1.0 => hash_fraction(request_id()) < *ratio,
             _ => true,
         }
     }
 }
 
 /// From 0 to below 1, by a request's id.
-fn part(request_id: &str) -> f64 {
+fn hash_fraction(request_id: &str) -> f64 {
     (stable_hash(request_id) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
@@ -34,7 +34,7 @@ mod tests {
     fn sampling_takes_its_share_and_is_deterministic() {
         let sampling = Sampling([1.0, 0.25, 1.0, 0.0, 1.0]);
         let ids: Vec<String> = (0..10_000).map(|number| number.to_string()).collect();
-        let taken = |status| ids.iter().filter(|id| sampling.takes(status, || id)).count();
+        let taken = |status| ids.iter().filter(|id| sampling.should_log(status, || id)).count();
         assert!((2300..2700).contains(&taken(200)), "{}", taken(200));
         assert_eq!(taken(200), taken(299));
         assert_eq!((taken(301), taken(404), taken(500), taken(999)), (10_000, 0, 10_000, 10_000));

@@ -53,7 +53,7 @@ impl LineSink {
         let observer = AccessLogObserver {
             target: target.clone(),
             recent: Arc::clone(&recent),
-            alarm: RateLimitedLog::default(),
+            failure_log: RateLimitedLog::default(),
             is_logged: false,
         };
         let options =
@@ -68,17 +68,17 @@ impl LineSink {
     }
 
     /// The lines that were written last.
-    pub fn recent(&self) -> &RecentLines {
+    pub fn recent_lines(&self) -> &RecentLines {
         &self.recent
     }
 
     /// Lines that the queue could not take, for the writer is too slow.
-    pub fn dropped(&self) -> u64 {
+    pub fn dropped_lines(&self) -> u64 {
         self.writer.lost.dropped.load(Ordering::Relaxed)
     }
 
     /// Lines that the target could not take: a full disk, a closed pipe.
-    pub fn unwritten(&self) -> u64 {
+    pub fn unwritten_lines(&self) -> u64 {
         self.writer.lost.unwritten.load(Ordering::Relaxed)
     }
 
@@ -86,7 +86,7 @@ impl LineSink {
     pub fn write(&self, line: Vec<u8>) {
         if !self.writer.write(line) {
             // Now and then only: the gateway's own log must not drown as well.
-            let dropped = self.dropped();
+            let dropped = self.dropped_lines();
             if dropped.is_power_of_two() {
                 ::log::warn!(
                     "access log: {dropped} lines dropped so far, because they come faster than \
@@ -115,18 +115,18 @@ impl LineSink {
 struct AccessLogObserver {
     target: LogTarget,
     recent: Arc<RecentLines>,
-    alarm: RateLimitedLog,
+    failure_log: RateLimitedLog,
     /// Whether the failure that lasts was logged.
     is_logged: bool,
 }
 
 impl LineObserver for AccessLogObserver {
-    fn handed_over(&mut self, text: &[u8], lines: usize) {
+    fn lines_written(&mut self, text: &[u8], lines: usize) {
         self.recent.add(text, lines);
     }
 
     fn failed(&mut self, error: &io::Error) {
-        self.is_logged = self.alarm.should_log();
+        self.is_logged = self.failure_log.should_log();
         if self.is_logged {
             ::log::error!(
                 "access log: cannot write to {}: {error}; lines are lost until writing succeeds \
@@ -180,6 +180,6 @@ mod tests {
         sink.write(b"one\n".to_vec());
         sink.write(b"two\n".to_vec());
         sink.flush(BOUND);
-        assert_eq!((sink.unwritten(), sink.dropped()), (2, 0));
+        assert_eq!((sink.unwritten_lines(), sink.dropped_lines()), (2, 0));
     }
 }

@@ -44,7 +44,7 @@ pub(super) struct WriterOptions {
 /// Callbacks about the writing, on the writer's thread.
 pub(super) trait LineObserver: Send + 'static {
     /// Lines for the output, and their number.
-    fn handed_over(&mut self, _text: &[u8], _lines: usize) {}
+    fn lines_written(&mut self, _text: &[u8], _lines: usize) {}
 
     /// Lines could not be written.
     fn failed(&mut self, _error: &io::Error) {}
@@ -56,7 +56,7 @@ pub(super) trait LineObserver: Send + 'static {
     fn not_reopened(&mut self, _error: &io::Error) {}
 
     /// The text before the next lines.
-    fn preface(&mut self, _lost: &LostLines) -> Option<Vec<u8>> {
+    fn lost_lines_notice(&mut self, _lost: &LostLines) -> Option<Vec<u8>> {
         None
     }
 }
@@ -81,7 +81,7 @@ impl Writer {
         let (queue, messages) = sync_channel(queue);
         let must_reopen = Arc::new(AtomicBool::new(false));
         let lost = Arc::new(LostLines::default());
-        let mut thread = Thread {
+        let mut thread = WriterThread {
             target,
             output,
             gather,
@@ -140,7 +140,7 @@ struct LineBatch {
     lines: usize,
 }
 
-struct Thread<O> {
+struct WriterThread<O> {
     target: LogTarget,
     output: Output,
     gather: Duration,
@@ -150,7 +150,7 @@ struct Thread<O> {
     is_failing: bool,
 }
 
-impl<O: LineObserver> Thread<O> {
+impl<O: LineObserver> WriterThread<O> {
     fn run(&mut self, messages: &Receiver<WriterMessage>) {
         let mut batch = LineBatch { text: Vec::with_capacity(64 * 1024), lines: 0 };
         while let Ok(first) = messages.recv() {
@@ -185,8 +185,8 @@ impl<O: LineObserver> Thread<O> {
         if batch.lines == 0 {
             return;
         }
-        self.observer.handed_over(&batch.text, batch.lines);
-        if let Some(preface) = self.observer.preface(&self.lost) {
+        self.observer.lines_written(&batch.text, batch.lines);
+        if let Some(preface) = self.observer.lost_lines_notice(&self.lost) {
             batch.text.splice(..0, preface);
         }
         match self.output.write(&batch.text) {

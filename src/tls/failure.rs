@@ -51,7 +51,7 @@ impl HandshakeFailure {
     pub(crate) fn from_error(error: &io::Error) -> Self {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
         match (tls, error.kind()) {
-            (Some(error), _) => Self::of_tls(error),
+            (Some(error), _) => Self::from_tls_error(error),
             (
                 None,
                 ErrorKind::UnexpectedEof
@@ -64,19 +64,19 @@ impl HandshakeFailure {
         }
     }
 
-    fn of_tls(error: &Error) -> Self {
+    fn from_tls_error(error: &Error) -> Self {
         match error {
             Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Self::Incompatible,
             Error::NoCertificatesPresented | Error::InvalidCertificate(_) => {
                 Self::ClientCertificate
             }
-            Error::AlertReceived(alert) => Self::of_alert(*alert),
+            Error::AlertReceived(alert) => Self::from_alert(*alert),
             _ => Self::Other,
         }
     }
 
     /// RFC 8446, section 6.
-    fn of_alert(alert: AlertDescription) -> Self {
+    fn from_alert(alert: AlertDescription) -> Self {
         match alert {
             AlertDescription::CloseNotify | AlertDescription::UserCanceled => Self::Closed,
             AlertDescription::HandshakeFailure
@@ -102,8 +102,8 @@ mod tests {
 
     #[test]
     fn failure_index_equals_its_discriminant() {
-        for (place, failure) in HandshakeFailure::ALL.into_iter().enumerate() {
-            assert_eq!(failure as usize, place, "{failure:?}");
+        for (index, failure) in HandshakeFailure::ALL.into_iter().enumerate() {
+            assert_eq!(failure as usize, index, "{failure:?}");
         }
     }
 

@@ -82,7 +82,7 @@ impl Certificate {
         };
         let (_, parsed) = X509Certificate::from_der(leaf)
             .map_err(|_| CertificateError::Certificate("not an X.509 certificate".to_owned()))?;
-        let names = names(&parsed);
+        let names = names_in(&parsed);
         let rsa_bits = match parsed.public_key().parsed() {
             Ok(PublicKey::RSA(key)) => Some(key.key_size()),
             _ => None,
@@ -139,7 +139,7 @@ impl Certificate {
 }
 
 /// The names and addresses that a certificate is for.
-fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+fn names_in(certificate: &X509Certificate<'_>) -> Vec<String> {
     let alternatives = certificate.subject_alternative_name().ok().flatten();
     let Some(alternatives) = alternatives else { return Vec::new() };
     let name = |name: &GeneralName<'_>| match name {

@@ -54,7 +54,7 @@ pub(crate) async fn accept(
 
 impl TlsInfo {
     /// Of the connection that a request came on.
-    pub(crate) fn of_request(session: &pingora_proxy::Session) -> Option<Arc<Self>> {
+    pub(crate) fn for_session(session: &pingora_proxy::Session) -> Option<Arc<Self>> {
         let digest = session.digest()?.proxy_digest.as_ref()?;
         digest.user_data.as_ref()?.downcast_ref::<Arc<Self>>().cloned()
     }

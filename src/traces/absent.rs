@@ -19,7 +19,7 @@ impl Tracing {
 
 impl Exporter {
     /// Begins to send.
-    pub fn begin(&self) {
+    pub fn start(&self) {
         match *self {}
     }
 

@@ -56,11 +56,11 @@ impl Collector {
 
     /// By `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, as the SDK reads them.
     fn resource(&self) -> Resource {
-        let told = Resource::builder().build();
-        let name = told.get(&"service.name".into()).map(|name| name.to_string());
+        let default_resource = Resource::builder().build();
+        let name = default_resource.get(&"service.name".into()).map(|name| name.to_string());
         // What the SDK calls it when nobody has said how.
         if name.is_some_and(|name| !name.starts_with("unknown_service")) {
-            return told;
+            return default_resource;
         }
         Resource::builder().with_attribute(KeyValue::new("service.name", self.service)).build()
     }

@@ -32,7 +32,7 @@ impl Exporter {
     }
 
     /// Begins to send. It takes the runtime.
-    pub fn begin(&self) {
+    pub fn start(&self) {
         self.queue.get_or_init(|| match self.collector.exporter() {
             Ok(otlp) => Some(BatchSpanProcessor::builder(self.watched(otlp)).build()),
             Err(error) => {
@@ -51,13 +51,13 @@ impl Exporter {
             runtime: Handle::current(),
             endpoint: self.collector.endpoint.clone(),
             timeout: self.collector.timeout,
-            alarm: RateLimitedLog::default(),
+            failure_log: RateLimitedLog::default(),
             lost: AtomicU64::new(0),
         }
     }
 
     /// Takes a span that is over.
-    pub fn take(&self, span: Span) {
+    pub fn queue_span(&self, span: Span) {
         if let Some(Some(queue)) = self.queue.get() {
             queue.on_end(span.into());
         }
@@ -101,7 +101,7 @@ struct WatchedExporter {
     runtime: Handle,
     endpoint: String,
     timeout: Duration,
-    alarm: RateLimitedLog,
+    failure_log: RateLimitedLog,
     lost: AtomicU64,
 }
 
@@ -116,7 +116,7 @@ impl SpanExporter for WatchedExporter {
         };
         if let Err(error) = &sent {
             let lost = self.lost.fetch_add(count, Ordering::Relaxed) + count;
-            if self.alarm.should_log() {
+            if self.failure_log.should_log() {
                 let endpoint = &self.endpoint;
                 log::warn!(
                     "traces: cannot send spans to {endpoint}: {error}; {lost} spans lost so far"

@@ -19,13 +19,13 @@ pub struct Span(SpanData);
 
 impl Span {
     /// A span that was at this place from then until now.
-    pub fn new(place: TraceParent, kind: SpanKind, name: String, began: SystemTime) -> Self {
-        let flags = TraceFlags::new(u8::from(place.is_sampled));
+    pub fn new(position: TraceParent, kind: SpanKind, name: String, began: SystemTime) -> Self {
+        let flags = TraceFlags::new(u8::from(position.is_sampled));
         let state = TraceState::default();
         Self(SpanData {
             span_context: SpanContext::new(
-                TraceId::from_bytes(place.trace_id),
-                SpanId::from_bytes(place.span_id),
+                TraceId::from_bytes(position.trace_id),
+                SpanId::from_bytes(position.span_id),
                 flags,
                 false,
                 state,
@@ -62,14 +62,14 @@ impl Span {
     }
 
     /// Says something of it.
-    pub fn set(&mut self, key: impl Into<Key>, value: impl Into<Value>) {
+    pub fn set_attribute(&mut self, key: impl Into<Key>, value: impl Into<Value>) {
         self.0.attributes.push(KeyValue::new(key, value));
     }
 
     /// The same, where there is something to say.
-    pub fn set_some(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
+    pub fn set_if_present(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
-            self.set(key, value);
+            self.set_attribute(key, value);
         }
     }
 

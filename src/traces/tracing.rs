@@ -55,13 +55,13 @@ impl Tracing {
         let is_sampled = match (parent, self.parent) {
             (Some(parent), ParentSampling::Decides) => parent.is_sampled,
             (Some(parent), ParentSampling::DecidesIfTrusted) if is_trusted => parent.is_sampled,
-            _ => self.takes(trace_id),
+            _ => self.samples(trace_id),
         };
         TraceParent { trace_id, span_id: ids.new_span_id().to_bytes(), is_sampled }
     }
 
     /// By the trace's id, so that all who have the same ratio decide the same.
-    fn takes(&self, trace_id: [u8; 16]) -> bool {
+    fn samples(&self, trace_id: [u8; 16]) -> bool {
         let trace_id = TraceId::from_bytes(trace_id);
         let result = self.sampler.should_sample(None, trace_id, "", &SpanKind::Server, &[], &[]);
         result.decision == SamplingDecision::RecordAndSample

@@ -60,35 +60,35 @@ impl StableHash for AffinityKey {
 }
 
 /// A ring of endpoints, for consistent hashing by Ketama.
-pub(super) struct Ring {
+pub(super) struct HashRing {
     continuum: Continuum,
     indices: HashMap<SocketAddr, usize>,
 }
 
-impl std::fmt::Debug for Ring {
+impl std::fmt::Debug for HashRing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ring").field("endpoints", &self.indices.len()).finish()
     }
 }
 
-impl Ring {
+impl HashRing {
     pub(super) fn new(endpoints: &[Arc<Endpoint>]) -> Option<Self> {
         let indices: HashMap<SocketAddr, usize> =
-            endpoints.iter().enumerate().map(|(index, it)| (place(it), index)).collect();
-        let bucket = |it: &Arc<Endpoint>| Bucket::new(place(it), it.weight());
+            endpoints.iter().enumerate().map(|(index, it)| (ring_position(it), index)).collect();
+        let bucket = |it: &Arc<Endpoint>| Bucket::new(ring_position(it), it.weight());
         let buckets: Vec<Bucket> = endpoints.iter().map(bucket).collect();
         (!buckets.is_empty()).then(|| Self { continuum: Continuum::new(&buckets), indices })
     }
 
     /// The endpoints in the order in which this key prefers them, some more than once.
     pub(super) fn order(&self, key: &[u8]) -> impl Iterator<Item = usize> {
-        self.continuum.node_iter(key).filter_map(|place| self.indices.get(place).copied())
+        self.continuum.node_iter(key).filter_map(|position| self.indices.get(position).copied())
     }
 }
 
 /// Where an endpoint stands in the ring: at its address, as nginx has it, or for a name at one
 /// that stands for the name, whatever it resolves to.
-fn place(endpoint: &Endpoint) -> SocketAddr {
+fn ring_position(endpoint: &Endpoint) -> SocketAddr {
     endpoint.written().parse().unwrap_or_else(|_| {
         let bits = u128::from(stable_hash(endpoint.written())) | 0xfd << 120;
         SocketAddr::new(IpAddr::V6(Ipv6Addr::from_bits(bits)), 0)
@@ -102,7 +102,7 @@ mod tests {
     /// Replicas of several versions share these places.
     #[test]
     fn places_on_the_ring_are_the_same_in_every_version() {
-        let place_of = |host: &str| place(&Endpoint::new(host, 8080, 1, false)).to_string();
+        let place_of = |host: &str| ring_position(&Endpoint::new(host, 8080, 1, false)).to_string();
         assert_eq!(place_of("10.0.0.1"), "10.0.0.1:8080");
         assert_eq!(place_of("app.internal"), "[fd00::8ab:8d20:fda1:e911]:0");
     }

@@ -96,7 +96,7 @@ impl Breaker {
         let own = if is_session { &self.sessions } else { &self.requests };
         own.fetch_add(1, Relaxed);
         self.pending.fetch_add(1, Relaxed);
-        let place = UpstreamPermit { breaker: Arc::clone(self), is_session, is_pending: true };
+        let permit = UpstreamPermit { breaker: Arc::clone(self), is_session, is_pending: true };
         let over = |bound| match self.limit(bound) {
             Some(limit) if self.count(bound) > limit => Err(UpstreamLimitExceeded { bound, limit }),
             _ => Ok(()),
@@ -106,7 +106,7 @@ impl Breaker {
             over(ConcurrencyLimit::Requests)?;
         }
         over(ConcurrencyLimit::Pending)?;
-        Ok(place)
+        Ok(permit)
     }
 
     /// The value of this limit, if it is set.
@@ -130,7 +130,7 @@ impl Breaker {
 
     /// Of each bound that is set: how much is under way, and how much may be. One that is being
     /// refused counts for a moment.
-    pub fn fill(&self) -> impl Iterator<Item = (ConcurrencyLimit, usize, usize)> {
+    pub fn usage(&self) -> impl Iterator<Item = (ConcurrencyLimit, usize, usize)> {
         let of =
             |bound| self.limit(bound).map(|limit| (bound, self.count(bound).min(limit), limit));
         ConcurrencyLimit::ALL.into_iter().filter_map(of)
@@ -179,7 +179,7 @@ mod tests {
             breaker.acquire(true).err(),
             Some(UpstreamLimitExceeded { bound: ConcurrencyLimit::Connections, limit: 3 })
         );
-        let fill: Vec<_> = breaker.fill().collect();
+        let fill: Vec<_> = breaker.usage().collect();
         let expected = [
             (ConcurrencyLimit::Connections, 3, 3),
             (ConcurrencyLimit::Pending, 2, 2),
@@ -192,8 +192,8 @@ mod tests {
 
     #[test]
     fn limit_index_equals_its_discriminant() {
-        for (place, bound) in ConcurrencyLimit::ALL.into_iter().enumerate() {
-            assert_eq!(bound as usize, place, "{bound:?}");
+        for (permit, bound) in ConcurrencyLimit::ALL.into_iter().enumerate() {
+            assert_eq!(bound as usize, permit, "{bound:?}");
         }
     }
 

@@ -12,32 +12,35 @@ const MAX_SAVED: i64 = 20 * RETRY_COST;
 #[derive(Debug)]
 pub struct RetryBudget {
     /// What each request adds.
-    share: i64,
-    left: AtomicI64,
+    share_per_request: i64,
+    balance: AtomicI64,
 }
 
 impl RetryBudget {
     /// A budget of this many retries per hundred requests.
     pub fn new(percent: u8) -> Self {
-        Self { share: i64::from(percent) * RETRY_COST / 100, left: AtomicI64::new(MAX_SAVED) }
+        Self {
+            share_per_request: i64::from(percent) * RETRY_COST / 100,
+            balance: AtomicI64::new(MAX_SAVED),
+        }
     }
 
     /// A request has come.
-    pub fn earn(&self) {
+    pub fn add_share(&self) {
         // Full nearly always, and then nothing is written.
-        if self.left.load(Relaxed) < MAX_SAVED {
-            self.left.fetch_add(self.share, Relaxed);
+        if self.balance.load(Relaxed) < MAX_SAVED {
+            self.balance.fetch_add(self.share_per_request, Relaxed);
         }
     }
 
     /// How many are left, parts of one included.
-    pub fn left(&self) -> f64 {
-        self.left.load(Relaxed) as f64 / RETRY_COST as f64
+    pub fn balance(&self) -> f64 {
+        self.balance.load(Relaxed) as f64 / RETRY_COST as f64
     }
 
     /// Takes a retry from it, if there is one left.
-    pub fn spend(&self) -> bool {
-        self.left
+    pub fn take_retry(&self) -> bool {
+        self.balance
             .fetch_update(Relaxed, Relaxed, |left| {
                 left.checked_sub(RETRY_COST).filter(|it| *it >= 0)
             })
@@ -52,12 +55,12 @@ mod tests {
     #[test]
     fn retry_budget_allows_a_share_of_the_requests() {
         let budget = RetryBudget::new(20);
-        assert_eq!(budget.left(), 20.0);
-        assert_eq!((0..100).filter(|_| budget.spend()).count(), 20, "what was saved up");
-        assert_eq!(budget.left(), 0.0);
+        assert_eq!(budget.balance(), 20.0);
+        assert_eq!((0..100).filter(|_| budget.take_retry()).count(), 20, "what was saved up");
+        assert_eq!(budget.balance(), 0.0);
         let retried = (0..1000).filter(|_| {
-            budget.earn();
-            budget.spend()
+            budget.add_share();
+            budget.take_retry()
         });
         assert_eq!(retried.count(), 200);
     }

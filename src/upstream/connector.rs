@@ -90,7 +90,7 @@ impl Http1Stream {
     /// The connection is in use.
     fn work(&self) {
         if let Some(idle) = &self.idle {
-            idle.work();
+            idle.mark_busy();
         }
     }
 
@@ -109,7 +109,7 @@ impl AsyncRead for Http1Stream {
         // Pingora asks an idle connection for one byte, to see whether it is still there.
         if buffer.remaining() == 1 {
             let idle = this.idle.get_or_insert_with(IdleWatch::new);
-            if !idle.rest(this.stream.get_ref().id(), cx.waker()) {
+            if !idle.try_idle(this.stream.get_ref().id(), cx.waker()) {
                 return Poll::Ready(Ok(()));
             }
             return this.inner().poll_read(cx, buffer);

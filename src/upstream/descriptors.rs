@@ -177,32 +177,32 @@ impl IdleCloseable for ConnectionUse {
 /// What an idle connection and this registry tell each other.
 #[derive(Debug)]
 pub(super) struct IdleWatch {
-    idleness: Arc<ConnectionUse>,
-    _listed: ConnectionEntry,
+    state: Arc<ConnectionUse>,
+    _entry: ConnectionEntry,
 }
 
 impl IdleWatch {
     /// For a connection that is in use.
     pub(super) fn new() -> Self {
         let idleness = Arc::new(ConnectionUse::default());
-        Self { _listed: ConnectionEntry::new(idleness.clone()), idleness }
+        Self { _entry: ConnectionEntry::new(idleness.clone()), state: idleness }
     }
 
     /// The connection is idle; whether it may be. The waker is woken when it may be no more.
-    pub(super) fn rest(&self, descriptor: RawFd, waker: &Waker) -> bool {
-        let state = &self.idleness.state;
+    pub(super) fn try_idle(&self, descriptor: RawFd, waker: &Waker) -> bool {
+        let state = &self.state.state;
         if is_scarce(descriptor) || state.load(Ordering::Relaxed) == CLOSING {
             return false;
         }
-        self.idleness.waker.register(waker);
+        self.state.waker.register(waker);
         let idle = state.compare_exchange(BUSY, IDLE, Ordering::AcqRel, Ordering::Acquire);
         idle != Err(CLOSING)
     }
 
     /// The connection is in use.
-    pub(super) fn work(&self) {
-        if self.idleness.state.load(Ordering::Relaxed) != BUSY {
-            self.idleness.state.store(BUSY, Ordering::Relaxed);
+    pub(super) fn mark_busy(&self) {
+        if self.state.state.load(Ordering::Relaxed) != BUSY {
+            self.state.state.store(BUSY, Ordering::Relaxed);
         }
     }
 }
@@ -211,12 +211,12 @@ impl IdleWatch {
 /// such a connection by itself, so it is closed by a second handle of its socket.
 #[derive(Debug)]
 pub(super) struct SharedConnection {
-    uses: Arc<Uses>,
-    _listed: ConnectionEntry,
+    uses: Arc<RequestCount>,
+    _entry: ConnectionEntry,
 }
 
 #[derive(Debug)]
-struct Uses {
+struct RequestCount {
     socket: OwnedFd,
     /// How many requests are in flight; [`UNUSED`] until the first, [`CLOSED`] after the last.
     count: AtomicUsize,
@@ -228,12 +228,12 @@ const CLOSED: usize = 1 << (usize::BITS - 2);
 impl SharedConnection {
     /// For a new connection, by a second handle of its socket.
     pub(super) fn new(socket: OwnedFd) -> Self {
-        let uses = Arc::new(Uses { socket, count: AtomicUsize::new(UNUSED) });
-        Self { _listed: ConnectionEntry::new(uses.clone()), uses }
+        let uses = Arc::new(RequestCount { socket, count: AtomicUsize::new(UNUSED) });
+        Self { _entry: ConnectionEntry::new(uses.clone()), uses }
     }
 
     /// A request uses it; `None` when it is being closed.
-    pub(super) fn begin(&self) -> Option<UseGuard> {
+    pub(super) fn start_request(&self) -> Option<UseGuard> {
         let begin = |count| match count {
             CLOSED => None,
             UNUSED => Some(1),
@@ -244,7 +244,7 @@ impl SharedConnection {
     }
 }
 
-impl IdleCloseable for Uses {
+impl IdleCloseable for RequestCount {
     fn is_idle(&self) -> bool {
         self.count.load(Ordering::Relaxed) == 0
     }
@@ -266,7 +266,7 @@ impl IdleCloseable for Uses {
 
 /// A request in flight on a connection that several share.
 #[derive(Debug)]
-pub(crate) struct UseGuard(Arc<Uses>);
+pub(crate) struct UseGuard(Arc<RequestCount>);
 
 impl Drop for UseGuard {
     fn drop(&mut self) {
@@ -286,23 +286,23 @@ mod tests {
         let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         let shared = SharedConnection::new(socket.into());
         assert!(!shared.uses.close(), "its first request comes");
-        let (one, other) = (shared.begin().unwrap(), shared.begin().unwrap());
+        let (one, other) = (shared.start_request().unwrap(), shared.start_request().unwrap());
         drop(one);
         assert!(!shared.uses.close(), "another uses it");
         drop(other);
         assert!(shared.uses.close());
-        assert!(shared.begin().is_none(), "it is refused");
+        assert!(shared.start_request().is_none(), "it is refused");
         assert!(!shared.uses.close());
     }
 
     #[test]
     fn connection_is_closed_only_when_idle() {
         let watch = IdleWatch::new();
-        assert!(!watch.idleness.close(), "it is in use");
-        assert!(watch.rest(3, Waker::noop()));
-        assert!(watch.idleness.close());
-        assert!(!watch.rest(3, Waker::noop()), "it is told so");
-        watch.work();
-        assert!(watch.rest(3, Waker::noop()), "it was taken before it was closed");
+        assert!(!watch.state.close(), "it is in use");
+        assert!(watch.try_idle(3, Waker::noop()));
+        assert!(watch.state.close());
+        assert!(!watch.try_idle(3, Waker::noop()), "it is told so");
+        watch.mark_busy();
+        assert!(watch.try_idle(3, Waker::noop()), "it was taken before it was closed");
     }
 }

@@ -64,7 +64,7 @@ fn failed(address: &SocketAddr, error: io::Error) -> Box<Error> {
 }
 
 /// Whether this error is from [`dial`], and not from an open connection.
-pub(crate) fn is_of_dial(error: &Error) -> bool {
+pub(crate) fn is_dial_error(error: &Error) -> bool {
     let cause = error.cause.as_deref();
     cause.is_some_and(|cause| cause.is::<Elapsed>() || cause.is::<io::Error>())
 }
@@ -75,12 +75,12 @@ pub(crate) struct Dialer {
     /// How long connecting may take.
     pub time: Duration,
     /// What second handle of the connection is kept.
-    pub handle: Handle,
+    pub handle: SecondHandle,
 }
 
 /// A second handle of a connection. It costs a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Handle {
+pub(crate) enum SecondHandle {
     /// None.
     None,
     /// A [`CutOffHandle`].
@@ -98,28 +98,28 @@ pub(crate) struct CutOffHandle(OwnedFd);
 /// # Errors
 /// When it is being closed.
 pub(crate) fn begin_use(digest: Option<&Digest>) -> Result<Option<UseGuard>> {
-    let Some(shared) = digest.and_then(kept::<Arc<SharedConnection>>) else { return Ok(None) };
+    let Some(shared) = digest.and_then(user_data::<Arc<SharedConnection>>) else { return Ok(None) };
     let explain = || {
         Error::explain(
             CONNECTION_CLOSING,
             "the idle connection was closed because file descriptors are scarce",
         )
     };
-    shared.begin().map(Some).ok_or_else(explain)
+    shared.start_request().map(Some).ok_or_else(explain)
 }
 
 /// The error for a connection from the pool that is being closed. Nothing was sent on it.
 pub(crate) const CONNECTION_CLOSING: ErrorType = ErrorType::new("UpstreamConnectionClosing");
 
 /// What a [`Dialer`] stored for a connection.
-fn kept<T: 'static>(digest: &Digest) -> Option<&T> {
+fn user_data<T: 'static>(digest: &Digest) -> Option<&T> {
     digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
 }
 
 impl CutOffHandle {
     /// That of a connection which a [`Dialer`] has made.
     pub(crate) fn from_digest(digest: &Digest) -> Option<Arc<Self>> {
-        kept::<Arc<Self>>(digest).cloned()
+        user_data::<Arc<Self>>(digest).cloned()
     }
 
     /// Ends the connection in both directions: who reads from it finds its end.
@@ -140,7 +140,7 @@ impl Connect for Dialer {
         let connect = || async {
             let socket = dial_once(address, self.time).await?;
             let handle = match (self.handle, &socket) {
-                (Handle::None, _) => None,
+                (SecondHandle::None, _) => None,
                 (_, RawSocket::Left(socket)) => Some(socket.as_fd().try_clone_to_owned()),
                 (_, RawSocket::Right(socket)) => Some(socket.as_fd().try_clone_to_owned()),
             };
@@ -156,7 +156,7 @@ impl Connect for Dialer {
             // connection to each of its requests.
             let response = Box::new(ResponseHeader::build(200, Some(0))?);
             let data: Box<dyn Any + Send + Sync> = match self.handle {
-                Handle::Shared => Box::new(Arc::new(SharedConnection::new(handle))),
+                SecondHandle::Shared => Box::new(Arc::new(SharedConnection::new(handle))),
                 _ => Box::new(Arc::new(CutOffHandle(handle))),
             };
             stream.set_proxy_digest(ProxyDigest::new(response, Some(data)));

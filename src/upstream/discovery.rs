@@ -10,7 +10,7 @@ mod services;
 use super::Endpoint;
 use crate::background;
 #[cfg(feature = "discovery")]
-use asking::keep_asking;
+use asking::lookup_forever;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
@@ -50,7 +50,7 @@ impl DiscoveredEndpoint {
     /// As an endpoint of a pool.
     pub(crate) fn endpoint(&self) -> Endpoint {
         let addresses = self.addresses.clone();
-        Endpoint::found(&self.host, self.port, self.weight, self.is_backup, addresses)
+        Endpoint::discovered(&self.host, self.port, self.weight, self.is_backup, addresses)
     }
 }
 
@@ -67,7 +67,7 @@ impl fmt::Display for DnsQuery {
 /// while it says nothing.
 #[derive(Debug)]
 pub(crate) struct Discovery {
-    asking: Mutex<BTreeMap<DnsQuery, DiscoveryTask>>,
+    tasks: Mutex<BTreeMap<DnsQuery, DiscoveryTask>>,
     /// Counts the changes.
     changes: watch::Sender<u64>,
 }
@@ -76,7 +76,7 @@ pub(crate) struct Discovery {
 struct DiscoveryTask {
     task: AbortHandle,
     /// `None` until there has been an answer.
-    found: Option<Vec<DiscoveredEndpoint>>,
+    last_endpoints: Option<Vec<DiscoveredEndpoint>>,
 }
 
 impl Drop for DiscoveryTask {
@@ -87,29 +87,29 @@ impl Drop for DiscoveryTask {
 
 impl Default for Discovery {
     fn default() -> Self {
-        Self { asking: Mutex::default(), changes: watch::Sender::new(0) }
+        Self { tasks: Mutex::default(), changes: watch::Sender::new(0) }
     }
 }
 
 impl Discovery {
     /// Asks these queries from now on, and no others. It takes the runtime.
-    pub(crate) fn follow(self: &Arc<Self>, queries: &BTreeSet<DnsQuery>) {
-        let mut asking = self.asking();
+    pub(crate) fn set_queries(self: &Arc<Self>, queries: &BTreeSet<DnsQuery>) {
+        let mut asking = self.lock_tasks();
         asking.retain(|query, _| queries.contains(query));
         for query in queries {
             asking.entry(query.clone()).or_insert_with(|| {
                 let (this, asked) = (Arc::clone(self), query.clone());
-                let ask = move || keep_asking(Arc::clone(&this), asked.clone());
+                let ask = move || lookup_forever(Arc::clone(&this), asked.clone());
                 let task = background::spawn_restarting(format!("discovery of {query}"), ask);
-                DiscoveryTask { task: task.abort_handle(), found: None }
+                DiscoveryTask { task: task.abort_handle(), last_endpoints: None }
             });
         }
     }
 
     /// What the last answer was.
-    pub(crate) fn found(&self, query: &DnsQuery) -> Vec<DiscoveredEndpoint> {
-        let asking = self.asking();
-        asking.get(query).and_then(|asking| asking.found.clone()).unwrap_or_default()
+    pub(crate) fn endpoints(&self, query: &DnsQuery) -> Vec<DiscoveredEndpoint> {
+        let asking = self.lock_tasks();
+        asking.get(query).and_then(|asking| asking.last_endpoints.clone()).unwrap_or_default()
     }
 
     /// Told of each change.
@@ -118,20 +118,20 @@ impl Discovery {
     }
 
     /// Waits until each query has an answer.
-    pub(crate) async fn answered(&self) {
+    pub(crate) async fn all_answered(&self) {
         let mut changes = self.changes();
-        while self.asking().values().any(|asking| asking.found.is_none()) {
+        while self.lock_tasks().values().any(|asking| asking.last_endpoints.is_none()) {
             if changes.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    fn asking(&self) -> MutexGuard<'_, BTreeMap<DnsQuery, DiscoveryTask>> {
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_tasks(&self) -> MutexGuard<'_, BTreeMap<DnsQuery, DiscoveryTask>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Never asks: `compile` refuses what would have to be discovered.
 #[cfg(not(feature = "discovery"))]
-async fn keep_asking(_: Arc<Discovery>, _: DnsQuery) {}
+async fn lookup_forever(_: Arc<Discovery>, _: DnsQuery) {}

@@ -24,7 +24,7 @@ pub struct Endpoint {
     turn: AtomicUsize,
     prefers_ipv6: AtomicBool,
     /// Whether discovery sets the addresses, instead of a lookup of the name.
-    is_found: bool,
+    has_fixed_addresses: bool,
 }
 
 impl Endpoint {
@@ -47,7 +47,7 @@ impl Endpoint {
             resolved: ArcSwap::from_pointee(address.into_iter().map(Address::Inet).collect()),
             turn: AtomicUsize::new(0),
             prefers_ipv6: AtomicBool::new(false),
-            is_found: false,
+            has_fixed_addresses: false,
         }
     }
 
@@ -56,11 +56,11 @@ impl Endpoint {
         let endpoint = Self::new("localhost", 0, weight, is_backup);
         let written = format!("unix:{path}");
         endpoint.resolved.store(Arc::new(vec![Address::Unix(path.into())]));
-        Self { id: id(&written), written, is_found: true, ..endpoint }
+        Self { id: id(&written), written, has_fixed_addresses: true, ..endpoint }
     }
 
     /// An endpoint that discovery found, with these addresses.
-    pub fn found(
+    pub fn discovered(
         host: &str,
         port: u16,
         weight: u32,
@@ -70,7 +70,7 @@ impl Endpoint {
         let addresses: Vec<Address> = addresses.into_iter().map(Address::Inet).collect();
         let endpoint = Self::new(host, port, weight, is_backup);
         endpoint.resolved.store(Arc::new(addresses));
-        Self { is_found: true, ..endpoint }
+        Self { has_fixed_addresses: true, ..endpoint }
     }
 
     /// `host:port` or `unix:/path`, as written.
@@ -109,10 +109,10 @@ impl Endpoint {
     }
 
     /// Whether both are the same endpoint, as written or as discovered.
-    pub fn is_like(&self, other: &Self) -> bool {
-        (&self.written, self.weight, self.is_backup, self.is_found)
-            == (&other.written, other.weight, other.is_backup, other.is_found)
-            && (!self.is_found || *self.resolved.load() == *other.resolved.load())
+    pub fn is_equivalent_to(&self, other: &Self) -> bool {
+        (&self.written, self.weight, self.is_backup, self.has_fixed_addresses)
+            == (&other.written, other.weight, other.is_backup, other.has_fixed_addresses)
+            && (!self.has_fixed_addresses || *self.resolved.load() == *other.resolved.load())
     }
 
     /// Its share of the requests relative to the other endpoints.
@@ -152,18 +152,18 @@ impl Endpoint {
     }
 
     /// Whether this is one of its addresses now.
-    pub(super) fn has(&self, address: &Address) -> bool {
+    pub(super) fn has_address(&self, address: &Address) -> bool {
         self.resolved.load().contains(address)
     }
 
     /// Records that connecting to this address failed.
-    pub fn unreachable(&self, address: &Address) {
+    pub fn record_unreachable(&self, address: &Address) {
         self.prefers_ipv6.store(address.is_ipv4(), Ordering::Relaxed);
     }
 
     /// Looks the name up in DNS. If that fails, the known addresses stay.
     pub async fn resolve(&self) {
-        if self.is_found || !self.is_name() {
+        if self.has_fixed_addresses || !self.is_name() {
             return;
         }
         match tokio::net::lookup_host((self.host.as_str(), self.port)).await {

@@ -99,8 +99,8 @@ impl Health {
             self.contradictions.store(0, Relaxed);
             return false;
         }
-        let wanted = if is_healthy { healthy_after } else { unhealthy_after };
-        if self.contradictions.fetch_add(1, Relaxed) + 1 < wanted {
+        let threshold = if is_healthy { healthy_after } else { unhealthy_after };
+        if self.contradictions.fetch_add(1, Relaxed) + 1 < threshold {
             return false;
         }
         self.contradictions.store(0, Relaxed);
@@ -185,7 +185,7 @@ impl Health {
     }
 
     /// The expected time of a further request, in microseconds.
-    pub(super) fn cost(&self) -> f64 {
+    pub(super) fn load_estimate(&self) -> f64 {
         let latency = f64::from_bits(self.latency.load(Relaxed));
         latency * (self.in_flight() + 1) as f64
     }
@@ -256,8 +256,8 @@ mod tests {
         let health = Health::default();
         health.record_latency(Duration::from_millis(10));
         health.record_latency(Duration::from_millis(100));
-        assert_eq!(health.cost(), 100_000.0);
+        assert_eq!(health.load_estimate(), 100_000.0);
         health.record_latency(Duration::from_millis(10));
-        assert!(health.cost() > 90_000.0, "{}", health.cost());
+        assert!(health.load_estimate() > 90_000.0, "{}", health.load_estimate());
     }
 }

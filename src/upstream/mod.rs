@@ -29,7 +29,8 @@ pub(crate) use descriptors::{
     set_limit as set_file_limit,
 };
 pub(crate) use dial::{
-    CONNECTION_CLOSING, CutOffHandle, Dialer, Handle, RawSocket, begin_use, dial, is_of_dial,
+    CONNECTION_CLOSING, CutOffHandle, Dialer, RawSocket, SecondHandle, begin_use, dial,
+    is_dial_error,
 };
 pub(crate) use discovery::{DiscoveredEndpoint, Discovery, DnsQuery, RecordKind};
 pub(crate) use endpoint::Endpoint;

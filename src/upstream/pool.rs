@@ -1,6 +1,6 @@
 //! The endpoints of one upstream: selects one, applies limits, and records successes and failures. Opens no connection.
 
-use super::balance::Ring;
+use super::balance::HashRing;
 use super::counts::{AttemptCounts, AttemptResult};
 use super::health::now;
 use super::{
@@ -21,8 +21,8 @@ pub struct Pool {
     name: Arc<str>,
     endpoints: Box<[Arc<Endpoint>]>,
     schedule: Box<[usize]>,
-    ring: Option<Ring>,
-    turn: AtomicUsize,
+    ring: Option<HashRing>,
+    next_turn: AtomicUsize,
     has_backups: bool,
     settings: PoolSettings,
     breaker: Option<Arc<Breaker>>,
@@ -126,16 +126,16 @@ impl Pool {
     ) -> Self {
         let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight()).collect();
         let ring = match settings.balance {
-            Balance::Hash(_) => Ring::new(&endpoints),
+            Balance::Hash(_) => HashRing::new(&endpoints),
             _ => None,
         };
         Self {
             name: name.into(),
             has_backups: endpoints.iter().any(|endpoint| endpoint.is_backup()),
             endpoints: endpoints.into(),
-            schedule: schedule::smooth(&weights),
+            schedule: schedule::smooth_weighted_order(&weights),
             ring,
-            turn: AtomicUsize::new(0),
+            next_turn: AtomicUsize::new(0),
             breaker: Breaker::new(settings.bounds),
             budget: RetryBudget::new(settings.retry_percent),
             counts,
@@ -188,7 +188,7 @@ impl Pool {
 
     /// Whether a request may be tried again; it is counted.
     pub fn spend_retry(&self) -> bool {
-        let is_there = self.budget.spend();
+        let is_there = self.budget.take_retry();
         if is_there {
             self.counts.record_retry()
         } else {
@@ -236,7 +236,7 @@ impl Pool {
         }
     }
 
-    fn is_in(&self, tier: EndpointTier, endpoint: &Endpoint, now: u64) -> bool {
+    fn is_in_tier(&self, tier: EndpointTier, endpoint: &Endpoint, now: u64) -> bool {
         match tier {
             EndpointTier::Healthy => !endpoint.is_backup() && endpoint.is_available(now),
             EndpointTier::HealthyAndBackups => endpoint.is_available(now),
@@ -252,24 +252,24 @@ impl Pool {
         hint: SelectionHint<'_>,
     ) -> Option<SelectedEndpoint> {
         match (&self.settings.balance, hint.key) {
-            (Balance::LeastRequests, _) => {
-                self.least(tier, now, hint, |endpoint| (endpoint.health().in_flight() + 1) as f64)
-            }
+            (Balance::LeastRequests, _) => self.least_loaded(tier, now, hint, |endpoint| {
+                (endpoint.health().in_flight() + 1) as f64
+            }),
             (Balance::PeakEwma, _) => self.better_of_two(tier, now, hint),
             (Balance::Hash(_), Some(key)) => {
                 let order = self.ring.iter().flat_map(|ring| ring.order(key.as_bytes()));
-                self.first(order, tier, now, hint)
+                self.first_healthy(order, tier, now, hint)
             }
             (Balance::StickyCookie(_), Some(key)) => {
                 let own = self.endpoints.iter().position(|endpoint| endpoint.id() == key);
-                self.first(own.into_iter(), tier, now, hint)
+                self.first_healthy(own.into_iter(), tier, now, hint)
             }
             _ => None,
         }
         .or_else(|| self.in_turn(tier, now, hint))
     }
 
-    fn first(
+    fn first_healthy(
         &self,
         order: impl Iterator<Item = usize>,
         tier: EndpointTier,
@@ -277,7 +277,7 @@ impl Pool {
         hint: SelectionHint<'_>,
     ) -> Option<SelectedEndpoint> {
         order.filter_map(|index| self.endpoints.get(index)).find_map(|endpoint| {
-            let is_in = self.is_in(tier, endpoint, now);
+            let is_in = self.is_in_tier(tier, endpoint, now);
             let address = is_in.then(|| endpoint.address(hint.tried)).flatten()?;
             Some(SelectedEndpoint::new(endpoint, address))
         })
@@ -289,7 +289,7 @@ impl Pool {
         now: u64,
         hint: SelectionHint<'_>,
     ) -> Option<SelectedEndpoint> {
-        let turn = self.turn.fetch_add(1, Relaxed).checked_rem(self.schedule.len())?;
+        let turn = self.next_turn.fetch_add(1, Relaxed).checked_rem(self.schedule.len())?;
         let (before, from_here) = self.schedule.split_at_checked(turn)?;
         let order = from_here.iter().chain(before).copied();
         // Who has just come back gives most of its turns away, if anybody takes them.
@@ -297,10 +297,11 @@ impl Pool {
             self.endpoints.get(index).is_some_and(|endpoint| {
                 let slow_start_factor = self.slow_start_factor(endpoint, now);
                 slow_start_factor >= 1.0
-                    || unit_fraction(self.turn.load(Relaxed)) < slow_start_factor
+                    || unit_fraction(self.next_turn.load(Relaxed)) < slow_start_factor
             })
         });
-        self.first(warm, tier, now, hint).or_else(|| self.first(order, tier, now, hint))
+        self.first_healthy(warm, tier, now, hint)
+            .or_else(|| self.first_healthy(order, tier, now, hint))
     }
 
     fn slow_start_factor(&self, endpoint: &Endpoint, now: u64) -> f64 {
@@ -308,7 +309,7 @@ impl Pool {
     }
 
     /// The one that costs least for its weight; equals take turns.
-    fn least(
+    fn least_loaded(
         &self,
         tier: EndpointTier,
         now: u64,
@@ -316,11 +317,11 @@ impl Pool {
         cost: impl Fn(&Endpoint) -> f64,
     ) -> Option<SelectedEndpoint> {
         let count = self.endpoints.len();
-        let turn = self.turn.fetch_add(1, Relaxed).checked_rem(count)?;
+        let turn = self.next_turn.fetch_add(1, Relaxed).checked_rem(count)?;
         let (before, from_here) = self.endpoints.split_at_checked(turn)?;
         let mut best: Option<(f64, &Arc<Endpoint>, Address)> = None;
         for endpoint in from_here.iter().chain(before) {
-            if !self.is_in(tier, endpoint, now) {
+            if !self.is_in_tier(tier, endpoint, now) {
                 continue;
             }
             let share = f64::from(endpoint.weight()) * self.slow_start_factor(endpoint, now);
@@ -342,17 +343,18 @@ impl Pool {
         now: u64,
         hint: SelectionHint<'_>,
     ) -> Option<SelectedEndpoint> {
-        let eligible = || self.endpoints.iter().filter(|it| self.is_in(tier, it, now));
+        let eligible = || self.endpoints.iter().filter(|it| self.is_in_tier(tier, it, now));
         let count = eligible().count();
         if count < 3 {
-            return self.least(tier, now, hint, |endpoint| endpoint.health().cost());
+            return self
+                .least_loaded(tier, now, hint, |endpoint| endpoint.health().load_estimate());
         }
-        let turn = self.turn.fetch_add(1, Relaxed);
+        let turn = self.next_turn.fetch_add(1, Relaxed);
         let first = (unit_fraction(turn) * count as f64) as usize;
         let step = 1 + (unit_fraction(!turn) * (count - 1) as f64) as usize;
         let cost = |endpoint: &Arc<Endpoint>| {
             let share = f64::from(endpoint.weight()) * self.slow_start_factor(endpoint, now);
-            endpoint.health().cost() / share
+            endpoint.health().load_estimate() / share
         };
         let (a, b) = (eligible().nth(first)?, eligible().nth((first + step) % count)?);
         let (better, other) = if cost(b) < cost(a) { (b, a) } else { (a, b) };
@@ -364,7 +366,7 @@ impl Pool {
     /// Nothing answered at this address.
     pub fn record_connect_failure(&self, chosen: &SelectedEndpoint) {
         self.counts.record_attempt(AttemptResult::Unreachable, chosen.age());
-        chosen.endpoint().unreachable(chosen.address());
+        chosen.endpoint().record_unreachable(chosen.address());
         if let Some(rules) = &self.settings.ejection
             && chosen.endpoint().health().record_connect_failure(rules)
         {

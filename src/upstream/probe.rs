@@ -131,10 +131,11 @@ impl Probe {
                     _ = &mut next => break,
                 }
             }
-            let found = match timeout(self.timeout, self.ask(pool, endpoint, &mut kept)).await {
-                Ok(found) => found,
-                Err(_) => Error::e_explain(ErrorType::ReadTimedout, "no response in time"),
-            };
+            let found =
+                match timeout(self.timeout, self.check_endpoint(pool, endpoint, &mut kept)).await {
+                    Ok(found) => found,
+                    Err(_) => Error::e_explain(ErrorType::ReadTimedout, "no response in time"),
+                };
             // Without a file for the check nothing is learnt of the endpoint.
             if found.as_ref().is_err_and(|error| is_out_of_files(error)) {
                 continue;
@@ -160,7 +161,7 @@ impl Probe {
     }
 
     /// Asks it, on the connection of the check before where that is kept.
-    async fn ask(
+    async fn check_endpoint(
         &self,
         pool: &Pool,
         endpoint: &Endpoint,
@@ -171,7 +172,7 @@ impl Probe {
                 let (address, opened) = (connection.address().clone(), connection.opened());
                 let peer = self.peer(pool, endpoint, &address)?;
                 if let Some(session) = connection.reuse(&peer).await
-                    && let Ok(session) = self.exchange(session, &peer, endpoint).await
+                    && let Ok(session) = self.check_over_session(session, &peer, endpoint).await
                 {
                     *kept = Some(KeptConnection::new(session, address, opened));
                     return Ok(());
@@ -194,7 +195,7 @@ impl Probe {
             ProbeCheck::Http(_) | ProbeCheck::Grpc(_) => {
                 let opened = Instant::now();
                 let session = connect::open(&peer).await?;
-                let mut session = self.exchange(session, &peer, endpoint).await?;
+                let mut session = self.check_over_session(session, &peer, endpoint).await?;
                 // Without TLS a connection costs little, and a new one shows more.
                 match peer.is_tls() {
                     true => *kept = Some(KeptConnection::new(session, address, opened)),
@@ -209,7 +210,7 @@ impl Probe {
                 request.insert_header(spelled::SEC_WEBSOCKET_VERSION, handshake::VERSION)?;
                 let key = handshake::key();
                 request.insert_header(spelled::SEC_WEBSOCKET_KEY, key.as_str())?;
-                match upgraded(&peer, request, &key).await? {
+                match check_websocket(&peer, request, &key).await? {
                     101 => Ok(()),
                     status => Error::e_explain(
                         ErrorType::HTTPStatus(status),
@@ -238,7 +239,7 @@ impl Probe {
 
     /// Asks by one request. Returns the session with which the connection can be kept if the answer
     /// is good.
-    async fn exchange(
+    async fn check_over_session(
         &self,
         mut session: HttpSession,
         peer: &HttpPeer,
@@ -251,7 +252,7 @@ impl Probe {
                 request
                     .insert_header(spelled::CONTENT_TYPE, tidegate_http::grpc::GRPC_MEDIA_TYPE)?;
                 request.insert_header(spelled::TE, "trailers")?;
-                grpc::ask(&mut session, peer, request, service).await?;
+                grpc::check_service(&mut session, peer, request, service).await?;
             }
             ProbeCheck::Http(path) => {
                 let request = self.request(path, endpoint)?;
@@ -284,7 +285,7 @@ impl Probe {
 /// The status that a WebSocket's handshake with this key is answered with; an error where a 101 is not
 /// one that clients would get through (RFC 6455, section 4.1). What it opens is closed in good order:
 /// without a close frame the service would count an abnormal end (RFC 6455, section 7.1.5).
-async fn upgraded(peer: &HttpPeer, request: RequestHeader, key: &str) -> Result<u16> {
+async fn check_websocket(peer: &HttpPeer, request: RequestHeader, key: &str) -> Result<u16> {
     let mut session = connect::open(peer).await?;
     connect::send_head(&mut session, peer, request).await?;
     session.finish_request_body().await?;

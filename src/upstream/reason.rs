@@ -99,10 +99,10 @@ pub(crate) fn deepest_cause(error: &Error) -> Option<String> {
         let Some(cause) = error.cause.as_deref() else { break };
         at = cause.downcast_ref::<Box<Error>>().map(|inner| &**inner);
         if at.is_none() {
-            let said = cause.to_string();
+            let message = cause.to_string();
             // Pingora notes it behind the cause of a handshake that failed.
-            if !said.starts_with("local address") {
-                words = Some(said);
+            if !message.starts_with("local address") {
+                words = Some(message);
             }
         }
     }

@@ -6,7 +6,7 @@ use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tidegate_http::chunked::Chunks;
+use tidegate_http::chunked::ChunkPosition;
 use tidegate_http::head::{MAX_HEAD_SIZE, MAX_HEADER_COUNT};
 use tidegate_http::header_name::{OF_CONNECTION, lower};
 use tidegate_http::websocket::handshake;
@@ -30,7 +30,7 @@ pub(super) struct Bridge {
 #[derive(Debug)]
 enum RequestPart {
     Head(Vec<u8>),
-    Body(Chunks),
+    Body(ChunkPosition),
 }
 
 /// The part of the response that the upstream sends.
@@ -55,7 +55,7 @@ impl ResponsePart {
         if is_interim {
             return Ok(Self::Held(head, 0, Some(rest.to_vec())));
         }
-        Ok(Self::Held([answered(&head, key)?.as_slice(), rest].concat(), 0, None))
+        Ok(Self::Held([check_answer(&head, key)?.as_slice(), rest].concat(), 0, None))
     }
 }
 
@@ -84,7 +84,7 @@ impl Bridge {
                 let (count, is_complete) = append_head(head, bytes)?;
                 if is_complete {
                     self.head = upgraded(head, &self.key);
-                    self.request = RequestPart::Body(Chunks::default());
+                    self.request = RequestPart::Body(ChunkPosition::default());
                 }
                 Poll::Ready(Ok(count))
             }
@@ -122,7 +122,10 @@ fn append_head(head: &mut Vec<u8>, bytes: &[u8]) -> io::Result<(usize, bool)> {
 }
 
 /// The lines of a head, without those of this header and those that are of one connection or say where the body ends.
-fn lines<'h>(head: &'h [u8], without: &'static str) -> impl Iterator<Item = &'h [u8]> {
+fn header_lines_without<'h>(
+    head: &'h [u8],
+    without: &'static str,
+) -> impl Iterator<Item = &'h [u8]> {
     let gone = [without, lower::TRANSFER_ENCODING, lower::CONTENT_LENGTH];
     let is_gone = move |name: &[u8]| {
         gone.iter().chain(&OF_CONNECTION).any(|gone| name.eq_ignore_ascii_case(gone.as_bytes()))
@@ -135,7 +138,8 @@ fn lines<'h>(head: &'h [u8], without: &'static str) -> impl Iterator<Item = &'h 
 
 /// The request's head as that of a handshake (RFC 6455, section 4.1).
 fn upgraded(head: &[u8], key: &str) -> Vec<u8> {
-    let mut upgraded = lines(head, lower::SEC_WEBSOCKET_KEY).collect::<Vec<_>>().concat();
+    let mut upgraded =
+        header_lines_without(head, lower::SEC_WEBSOCKET_KEY).collect::<Vec<_>>().concat();
     upgraded.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
     upgraded.extend_from_slice(format!("Sec-WebSocket-Key: {key}\r\n\r\n").as_bytes());
     upgraded
@@ -143,7 +147,7 @@ fn upgraded(head: &[u8], key: &str) -> Vec<u8> {
 
 /// The upstream's answer as HTTP/2 has it (RFC 8441, section 5): a 101 becomes a 200, anything
 /// else is what it is, but for a success, which it would be taken for.
-fn answered(head: &[u8], key: &str) -> io::Result<Vec<u8>> {
+fn check_answer(head: &[u8], key: &str) -> io::Result<Vec<u8>> {
     let invalid = |reason| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     match head.get(9..12) {
         Some(b"101") => {}
@@ -154,18 +158,21 @@ fn answered(head: &[u8], key: &str) -> io::Result<Vec<u8>> {
         }
         Some(_) => return Ok(head.to_vec()),
     }
-    let Some((version, fields)) = parsed(head) else {
+    let Some((version, fields)) = parse_head(head) else {
         return invalid("the 101 response of the upstream is malformed");
     };
     if let Err(error) = handshake::check_answer(key.as_bytes(), version, &fields) {
         return invalid(error.reason());
     }
-    let fields = lines(head, lower::SEC_WEBSOCKET_ACCEPT).skip(1).collect::<Vec<_>>().concat();
+    let fields = header_lines_without(head, lower::SEC_WEBSOCKET_ACCEPT)
+        .skip(1)
+        .collect::<Vec<_>>()
+        .concat();
     Ok([b"HTTP/1.1 200 OK\r\n", fields.as_slice(), b"\r\n"].concat())
 }
 
 /// The version and the headers of a response's head.
-fn parsed(head: &[u8]) -> Option<(Version, HeaderMap)> {
+fn parse_head(head: &[u8]) -> Option<(Version, HeaderMap)> {
     let mut space = [httparse::EMPTY_HEADER; MAX_HEADER_COUNT];
     let mut response = httparse::Response::new(&mut space);
     let is_whole = response.parse(head).is_ok_and(|status| status.is_complete());
@@ -258,7 +265,7 @@ impl AsyncWrite for Bridge {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_head(cx))?;
         ready!(Pin::new(&mut self.interceptor).poll_flush(cx))?;
-        if matches!(self.request, RequestPart::Body(Chunks::Ended)) {
+        if matches!(self.request, RequestPart::Body(ChunkPosition::Ended)) {
             // The client has ended its stream, which is the end of its connection here.
             return Pin::new(&mut self.interceptor).poll_shutdown(cx);
         }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OutstandingPing {
     pub(super) payload: [u8; 8],
-    pub(super) sent: Instant,
+    pub(super) sent_at: Instant,
 }
 
 /// The state of one direction of a tunnel.
@@ -28,7 +28,7 @@ pub(super) struct DirectionState {
     pub(super) close: Option<Box<Close>>,
     /// When the sender last sent anything.
     pub(super) last_activity: Instant,
-    injected: Option<Box<Injected>>,
+    injected: Option<Box<InjectionState>>,
     /// The gateway has sent a close frame of its own this way: nothing may follow it.
     pub(super) is_closed: bool,
     /// The sender is gone, or is not listened to any more: no message will be finished.
@@ -45,7 +45,7 @@ pub(super) struct DirectionState {
 
 /// What few directions need at any moment. It is in a box, so that the others do not pay for it.
 #[derive(Debug, Default)]
-struct Injected {
+struct InjectionState {
     /// Bytes that go to the receiver before anything else.
     pending: Vec<u8>,
     /// A frame of the gateway that waits for a border of frames or messages.
@@ -53,7 +53,7 @@ struct Injected {
     /// The gateway's ping to the sender: its pong is for the gateway.
     ping: Option<OutstandingPing>,
     /// The beginning of a frame that cannot be checked yet.
-    held: Vec<u8>,
+    held_back: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -66,7 +66,7 @@ enum WaitingFrame {
 
 /// The result of [`DirectionState::inspect`] for the bytes at the front.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Inspection {
+pub(super) enum InspectionOutcome {
     /// So many go to the receiver as they are.
     Forward(usize),
     /// So many have been held back or dropped.
@@ -92,7 +92,7 @@ impl DirectionState {
         }
     }
 
-    fn injected_mut(&mut self) -> &mut Injected {
+    fn injected_mut(&mut self) -> &mut InjectionState {
         self.injected.get_or_insert_default()
     }
 
@@ -102,7 +102,7 @@ impl DirectionState {
             injected.pending.is_empty()
                 && injected.waiting.is_none()
                 && injected.ping.is_none()
-                && injected.held.is_empty()
+                && injected.held_back.is_empty()
         });
         if is_empty {
             self.injected = None;
@@ -137,8 +137,8 @@ impl DirectionState {
         self.injected_mut().ping = Some(ping);
     }
 
-    fn is_holding(&self) -> bool {
-        self.injected.as_ref().is_some_and(|injected| !injected.held.is_empty())
+    fn is_holding_back(&self) -> bool {
+        self.injected.as_ref().is_some_and(|injected| !injected.held_back.is_empty())
     }
 
     /// Queues a close frame, the last one to go this way.
@@ -159,7 +159,7 @@ impl DirectionState {
         let fits = match &injected.waiting {
             None => false,
             Some(WaitingFrame::Ping(_)) => {
-                self.scanner.is_between_frames() && injected.held.is_empty()
+                self.scanner.is_between_frames() && injected.held_back.is_empty()
             }
             // RFC 6455, section 5.4: between fragments is allowed too, if less kind.
             Some(WaitingFrame::Close(_)) if self.is_cut => self.scanner.is_between_frames(),
@@ -172,7 +172,7 @@ impl DirectionState {
             None => {}
             Some(WaitingFrame::Ping(mut frame)) => injected.pending.append(&mut frame),
             Some(WaitingFrame::Close(mut frame)) => {
-                injected.held.clear();
+                injected.held_back.clear();
                 injected.pending.append(&mut frame);
                 self.is_closed = true;
             }
@@ -190,7 +190,7 @@ impl DirectionState {
 
     /// Whether frames must be inspected before they are forwarded.
     pub(super) fn must_inspect(&self, limits: &FrameLimits) -> bool {
-        limits.any() || self.ping().is_some() || self.is_holding()
+        limits.is_enabled() || self.ping().is_some() || self.is_holding_back()
     }
 
     /// Decides about the bytes at the front, up to the end of a frame.
@@ -199,72 +199,72 @@ impl DirectionState {
         bytes: &[u8],
         limits: &FrameLimits,
         session: &Session,
-    ) -> Inspection {
+    ) -> InspectionOutcome {
         let outstanding = self.scanner.outstanding();
-        if outstanding > 0 && !self.is_holding() {
+        if outstanding > 0 && !self.is_holding_back() {
             let most = usize::try_from(outstanding).unwrap_or(usize::MAX);
-            return Inspection::Forward(most.min(bytes.len()));
+            return InspectionOutcome::Forward(most.min(bytes.len()));
         }
-        if !self.is_holding()
-            && let Some((header, length)) = FrameHeader::read(bytes)
+        if !self.is_holding_back()
+            && let Some((header, length)) = FrameHeader::parse(bytes)
         {
             if let Err(violation) = self.check_limits(&header, limits) {
-                return Inspection::Violation(violation);
+                return InspectionOutcome::Violation(violation);
             }
             if !self.needs_payload(&header, limits) {
                 let whole = (length as u64).saturating_add(header.length);
-                return Inspection::Forward(
+                return InspectionOutcome::Forward(
                     usize::try_from(whole).unwrap_or(usize::MAX).min(bytes.len()),
                 );
             }
         }
         // Byte by byte: only a header, a pong of eight bytes or a close frame is held back.
         for (index, &byte) in bytes.iter().enumerate() {
-            let held = &mut self.injected_mut().held;
-            held.push(byte);
-            let have = held.len();
-            let Some((header, length)) = FrameHeader::read(held) else { continue };
+            let held_back = &mut self.injected_mut().held_back;
+            held_back.push(byte);
+            let have = held_back.len();
+            let Some((header, length)) = FrameHeader::parse(held_back) else { continue };
             if have == length
                 && let Err(violation) = self.check_limits(&header, limits)
             {
-                self.injected_mut().held.clear();
-                return Inspection::Violation(violation);
+                self.injected_mut().held_back.clear();
+                return InspectionOutcome::Violation(violation);
             }
             if !self.needs_payload(&header, limits) {
                 self.release(session);
-                return Inspection::Taken(index + 1);
+                return InspectionOutcome::Taken(index + 1);
             }
             if (have - length) as u64 == header.length {
                 let injected = self.injected_mut();
-                let mut payload = injected.held.get(length..).unwrap_or_default().to_vec();
+                let mut payload = injected.held_back.get(length..).unwrap_or_default().to_vec();
                 unmask(&mut payload, header.mask);
                 if header.opcode == Opcode::Close {
                     if let Some(error) = close_error(&payload) {
-                        injected.held.clear();
-                        return Inspection::Violation(Violation::Protocol(error));
+                        injected.held_back.clear();
+                        return InspectionOutcome::Violation(Violation::Protocol(error));
                     }
                     self.release(session);
                 } else if injected.ping.is_some_and(|ping| payload.starts_with(&ping.payload[..4]))
                 {
                     // A late pong answers an earlier ping, and is for the gateway as well.
                     injected.ping = injected.ping.filter(|ping| ping.payload != *payload);
-                    injected.held.clear();
+                    injected.held_back.clear();
                     self.is_checked = false;
                 } else {
                     self.release(session);
                 }
                 self.free_if_empty();
-                return Inspection::Taken(index + 1);
+                return InspectionOutcome::Taken(index + 1);
             }
         }
-        Inspection::Taken(bytes.len())
+        InspectionOutcome::Taken(bytes.len())
     }
 
     /// Forwards what was held back.
     fn release(&mut self, session: &Session) {
-        let mut held = std::mem::take(&mut self.injected_mut().held);
-        self.track(&held, session);
-        self.injected_mut().pending.append(&mut held);
+        let mut held_back = std::mem::take(&mut self.injected_mut().held_back);
+        self.track(&held_back, session);
+        self.injected_mut().pending.append(&mut held_back);
     }
 
     /// Whether the payload of a frame decides about it. `check_limits` has accepted its length.
@@ -354,7 +354,7 @@ impl DirectionState {
         let (mut at, mut in_place) = (0, self.pending().is_empty());
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             match self.inspect(rest, limits, session) {
-                Inspection::Forward(count) => {
+                InspectionOutcome::Forward(count) => {
                     let passed = rest.get(..count).unwrap_or_default();
                     self.track(passed, session);
                     if !in_place {
@@ -362,7 +362,7 @@ impl DirectionState {
                     }
                     at += count;
                 }
-                Inspection::Taken(count) => {
+                InspectionOutcome::Taken(count) => {
                     if in_place {
                         in_place = false;
                         let out = &mut self.injected_mut().pending;
@@ -372,7 +372,7 @@ impl DirectionState {
                     }
                     at += count;
                 }
-                Inspection::Violation(violation) => {
+                InspectionOutcome::Violation(violation) => {
                     return (in_place.then_some(at), Some(violation));
                 }
             }

@@ -9,13 +9,13 @@ use tokio::time::{Instant, sleep_until};
 pub(crate) async fn close_spread(
     sessions: Vec<Arc<Session>>,
     request: CloseRequest,
-    over: Duration,
+    duration: Duration,
 ) {
     let start = Instant::now();
     let parts = sessions.len().max(1) as f64;
     for (index, session) in sessions.into_iter().enumerate() {
         let part = (index as f64 + super::random_fraction()) / parts;
-        sleep_until(start + over.mul_f64(part.min(1.0))).await;
+        sleep_until(start + duration.mul_f64(part.min(1.0))).await;
         session.request_close(request.clone());
     }
 }

@@ -16,7 +16,7 @@ const MAX_INFLATED: u64 = 1024 * 1024;
 /// Sees frames and messages of sessions, in the task of the tunnel: it must not wait.
 pub trait FrameObserver: fmt::Debug + Send + Sync {
     /// What it wants to see of this session; asked for each frame.
-    fn wants(&self, session: &Session) -> LogFrames;
+    fn frames_wanted(&self, session: &Session) -> LogFrames;
 
     /// The header of a frame has arrived.
     fn frame(&self, session: &Session, direction: Direction, header: &FrameHeader);
@@ -45,7 +45,7 @@ pub(crate) struct MessageObserver {
     observer: Arc<dyn FrameObserver>,
     direction: Direction,
     /// The beginning of the current message.
-    kept: Vec<u8>,
+    beginning: Vec<u8>,
     length: u64,
     is_text: bool,
     is_compressed: bool,
@@ -68,7 +68,7 @@ impl MessageObserver {
         Self {
             observer,
             direction,
-            kept: Vec::new(),
+            beginning: Vec::new(),
             length: 0,
             is_text: false,
             is_compressed: false,
@@ -81,7 +81,7 @@ impl MessageObserver {
     }
 
     pub(crate) fn record(&mut self, session: &Session, event: &Event<'_>) {
-        let wants = self.observer.wants(session);
+        let wants = self.observer.frames_wanted(session);
         match event {
             Event::Header(header) => {
                 if wants >= LogFrames::Headers {
@@ -93,7 +93,7 @@ impl MessageObserver {
                     self.is_text = header.opcode == Opcode::Text;
                     self.is_compressed = header.rsv & 0x4 != 0;
                     (self.is_cut, self.length) = (false, 0);
-                    self.kept.clear();
+                    self.beginning.clear();
                 }
                 if !self.in_control {
                     self.length = self.length.saturating_add(header.length);
@@ -105,11 +105,11 @@ impl MessageObserver {
                     && let Some(inflater) = &mut self.inflater
                 {
                     // RFC 7692, section 7.2.2: the bytes that the sender leaves out.
-                    self.is_cut |= inflater.feed(&[0, 0, 0xff, 0xff], &mut self.kept);
+                    self.is_cut |= inflater.feed(&[0, 0, 0xff, 0xff], &mut self.beginning);
                     inflater.produced = 0;
                 }
                 if wants == LogFrames::Text && self.is_text {
-                    let text = String::from_utf8_lossy(&self.kept);
+                    let text = String::from_utf8_lossy(&self.beginning);
                     let message = Message {
                         text: &text,
                         length: self.length,
@@ -125,7 +125,7 @@ impl MessageObserver {
 
     fn payload(&mut self, bytes: &[u8], wants: LogFrames) {
         let must_inflate = self.is_compressed && self.inflater.is_some();
-        let room = MAX_OBSERVED_LENGTH.saturating_sub(self.kept.len());
+        let room = MAX_OBSERVED_LENGTH.saturating_sub(self.beginning.len());
         if !must_inflate && (wants < LogFrames::Text || !self.is_text) {
             return;
         }
@@ -133,8 +133,8 @@ impl MessageObserver {
             self.is_cut = true;
             return;
         }
-        let wanted = if must_inflate { bytes.len() } else { room.min(bytes.len()) };
-        let mut plain = bytes.get(..wanted).unwrap_or_default().to_vec();
+        let take = if must_inflate { bytes.len() } else { room.min(bytes.len()) };
+        let mut plain = bytes.get(..take).unwrap_or_default().to_vec();
         if let Some(mask) = self.mask {
             let keys = mask.iter().cycle().skip(self.offset % 4);
             for (byte, key) in plain.iter_mut().zip(keys) {
@@ -144,14 +144,14 @@ impl MessageObserver {
         self.offset += bytes.len();
         match &mut self.inflater {
             Some(inflater) if must_inflate => {
-                self.is_cut |= inflater.feed(&plain, &mut self.kept);
+                self.is_cut |= inflater.feed(&plain, &mut self.beginning);
                 if inflater.is_broken {
                     self.inflater = None;
                 }
             }
             _ => {
-                self.is_cut |= wanted < bytes.len();
-                self.kept.append(&mut plain);
+                self.is_cut |= take < bytes.len();
+                self.beginning.append(&mut plain);
             }
         }
     }
@@ -215,7 +215,7 @@ mod tests {
     struct Notes(Mutex<Vec<Note>>);
 
     impl FrameObserver for Notes {
-        fn wants(&self, _: &Session) -> LogFrames {
+        fn frames_wanted(&self, _: &Session) -> LogFrames {
             LogFrames::Text
         }
 

@@ -55,7 +55,7 @@ pub(crate) struct SessionSelector {
 
 impl SessionSelector {
     /// `whole` is the id that a request would have which says `user`: it may be a long one.
-    fn takes(&self, session: &Session, whole: Option<&UserId>) -> bool {
+    fn selects(&self, session: &Session, whole: Option<&UserId>) -> bool {
         let identity = &session.identity;
         let user = identity.user.as_ref().map(UserId::as_str);
         let is_user = |wanted| user == Some(wanted) || user == whole.map(UserId::as_str);
@@ -137,9 +137,9 @@ impl Registry {
                 continue;
             }
             let live = lock(&route.live);
-            let all = live.counted.values().chain(live.leaving.values());
+            let all = live.counted.values().chain(live.displaced.values());
             let all = all.chain(live.pending.values());
-            found.extend(all.filter(|session| selector.takes(session, whole.as_ref())).cloned());
+            found.extend(all.filter(|session| selector.selects(session, whole.as_ref())).cloned());
         }
         found
     }
@@ -195,7 +195,7 @@ impl Drop for SessionPermit {
         let number = self.number;
         live.remove_pending(number);
         let has_counted =
-            live.remove_counted(number).is_some() || live.leaving.remove(&number).is_some();
+            live.remove_counted(number).is_some() || live.displaced.remove(&number).is_some();
         drop(live);
         if !has_counted {
             return;

@@ -175,7 +175,7 @@ pub struct Session {
     end: OnceLock<End>,
     waker: AtomicWaker,
     /// Milliseconds from `started` until the next deadline of its tunnel; 0 for none.
-    due: AtomicU64,
+    next_deadline: AtomicU64,
     /// Milliseconds from `started` until a limit ends it whatever its tunnel does, and above them
     /// which [`TimeLimit`]; 0 for never.
     limit: AtomicU64,
@@ -206,7 +206,7 @@ impl Session {
             close_request: OnceLock::new(),
             end: OnceLock::new(),
             waker: AtomicWaker::new(),
-            due: AtomicU64::new(0),
+            next_deadline: AtomicU64::new(0),
             limit: AtomicU64::new(0),
             ends_at: AtomicU64::new(0),
             log_frames: AtomicU8::new(log_frames as u8),
@@ -306,7 +306,7 @@ impl Session {
     pub(super) fn schedule(&self, due: Option<Instant>, limit: Option<(Instant, TimeLimit)>) {
         // Not earlier: the tunnel would find nothing to do.
         let since = |at: Instant| millis(at.saturating_duration_since(self.started)) + 1;
-        self.due.store(due.map_or(0, since), Ordering::Relaxed);
+        self.next_deadline.store(due.map_or(0, since), Ordering::Relaxed);
         let limit = limit.map_or(0, |(at, limit)| since(at) << TIME_LIMIT_BITS | limit.to_bits());
         self.limit.store(limit, Ordering::Relaxed);
     }
@@ -354,7 +354,7 @@ impl Session {
         if ends_at != 0 && now >= ends_at.saturating_add(grace) {
             return None;
         }
-        let due = self.due.load(Ordering::Relaxed);
+        let due = self.next_deadline.load(Ordering::Relaxed);
         // It may have become due since the tunnel checked. A tunnel that is stuck does not check at all.
         let due = [due, due.saturating_add(grace)].into_iter().find(|&at| due != 0 && at > now);
         let bounds = [ends_at, limit].into_iter().filter(|&at| at != 0);

@@ -112,7 +112,7 @@ stable_hash!(FrameLimits { frame_size, message_size, messages_per_second, strict
 
 impl FrameLimits {
     /// Whether a frame must be checked before any of it is forwarded.
-    pub fn any(&self) -> bool {
+    pub fn is_enabled(&self) -> bool {
         *self != Self::default()
     }
 }

@@ -35,7 +35,7 @@ impl Violation {
     }
 
     /// Whether the close frame itself is wrong.
-    pub(super) fn is_of_close(self) -> bool {
+    pub(super) fn is_in_close_frame(self) -> bool {
         use ProtocolError::{CloseCode, ClosePayload, CloseReason};
         matches!(self, Self::Protocol(ClosePayload | CloseCode | CloseReason))
     }

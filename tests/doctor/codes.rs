@@ -1,6 +1,6 @@
 //! docs/doctor.md lists the doctor's codes, and a test covers each code.
 
-use tidegate_doctor::Code;
+use tidegate_doctor::DiagnosisCode;
 
 /// Read when the test runs: what the image is built from has no docs.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/doctor.md");
@@ -22,7 +22,7 @@ const MATRIX: [&str; 7] = [
 fn doctor_page_lists_every_code_with_its_meaning() {
     let page = std::fs::read_to_string(PAGE).expect("the page");
     let listed: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
-    let own: Vec<String> = Code::ALL
+    let own: Vec<String> = DiagnosisCode::ALL
         .iter()
         .map(|code| format!("| `{}` | {} | {} |", code.name(), code.what(), code.advice()))
         .collect();
@@ -31,7 +31,7 @@ fn doctor_page_lists_every_code_with_its_meaning() {
 
 #[test]
 fn every_doctor_code_is_covered_by_a_test() {
-    for code in Code::ALL {
+    for code in DiagnosisCode::ALL {
         let name = format!("\"{}\"", code.name());
         let is_met = MATRIX.iter().any(|file| file.contains(&name));
         assert_ne!(is_met, NOT_MET.contains(&code.name()), "{name}");

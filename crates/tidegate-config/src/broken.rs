@@ -21,7 +21,7 @@ impl BrokenParts {
     }
 
     /// Whether this part is broken, or one within it.
-    pub fn within(&self, path: &str) -> bool {
+    pub fn is_any_within(&self, path: &str) -> bool {
         let from = (Bound::Included(path), Bound::Unbounded);
         // Those that begin so stand together, with others such as `routes[10]` between them.
         let mut following =
@@ -46,10 +46,10 @@ mod tests {
         );
         for part in ["routes", "routes[1]", "routes[1].match", "routes[1].match.path", "upstreams"]
         {
-            assert!(broken.within(part), "{part}");
+            assert!(broken.is_any_within(part), "{part}");
         }
         for part in ["route", "routes[10]", "routes[1].mat", "upstreams.a", "upstreams.a-b.tls"] {
-            assert!(!broken.within(part), "{part}");
+            assert!(!broken.is_any_within(part), "{part}");
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::BrokenParts;
 use super::diagnostics::{Problems, UNKNOWN_KEY, did_you_mean};
 use super::values::{self, Span};
-use super::yaml::{Key, Kind, Node, Resolved, Scalar};
+use super::yaml::{CoreValue, Key, Kind, Node, Scalar};
 use serde_json::{Map, Value};
 use tidegate_http::secret::is_secret_path;
 
@@ -17,7 +17,8 @@ pub(crate) fn check(
     let nothing = Map::new();
     let definitions = schema.get("$defs").and_then(Value::as_object).unwrap_or(&nothing);
     let found = Checker { definitions }.value(schema, root, "");
-    let broken = found.problems.iter().map(|finding| finding.path.clone()).chain(found.told);
+    let broken =
+        found.problems.iter().map(|finding| finding.path.clone()).chain(found.already_reported);
     let broken = BrokenParts::from_paths(broken);
     for Finding { span, path, reason, help } in found.problems {
         let problem = problems.add(span, path, reason);
@@ -25,7 +26,7 @@ pub(crate) fn check(
             problem.help(help);
         }
     }
-    (found.sound, broken)
+    (found.valid, broken)
 }
 
 struct Checker<'s> {
@@ -34,11 +35,12 @@ struct Checker<'s> {
 
 /// The result of the check of a node.
 #[derive(Default)]
-struct Found {
-    sound: Option<Node>,
+struct NodeCheck {
+    /// The node without its invalid parts; `None` if nothing of it is valid.
+    valid: Option<Node>,
     problems: Vec<Finding>,
-    /// The paths of what has a problem that was told before.
-    told: Vec<String>,
+    /// The paths of nodes whose problem was reported earlier.
+    already_reported: Vec<String>,
 }
 
 struct Finding {
@@ -48,23 +50,28 @@ struct Finding {
     help: Option<String>,
 }
 
-impl Found {
-    fn sound(node: &Node) -> Self {
-        Self { sound: Some(node.clone()), ..Self::default() }
+impl NodeCheck {
+    fn without_problems(node: &Node) -> Self {
+        Self { valid: Some(node.clone()), ..Self::default() }
     }
 
-    fn problem(span: Span, path: &str, reason: impl Into<String>, help: Option<String>) -> Self {
+    fn with_problem(
+        span: Span,
+        path: &str,
+        reason: impl Into<String>,
+        help: Option<String>,
+    ) -> Self {
         let finding = Finding { span, path: path.to_owned(), reason: reason.into(), help };
         Self { problems: vec![finding], ..Self::default() }
     }
 }
 
 impl<'s> Checker<'s> {
-    fn value(&self, schema: &'s Value, node: &Node, path: &str) -> Found {
+    fn value(&self, schema: &'s Value, node: &Node, path: &str) -> NodeCheck {
         let mut choices = Vec::new();
         self.flatten(schema, &mut choices);
-        if choices.iter().any(|one| takes_anything(one)) {
-            return Found::sound(node);
+        if choices.iter().any(|one| accepts_anything(one)) {
+            return NodeCheck::without_problems(node);
         }
         match &node.kind {
             Kind::Scalar(scalar) => self.scalar(&choices, node, scalar, path),
@@ -104,28 +111,28 @@ impl<'s> Checker<'s> {
         }
     }
 
-    fn scalar(&self, choices: &[&Value], node: &Node, scalar: &Scalar, path: &str) -> Found {
+    fn scalar(&self, choices: &[&Value], node: &Node, scalar: &Scalar, path: &str) -> NodeCheck {
         let resolved = scalar.resolve();
-        if resolved == Resolved::Null && choices.iter().any(|one| has_type(one, "null")) {
+        if resolved == CoreValue::Null && choices.iter().any(|one| has_type(one, "null")) {
             // As if the key were not there.
-            return Found::default();
+            return NodeCheck::default();
         }
         if scalar.is_broken {
-            return Found { told: vec![path.to_owned()], ..Found::default() };
+            return NodeCheck { already_reported: vec![path.to_owned()], ..NodeCheck::default() };
         }
         let mut words: Vec<&str> = Vec::new();
         let mut refusal = None;
         for choice in choices {
-            match judge(choice, scalar, resolved) {
-                Verdict::Fits => return Found::sound(node),
-                Verdict::OtherType => {}
-                Verdict::Refused(reason) => refusal = Some(reason),
-                Verdict::NotAmong(listed) => words.extend(listed),
+            match match_scalar(choice, scalar, resolved) {
+                ScalarMatch::Matches => return NodeCheck::without_problems(node),
+                ScalarMatch::OtherType => {}
+                ScalarMatch::Invalid(reason) => refusal = Some(reason),
+                ScalarMatch::NotOneOf(listed) => words.extend(listed),
             }
         }
         if let Some(reason) = refusal {
-            let reason = format!("{}: {reason}", shown(scalar, path));
-            return Found::problem(node.span, path, reason, None);
+            let reason = format!("{}: {reason}", displayed_value(scalar, path));
+            return NodeCheck::with_problem(node.span, path, reason, None);
         }
         if words.is_empty() {
             return wrong_kind(choices, node, path);
@@ -142,25 +149,29 @@ impl<'s> Checker<'s> {
         if choices.iter().any(|one| has_type(one, "object")) {
             expected.push_str(" or a mapping");
         }
-        let reason = format!("{} is not one of {expected}", shown(scalar, path));
-        Found::problem(node.span, path, reason, help)
+        let reason = format!("{} is not one of {expected}", displayed_value(scalar, path));
+        NodeCheck::with_problem(node.span, path, reason, help)
     }
 
-    fn list(&self, schema: &'s Value, node: &Node, items: &[Node], path: &str) -> Found {
+    fn list(&self, schema: &'s Value, node: &Node, items: &[Node], path: &str) -> NodeCheck {
         let item_schema = schema.get("items").unwrap_or(&Value::Null);
         let mut sound = Vec::with_capacity(items.len());
-        let (mut problems, mut told) = (Vec::new(), Vec::new());
+        let (mut problems, mut already_reported) = (Vec::new(), Vec::new());
         for (index, item) in items.iter().enumerate() {
             let found = self.value(item_schema, item, &format!("{path}[{index}]"));
-            sound.extend(found.sound);
+            sound.extend(found.valid);
             problems.extend(found.problems);
-            told.extend(found.told);
+            already_reported.extend(found.already_reported);
         }
         let least = schema.get("minItems").and_then(Value::as_u64).unwrap_or(0);
         if (items.len() as u64) < least {
-            return Found::problem(node.span, path, "the list must not be empty", None);
+            return NodeCheck::with_problem(node.span, path, "the list must not be empty", None);
         }
-        Found { sound: Some(Node { span: node.span, kind: Kind::Sequence(sound) }), problems, told }
+        NodeCheck {
+            valid: Some(Node { span: node.span, kind: Kind::Sequence(sound) }),
+            problems,
+            already_reported,
+        }
     }
 
     fn mapping(
@@ -169,7 +180,7 @@ impl<'s> Checker<'s> {
         node: &Node,
         entries: &[(Key, Node)],
         path: &str,
-    ) -> Found {
+    ) -> NodeCheck {
         let properties = schema.get("properties").and_then(Value::as_object);
         let others = match schema.get("patternProperties") {
             Some(_) => Some(&ANYTHING),
@@ -179,21 +190,21 @@ impl<'s> Checker<'s> {
         };
         let name_format = schema.get("propertyNames").and_then(|names| names.get("format"));
         let mut sound: Vec<(Key, Node)> = Vec::with_capacity(entries.len());
-        let (mut problems, mut told) = (Vec::new(), Vec::new());
+        let (mut problems, mut already_reported) = (Vec::new(), Vec::new());
         let mut strangers = Vec::new();
         for (key, value) in entries {
             let at = join(path, &key.text);
             let judged = name_format
                 .and_then(Value::as_str)
-                .and_then(|format| values::judge(format, &key.text));
+                .and_then(|format| values::check_format(format, &key.text));
             if let Some(Err(reason)) = judged {
-                problems.extend(Found::problem(key.span, &at, reason, None).problems);
+                problems.extend(NodeCheck::with_problem(key.span, &at, reason, None).problems);
                 continue;
             }
             let known = properties.and_then(|properties| properties.get(&key.text));
             let outer = schema;
             let Some(schema) = known.or(others) else {
-                let known = names(schema);
+                let known = property_names(schema);
                 if did_you_mean(&key.text, known.iter().copied()).is_none() {
                     strangers.push(problems.len());
                 }
@@ -201,16 +212,16 @@ impl<'s> Checker<'s> {
                 continue;
             };
             let found = self.value(schema, value, &at);
-            let is_good = found.problems.is_empty() && found.told.is_empty();
+            let is_good = found.problems.is_empty() && found.already_reported.is_empty();
             let required = schema_requires(outer, &key.text);
-            let sound_value = match found.sound {
+            let sound_value = match found.valid {
                 // Null is the value where the key must be there: `[{a_filter: }]`.
                 None if is_good && required => Some(value.clone()),
                 sound_value => sound_value,
             };
             sound.extend(sound_value.map(|value| (key.clone(), value)));
             problems.extend(found.problems);
-            told.extend(found.told);
+            already_reported.extend(found.already_reported);
         }
         let required = schema.get("required").and_then(Value::as_array);
         let mut is_whole = true;
@@ -235,10 +246,12 @@ impl<'s> Checker<'s> {
         }
         for name in missing {
             let reason = format!("the required key `{name}` is missing");
-            problems.extend(Found::problem(node.span, &join(path, name), reason, None).problems);
+            problems.extend(
+                NodeCheck::with_problem(node.span, &join(path, name), reason, None).problems,
+            );
         }
         let sound = Node { span: node.span, kind: Kind::Mapping(sound) };
-        Found { sound: is_whole.then_some(sound), problems, told }
+        NodeCheck { valid: is_whole.then_some(sound), problems, already_reported }
     }
 
     /// A mapping of one key, which says what the value is.
@@ -248,34 +261,34 @@ impl<'s> Checker<'s> {
         node: &Node,
         entries: &[(Key, Node)],
         path: &str,
-    ) -> Found {
+    ) -> NodeCheck {
         if let Some(tag) = internal_tag(several) {
             return self.internally_tagged(tag, several, node, entries, path);
         }
         if !several.iter().all(|schema| is_external_variant(schema)) {
             // Nothing tells the alternatives apart but what they hold: the type judges.
-            return Found::sound(node);
+            return NodeCheck::without_problems(node);
         }
-        let known: Vec<&str> = several.iter().flat_map(|schema| names(schema)).collect();
+        let known: Vec<&str> = several.iter().flat_map(|schema| property_names(schema)).collect();
         let [(key, _)] = entries else {
             let unknown = entries.iter().filter(|(key, _)| !known.contains(&key.text.as_str()));
             let problems: Vec<_> =
                 unknown.map(|(key, _)| unknown_key(key, join(path, &key.text), &known)).collect();
             if !problems.is_empty() {
-                return Found { problems, ..Found::default() };
+                return NodeCheck { problems, ..NodeCheck::default() };
             }
             let reason = format!(
                 "expected a mapping with exactly one of the keys \
                  {}",
                 listed(known.iter().copied())
             );
-            return Found::problem(node.span, path, reason, None);
+            return NodeCheck::with_problem(node.span, path, reason, None);
         };
-        match several.iter().find(|schema| names(schema).contains(&key.text.as_str())) {
+        match several.iter().find(|schema| property_names(schema).contains(&key.text.as_str())) {
             Some(schema) => self.mapping(schema, node, entries, path),
             None => {
                 let finding = unknown_key(key, join(path, &key.text), &known);
-                Found { problems: vec![finding], ..Found::default() }
+                NodeCheck { problems: vec![finding], ..NodeCheck::default() }
             }
         }
     }
@@ -290,10 +303,10 @@ impl<'s> Checker<'s> {
         node: &Node,
         entries: &[(Key, Node)],
         path: &str,
-    ) -> Found {
+    ) -> NodeCheck {
         let Some((_, written)) = entries.iter().find(|(key, _)| key.text == tag) else {
             let reason = format!("the required key `{tag}` is missing");
-            return Found::problem(node.span, &join(path, tag), reason, None);
+            return NodeCheck::with_problem(node.span, &join(path, tag), reason, None);
         };
         let word = match &written.kind {
             Kind::Scalar(scalar) => scalar.text.as_str(),
@@ -307,7 +320,7 @@ impl<'s> Checker<'s> {
                 let reason = format!("expected one of {}", listed(words.iter().copied()));
                 let help =
                     did_you_mean(word, words).map(|guess| format!("did you mean `{guess}`?"));
-                Found::problem(written.span, &at, reason, help)
+                NodeCheck::with_problem(written.span, &at, reason, help)
             }
         }
     }
@@ -326,7 +339,7 @@ fn is_mixed(schema: &Value) -> bool {
 /// The key that says by its value which of these mappings one is: the same in all, and a word of its own in each.
 fn internal_tag<'s>(several: &[&'s Value]) -> Option<&'s str> {
     let (first, others) = several.split_first()?;
-    names(first).into_iter().find(|name| {
+    property_names(first).into_iter().find(|name| {
         tag_of(first, name).is_some() && others.iter().all(|one| tag_of(one, name).is_some())
     })
 }
@@ -348,14 +361,14 @@ fn schema_requires(schema: &Value, key: &str) -> bool {
 }
 
 /// A value as messages show it, unless it may be secret.
-fn shown(scalar: &Scalar, path: &str) -> String {
+fn displayed_value(scalar: &Scalar, path: &str) -> String {
     match is_secret_path(path) {
         true => "the value".to_owned(),
-        false => scalar.shown(),
+        false => scalar.display_value(),
     }
 }
 
-fn wrong_kind(choices: &[&Value], node: &Node, path: &str) -> Found {
+fn wrong_kind(choices: &[&Value], node: &Node, path: &str) -> NodeCheck {
     const JSON_TYPES: [(&str, &str); 6] = [
         ("object", "a mapping"),
         ("array", "a list"),
@@ -389,7 +402,7 @@ fn wrong_kind(choices: &[&Value], node: &Node, path: &str) -> Found {
         _ => None,
     };
     let reason = format!("expected {}, found {}", expected.join(" or "), node.kind_name());
-    Found::problem(node.span, path, reason, help)
+    NodeCheck::with_problem(node.span, path, reason, help)
 }
 
 fn join(path: &str, key: &str) -> String {
@@ -402,14 +415,14 @@ fn listed<'w>(words: impl Iterator<Item = &'w str>) -> String {
 
 /// The key of a mapping with exactly one.
 fn only_key(schema: &Value) -> Option<&str> {
-    match names(schema).as_slice() {
+    match property_names(schema).as_slice() {
         [name] => Some(name),
         _ => None,
     }
 }
 
 /// The keys that a mapping may have.
-fn names(schema: &Value) -> Vec<&str> {
+fn property_names(schema: &Value) -> Vec<&str> {
     let properties = schema.get("properties").and_then(Value::as_object);
     properties.into_iter().flat_map(Map::keys).map(String::as_str).collect()
 }
@@ -436,7 +449,7 @@ fn names_filter(path: &str) -> bool {
 }
 
 /// Whether a schema of a filter's settings bounds nothing: `true`, or no more than a description.
-fn takes_anything(schema: &Value) -> bool {
+fn accepts_anything(schema: &Value) -> bool {
     const ASSERTION_KEYWORDS: [&str; 5] = ["type", "enum", "const", "properties", "items"];
     match schema {
         Value::Bool(takes) => *takes,
@@ -447,10 +460,10 @@ fn takes_anything(schema: &Value) -> bool {
     }
 }
 
-fn has_type(schema: &Value, wanted: &str) -> bool {
+fn has_type(schema: &Value, expected: &str) -> bool {
     match schema.get("type") {
-        Some(Value::String(kind)) => kind == wanted,
-        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == wanted),
+        Some(Value::String(kind)) => kind == expected,
+        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == expected),
         _ => false,
     }
 }
@@ -461,20 +474,20 @@ fn is_switch(schema: &Value) -> bool {
     words.is_some_and(|words| words.iter().any(Value::is_boolean))
 }
 
-enum Verdict<'s> {
-    Fits,
+enum ScalarMatch<'s> {
+    Matches,
     OtherType,
-    /// Of the right type, but no good, for this reason.
-    Refused(String),
-    /// None of these words.
-    NotAmong(Vec<&'s str>),
+    /// The type matches, the value is invalid for this reason.
+    Invalid(String),
+    /// Only these words are allowed.
+    NotOneOf(Vec<&'s str>),
 }
 
-fn judge<'s>(schema: &'s Value, scalar: &Scalar, resolved: Resolved) -> Verdict<'s> {
+fn match_scalar<'s>(schema: &'s Value, scalar: &Scalar, resolved: CoreValue) -> ScalarMatch<'s> {
     if is_switch(schema) {
         return match scalar.text.parse::<values::Switch>() {
-            Ok(_) => Verdict::Fits,
-            Err(_) => Verdict::NotAmong(vec!["on", "off"]),
+            Ok(_) => ScalarMatch::Matches,
+            Err(_) => ScalarMatch::NotOneOf(vec!["on", "off"]),
         };
     }
     let constant = schema.get("const").and_then(Value::as_str);
@@ -483,46 +496,50 @@ fn judge<'s>(schema: &'s Value, scalar: &Scalar, resolved: Resolved) -> Verdict<
         let listed = listed.into_iter().flatten().filter_map(Value::as_str);
         let words: Vec<&str> = constant.into_iter().chain(listed).collect();
         return match words.contains(&scalar.text.as_str()) {
-            true => Verdict::Fits,
-            false => Verdict::NotAmong(words),
+            true => ScalarMatch::Matches,
+            false => ScalarMatch::NotOneOf(words),
         };
     }
     if has_type(schema, "string") {
         let format = schema.get("format").and_then(Value::as_str);
-        let judged = format.and_then(|format| values::judge(format, &scalar.text));
+        let judged = format.and_then(|format| values::check_format(format, &scalar.text));
         return match (resolved, judged) {
-            (Resolved::Null, _) => Verdict::OtherType,
-            (_, Some(Ok(()))) | (Resolved::String, None) => Verdict::Fits,
-            (_, Some(Err(reason))) => Verdict::Refused(reason),
-            (_, None) if scalar.is_expanded() => Verdict::Fits,
-            (_, None) => Verdict::OtherType,
+            (CoreValue::Null, _) => ScalarMatch::OtherType,
+            (_, Some(Ok(()))) | (CoreValue::String, None) => ScalarMatch::Matches,
+            (_, Some(Err(reason))) => ScalarMatch::Invalid(reason),
+            (_, None) if scalar.is_expanded() => ScalarMatch::Matches,
+            (_, None) => ScalarMatch::OtherType,
         };
     }
     match resolved {
-        Resolved::Bool(_) if has_type(schema, "boolean") => Verdict::Fits,
-        Resolved::Integer(value) if has_type(schema, "integer") => {
+        CoreValue::Bool(_) if has_type(schema, "boolean") => ScalarMatch::Matches,
+        CoreValue::Integer(value) if has_type(schema, "integer") => {
             let bound = |name: &str| schema.get(name).and_then(Value::as_i64);
             match (bound("minimum"), bound("maximum")) {
                 (Some(least), _) if value < least => {
-                    Verdict::Refused(format!("must be at least {least}"))
+                    ScalarMatch::Invalid(format!("must be at least {least}"))
                 }
                 (_, Some(most)) if value > most => {
-                    Verdict::Refused(format!("must be at most {most}"))
+                    ScalarMatch::Invalid(format!("must be at most {most}"))
                 }
-                _ => Verdict::Fits,
+                _ => ScalarMatch::Matches,
             }
         }
-        Resolved::Integer(value) if has_type(schema, "number") => within(schema, value as f64),
-        Resolved::Float(value) if has_type(schema, "number") => within(schema, value),
-        _ => Verdict::OtherType,
+        CoreValue::Integer(value) if has_type(schema, "number") => {
+            match_range(schema, value as f64)
+        }
+        CoreValue::Float(value) if has_type(schema, "number") => match_range(schema, value),
+        _ => ScalarMatch::OtherType,
     }
 }
 
-fn within(schema: &Value, value: f64) -> Verdict<'_> {
+fn match_range(schema: &Value, value: f64) -> ScalarMatch<'_> {
     let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
     match (bound("minimum"), bound("maximum")) {
-        (Some(least), _) if value < least => Verdict::Refused(format!("must be at least {least}")),
-        (_, Some(most)) if value > most => Verdict::Refused(format!("must be at most {most}")),
-        _ => Verdict::Fits,
+        (Some(least), _) if value < least => {
+            ScalarMatch::Invalid(format!("must be at least {least}"))
+        }
+        (_, Some(most)) if value > most => ScalarMatch::Invalid(format!("must be at most {most}")),
+        _ => ScalarMatch::Matches,
     }
 }

@@ -2,7 +2,7 @@
 //! key.
 
 use super::values::{SPANNED_TYPE_NAME, Span};
-use super::yaml::{Key, Kind, Node, Resolved};
+use super::yaml::{CoreValue, Key, Kind, Node};
 use serde::de::value::{SeqDeserializer, StrDeserializer};
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
@@ -22,7 +22,7 @@ impl Error {
     }
 
     /// An error within a value is an error at the innermost one.
-    fn at(mut self, span: Span) -> Self {
+    fn with_span(mut self, span: Span) -> Self {
         self.span.get_or_insert(span);
         self
     }
@@ -56,24 +56,24 @@ impl<'de> Deserializer<'de> for &'de Node {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let visited = match &self.kind {
             Kind::Scalar(scalar) => match scalar.resolve() {
-                Resolved::Null => visitor.visit_unit(),
-                Resolved::Bool(value) => visitor.visit_bool(value),
-                Resolved::Integer(value) => visitor.visit_i64(value),
-                Resolved::Float(value) => visitor.visit_f64(value),
-                Resolved::String => visitor.visit_str(&scalar.text),
+                CoreValue::Null => visitor.visit_unit(),
+                CoreValue::Bool(value) => visitor.visit_bool(value),
+                CoreValue::Integer(value) => visitor.visit_i64(value),
+                CoreValue::Float(value) => visitor.visit_f64(value),
+                CoreValue::String => visitor.visit_str(&scalar.text),
             },
-            Kind::Sequence(items) => visitor.visit_seq(Items(items.iter())),
-            Kind::Mapping(entries) => visitor.visit_map(Entries::new(entries)),
+            Kind::Sequence(items) => visitor.visit_seq(ItemAccess(items.iter())),
+            Kind::Mapping(entries) => visitor.visit_map(EntryAccess::new(entries)),
         };
-        visited.map_err(|error: Error| error.at(self.span))
+        visited.map_err(|error: Error| error.with_span(self.span))
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.kind {
             // Whatever it looks like: a string was asked for.
-            Kind::Scalar(scalar) => {
-                visitor.visit_borrowed_str(&scalar.text).map_err(|error: Error| error.at(self.span))
-            }
+            Kind::Scalar(scalar) => visitor
+                .visit_borrowed_str(&scalar.text)
+                .map_err(|error: Error| error.with_span(self.span)),
             _ => self.deserialize_any(visitor),
         }
     }
@@ -84,7 +84,7 @@ impl<'de> Deserializer<'de> for &'de Node {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let visited = if self.is_null() { visitor.visit_none() } else { visitor.visit_some(self) };
-        visited.map_err(|error: Error| error.at(self.span))
+        visited.map_err(|error: Error| error.with_span(self.span))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -93,9 +93,9 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor: V,
     ) -> Result<V::Value, Error> {
         if name == SPANNED_TYPE_NAME {
-            return visitor.visit_seq(WithSpan { node: self, position_given: false });
+            return visitor.visit_seq(SpanThenValue { node: self, position_given: false });
         }
-        visitor.visit_newtype_struct(self).map_err(|error: Error| error.at(self.span))
+        visitor.visit_newtype_struct(self).map_err(|error: Error| error.with_span(self.span))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -107,14 +107,14 @@ impl<'de> Deserializer<'de> for &'de Node {
         let visited = match &self.kind {
             Kind::Scalar(scalar) => visitor.visit_enum(StrDeserializer::<Error>::new(&scalar.text)),
             Kind::Mapping(entries) => {
-                let entries = Entries::new(entries);
+                let entries = EntryAccess::new(entries);
                 visitor.visit_enum(de::value::MapAccessDeserializer::new(entries))
             }
             Kind::Sequence(_) => {
                 Err(de::Error::custom("expected a word or a mapping, found a list"))
             }
         };
-        visited.map_err(|error: Error| error.at(self.span))
+        visited.map_err(|error: Error| error.with_span(self.span))
     }
 
     forward_to_deserialize_any! {
@@ -124,9 +124,9 @@ impl<'de> Deserializer<'de> for &'de Node {
 }
 
 /// The items of a list. An error of an item is an error at its position.
-struct Items<'n>(std::slice::Iter<'n, Node>);
+struct ItemAccess<'n>(std::slice::Iter<'n, Node>);
 
-impl<'de> SeqAccess<'de> for Items<'de> {
+impl<'de> SeqAccess<'de> for ItemAccess<'de> {
     type Error = Error;
 
     fn next_element_seed<T: de::DeserializeSeed<'de>>(
@@ -134,7 +134,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
         seed: T,
     ) -> Result<Option<T::Value>, Error> {
         let Some(node) = self.0.next() else { return Ok(None) };
-        seed.deserialize(node).map(Some).map_err(|error| error.at(node.span))
+        seed.deserialize(node).map(Some).map_err(|error| error.with_span(node.span))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -143,18 +143,18 @@ impl<'de> SeqAccess<'de> for Items<'de> {
 }
 
 /// The entries of a mapping. An error of a value is an error at its position.
-struct Entries<'n> {
+struct EntryAccess<'n> {
     entries: std::slice::Iter<'n, (Key, Node)>,
     value: Option<&'n Node>,
 }
 
-impl<'n> Entries<'n> {
+impl<'n> EntryAccess<'n> {
     fn new(entries: &'n [(Key, Node)]) -> Self {
         Self { entries: entries.iter(), value: None }
     }
 }
 
-impl<'de> MapAccess<'de> for Entries<'de> {
+impl<'de> MapAccess<'de> for EntryAccess<'de> {
     type Error = Error;
 
     fn next_key_seed<K: de::DeserializeSeed<'de>>(
@@ -164,7 +164,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         let Some((key, node)) = self.entries.next() else { return Ok(None) };
         self.value = Some(node);
         let name = StrDeserializer::<Error>::new(&key.text);
-        seed.deserialize(name).map(Some).map_err(|error| error.at(key.span))
+        seed.deserialize(name).map(Some).map_err(|error| error.with_span(key.span))
     }
 
     fn next_value_seed<V: de::DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
@@ -174,17 +174,17 @@ impl<'de> MapAccess<'de> for Entries<'de> {
                  its key",
             )
         })?;
-        seed.deserialize(node).map_err(|error| error.at(node.span))
+        seed.deserialize(node).map_err(|error| error.with_span(node.span))
     }
 }
 
 /// A position, then the value itself.
-struct WithSpan<'n> {
+struct SpanThenValue<'n> {
     node: &'n Node,
     position_given: bool,
 }
 
-impl<'de> SeqAccess<'de> for WithSpan<'de> {
+impl<'de> SeqAccess<'de> for SpanThenValue<'de> {
     type Error = Error;
 
     fn next_element_seed<T: de::DeserializeSeed<'de>>(

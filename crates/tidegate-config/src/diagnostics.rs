@@ -131,7 +131,7 @@ impl Problems {
 
     /// These and those of the same configuration.
     #[must_use]
-    pub fn and(mut self, others: Self) -> Self {
+    pub fn merged_with(mut self, others: Self) -> Self {
         for problem in others.problems {
             self.insert(problem);
         }
@@ -139,12 +139,12 @@ impl Problems {
     }
 
     /// Leaves out what is only missed because something else is broken.
-    pub fn leave_out_follow_ons(&mut self, broken: &BrokenParts) {
+    pub fn remove_follow_up_problems(&mut self, broken: &BrokenParts) {
         // What a route as a whole lacks is told with an eye to what was misspelt.
         let is_route = |path: &str| path.starts_with("routes[") && !path.contains('.');
         self.problems.retain(|problem| {
             let Problem { path, is_of_reading, .. } = problem;
-            *is_of_reading || is_route(path) || !broken.within(path)
+            *is_of_reading || is_route(path) || !broken.is_any_within(path)
         });
     }
 

@@ -92,7 +92,7 @@ impl FilterUse {
     /// The position of the setting at this path, such as `keys[0].user`; that of all settings where
     /// there is no such setting.
     pub fn span_of(&self, path: &str) -> Span {
-        find(&self.settings, path).unwrap_or(&self.settings).span
+        node_at(&self.settings, path).unwrap_or(&self.settings).span
     }
 
     /// Name and settings as text that changes when either does. It holds secrets.
@@ -109,7 +109,7 @@ impl FilterUse {
 }
 
 /// The value at a path. Levels are bounded by the parser.
-fn find<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
+fn node_at<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
     let path = path.trim_start_matches('.');
     if path.is_empty() {
         return Some(node);
@@ -117,11 +117,11 @@ fn find<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
     if let Some(rest) = path.strip_prefix('[') {
         let (index, rest) = rest.split_once(']')?;
         let Kind::Sequence(items) = &node.kind else { return None };
-        return find(items.get(index.parse::<usize>().ok()?)?, rest);
+        return node_at(items.get(index.parse::<usize>().ok()?)?, rest);
     }
     let end = path.find(['.', '[']).unwrap_or(path.len());
     let (key, rest) = path.split_at_checked(end)?;
-    find(node.get(key)?, rest)
+    node_at(node.get(key)?, rest)
 }
 
 /// The path of the innermost value at a position.

@@ -1,6 +1,6 @@
 //! Formats a configuration file: the same content and comments in a uniform layout. Knows no key.
 
-use super::yaml::{Kind, Node, parse, tree};
+use super::yaml::{Kind, Node, parse, parse_tree};
 use pretty_yaml::config::{FormatOptions, LanguageOptions, LayoutOptions};
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use std::borrow::Cow;
@@ -53,7 +53,7 @@ fn format(text: &str) -> Result<String, String> {
 }
 
 fn lay_out(text: &str) -> Result<String, String> {
-    let before = tree(text)
+    let before = parse_tree(text)
         .ok_or_else(|| "the file is not valid YAML; `tidegate check` shows where".to_owned())?;
     let marked = mark_kept_lines(text);
     // White space at the end of a line is part of a block scalar, and of nothing else.
@@ -64,7 +64,7 @@ fn lay_out(text: &str) -> Result<String, String> {
         }
         let laid_out = indent_closing_brackets(laid_out);
         // Whatever the layouter does, the file goes on to say the same.
-        if tree(&laid_out).is_some_and(|after| is_same(&before, &after)) {
+        if parse_tree(&laid_out).is_some_and(|after| is_same(&before, &after)) {
             return Ok(laid_out);
         }
     }

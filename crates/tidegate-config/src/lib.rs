@@ -67,7 +67,7 @@ pub use headers::{FieldChanges, Headers};
 pub use identity::{Identity, UserIdSource};
 pub use limits::{Limits, Underscores};
 pub use listener::{Listener, Protocol, RedirectToHttps};
-pub use load::{LoadedConfig, read_again, read_str_with, read_with};
+pub use load::{LoadedConfig, read_stored, read_str_with, read_with};
 pub use logging::{AccessLog, AccessLogSetting, Level, Log, LogFormat, LogSample};
 pub use maintenance::{Maintenance, MaintenanceSetting};
 pub use path::{DotSegments, DuplicateSlashes, EncodedSlash, PathForm, PathSetting};
@@ -94,7 +94,7 @@ pub use values::{
     Switch, Template, TrustedProxy,
 };
 
-pub use yaml::{Kind, Node, Resolved, Scalar, tree};
+pub use yaml::{CoreValue, Kind, Node, Scalar, parse_tree};
 
 pub use websocket::{
     Drain, Evict, LogFrames, OnChange, OriginsWord, PingTo, WebSocket, WebSocketOrigins,

@@ -47,8 +47,8 @@ impl Sources {
     /// What the files say together, with what the variables stand for.
     pub fn tree(&self) -> Option<Node> {
         let (path, text) = self.files.first()?;
-        let reader = Reader::new(&self.variables, &self.filters);
-        let mut reader = Reader { kept: Some(&self.files), ..reader };
+        let reader = FileReader::new(&self.variables, &self.filters);
+        let mut reader = FileReader { stored_files: Some(&self.files), ..reader };
         let mut root = reader.parse(path, text.clone())?;
         reader.include_all(path, &mut root);
         Some(root)
@@ -56,7 +56,7 @@ impl Sources {
 
     /// What stands under a key of a text that is part of these files, read by itself.
     pub(super) fn read_section(&self, path: &Path, text: String) -> Config {
-        Reader::new(&self.variables, &self.filters).read(path, text).config
+        FileReader::new(&self.variables, &self.filters).load(path, text).config
     }
 
     /// The JSON Schema that the files are checked by: with the filters of the program that reads them.
@@ -68,9 +68,9 @@ impl Sources {
 /// Reads a file and those that it includes, for a program that registers these filters.
 pub fn read_with(path: &Path, variables: &Variables, filters: &FilterSchemas) -> LoadedConfig {
     match read_file(path) {
-        Ok(text) => Reader::new(variables, filters).read(path, text),
+        Ok(text) => FileReader::new(variables, filters).load(path, text),
         Err(reason) => {
-            let mut sources = Reader::new(variables, filters).sources;
+            let mut sources = FileReader::new(variables, filters).sources;
             sources.is_unread = true;
             sources.add(path, String::new());
             let mut problems = Problems::new(sources.clone());
@@ -89,13 +89,14 @@ pub fn read_with(path: &Path, variables: &Variables, filters: &FilterSchemas) ->
 
 /// Reads files that were read before, whatever has become of them since; the first is the one that
 /// includes the others.
-pub fn read_again(
+pub fn read_stored(
     files: &[(PathBuf, String)],
     variables: &Variables,
     filters: &FilterSchemas,
 ) -> LoadedConfig {
     let (path, text) = files.first().cloned().unwrap_or_default();
-    Reader { kept: Some(files), ..Reader::new(variables, filters) }.read(&path, text)
+    FileReader { stored_files: Some(files), ..FileReader::new(variables, filters) }
+        .load(&path, text)
 }
 
 /// Reads text that is in no file.
@@ -105,7 +106,7 @@ pub fn read_str_with(
     variables: &Variables,
     filters: &FilterSchemas,
 ) -> LoadedConfig {
-    Reader::new(variables, filters).read(Path::new(name), text.to_owned())
+    FileReader::new(variables, filters).load(Path::new(name), text.to_owned())
 }
 
 fn read_file(path: &Path) -> Result<String, String> {
@@ -113,31 +114,31 @@ fn read_file(path: &Path) -> Result<String, String> {
         .map_err(|reason| format!("cannot be read: {reason}"))
 }
 
-struct Reader<'v> {
+struct FileReader<'v> {
     variables: &'v Variables,
     /// What is read in the place of the file system.
-    kept: Option<&'v [(PathBuf, String)]>,
+    stored_files: Option<&'v [(PathBuf, String)]>,
     sources: Sources,
     /// Span, path, reason: collected before the sources are complete.
-    found: Vec<(Span, String, String)>,
+    pending_problems: Vec<(Span, String, String)>,
 }
 
-impl<'v> Reader<'v> {
+impl<'v> FileReader<'v> {
     fn new(variables: &'v Variables, filters: &FilterSchemas) -> Self {
         let (variables_kept, filters) = (variables.clone(), filters.clone());
         let sources = Sources { variables: variables_kept, filters, ..Sources::default() };
-        Self { variables, kept: None, sources, found: Vec::new() }
+        Self { variables, stored_files: None, sources, pending_problems: Vec::new() }
     }
 
     fn matching(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
-        let Some(kept) = self.kept else { return matching(pattern) };
+        let Some(kept) = self.stored_files else { return matching(pattern) };
         let pattern = glob::Pattern::new(pattern).map_err(|error| error.to_string())?;
         let paths = kept.iter().skip(1).map(|(path, _)| path);
         Ok(paths.filter(|path| pattern.matches_path(path)).cloned().collect())
     }
 
     fn text(&self, path: &Path) -> Result<String, String> {
-        let Some(kept) = self.kept else { return read_file(path) };
+        let Some(kept) = self.stored_files else { return read_file(path) };
         let file = kept.iter().find(|(known, _)| known == path);
         file.map(|(_, text)| text.clone()).ok_or_else(|| {
             "is missing from the stored version of the \
@@ -146,13 +147,13 @@ impl<'v> Reader<'v> {
         })
     }
 
-    fn read(mut self, path: &Path, text: String) -> LoadedConfig {
+    fn load(mut self, path: &Path, text: String) -> LoadedConfig {
         let mut root = self.parse(path, text);
         if let Some(root) = &mut root {
             self.include_all(path, root);
         }
         let mut problems = Problems::new(self.sources.clone());
-        for (span, path, reason) in self.found {
+        for (span, path, reason) in self.pending_problems {
             problems.add(span, path, reason);
         }
         let declared_upstreams = root
@@ -205,7 +206,7 @@ impl<'v> Reader<'v> {
             }
         };
         for fault in faults {
-            self.found.push((fault.span, String::new(), fault.reason));
+            self.pending_problems.push((fault.span, String::new(), fault.reason));
         }
         let mut root = root.filter(|root| !root.is_null())?;
         self.expand(&mut root);
@@ -231,7 +232,7 @@ impl<'v> Reader<'v> {
                     }
                     Err(reason) => {
                         scalar.is_broken = true;
-                        self.found.push((node.span, String::new(), reason));
+                        self.pending_problems.push((node.span, String::new(), reason));
                     }
                 }
             }
@@ -257,11 +258,11 @@ impl<'v> Reader<'v> {
             let pattern = folder.join(pattern).display().to_string();
             let files = self.matching(&pattern).unwrap_or_else(|reason| {
                 let reason = format!("cannot list the files that {pattern} matches: {reason}");
-                self.found.push((span, "include".to_owned(), reason));
+                self.pending_problems.push((span, "include".to_owned(), reason));
                 Vec::new()
             });
             if files.is_empty() && !pattern.contains(['*', '?', '[']) {
-                self.found.push((
+                self.pending_problems.push((
                     span,
                     "include".to_owned(),
                     format!(
@@ -281,7 +282,7 @@ impl<'v> Reader<'v> {
                             file.display(),
                             MAX_TOTAL_SIZE / 1024 / 1024
                         );
-                        self.found.push((span, "include".to_owned(), reason));
+                        self.pending_problems.push((span, "include".to_owned(), reason));
                         break;
                     }
                     Ok(text) => {
@@ -291,7 +292,7 @@ impl<'v> Reader<'v> {
                     }
                     Err(reason) => {
                         let reason = format!("{} {reason}", file.display());
-                        self.found.push((span, "include".to_owned(), reason));
+                        self.pending_problems.push((span, "include".to_owned(), reason));
                     }
                 }
             }
@@ -301,7 +302,7 @@ impl<'v> Reader<'v> {
     /// Adds what an included file holds to the file that includes it.
     fn merge(&mut self, root: &mut Node, included: Node) {
         let (Kind::Mapping(into), Kind::Mapping(entries)) = (&mut root.kind, included.kind) else {
-            self.found.push((
+            self.pending_problems.push((
                 included.span,
                 String::new(),
                 "an included file must contain a \
@@ -317,7 +318,7 @@ impl<'v> Reader<'v> {
                     key.text,
                     INCLUDABLE_KEYS.join(", ")
                 );
-                self.found.push((key.span, key.text, reason));
+                self.pending_problems.push((key.span, key.text, reason));
                 continue;
             }
             match into.iter_mut().find(|(known, _)| known.text == key.text) {
@@ -326,12 +327,12 @@ impl<'v> Reader<'v> {
                     (Kind::Sequence(items), Kind::Sequence(more)) => items.extend(more),
                     (Kind::Mapping(known), Kind::Mapping(more)) => {
                         let taken = merge_mappings(&self.sources, &key.text, known, more);
-                        self.found.extend(taken);
+                        self.pending_problems.extend(taken);
                     }
                     _ => {
                         let reason =
                             "the value must be a list or a mapping, as in the including file";
-                        self.found.push((node.span, key.text, reason.to_owned()));
+                        self.pending_problems.push((node.span, key.text, reason.to_owned()));
                     }
                 },
             }

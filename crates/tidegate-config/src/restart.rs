@@ -53,7 +53,7 @@ restart_keys! {
 
 impl RestartKey {
     /// The key at this path: `threads`, `listeners[0].mode`, `listeners[unix:/run/a.sock].mode`.
-    pub fn at(path: &str) -> Option<Self> {
+    pub fn for_path(path: &str) -> Option<Self> {
         let is_it = |key: &&Self| match key.path().split_once("[]") {
             None => key.path() == path,
             Some((list, rest)) => path
@@ -105,13 +105,13 @@ mod tests {
     #[test]
     fn restart_key_is_found_by_its_path() {
         for key in RestartKey::ALL {
-            assert_eq!(RestartKey::at(&key.path().replace("[]", "[0]")), Some(*key));
+            assert_eq!(RestartKey::for_path(&key.path().replace("[]", "[0]")), Some(*key));
         }
         let mode = Some(RestartKey::ListenerMode);
-        assert_eq!(RestartKey::at("listeners[unix:/run/a].mode"), mode);
-        assert_eq!(RestartKey::at("listeners[[::1]:80].mode"), mode);
+        assert_eq!(RestartKey::for_path("listeners[unix:/run/a].mode"), mode);
+        assert_eq!(RestartKey::for_path("listeners[[::1]:80].mode"), mode);
         for other in ["listeners[0].tls", "listeners.mode", "admin.token", "admin", "thread", ""] {
-            assert_eq!(RestartKey::at(other), None, "{other}");
+            assert_eq!(RestartKey::for_path(other), None, "{other}");
         }
     }
 }

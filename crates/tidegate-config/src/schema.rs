@@ -88,7 +88,8 @@ pub fn reference_markdown_with(filters: &FilterSchemas) -> String {
     let text = INTRODUCTION
         .replace("DEFAULT_CONFIG_PATHS", &DEFAULT_CONFIG_PATHS.join("`, else `"))
         .replace("RESTART_KEYS", &restart.join(", "));
-    let mut reference = Reference { schema: &schema, text, done: Vec::new(), above: Vec::new() };
+    let mut reference =
+        ReferenceWriter { schema: &schema, text, described: Vec::new(), above: Vec::new() };
     reference.section("The file", "", &[&schema]);
     reference.text
 }
@@ -96,15 +97,15 @@ pub fn reference_markdown_with(filters: &FilterSchemas) -> String {
 /// Paths, and what may stand there.
 type Mappings<'s> = Vec<(String, Vec<&'s Value>)>;
 
-struct Reference<'s> {
+struct ReferenceWriter<'s> {
     schema: &'s Value,
     text: String,
-    done: Vec<String>,
+    described: Vec<String>,
     /// The mappings whose sections are being written, from the outermost on.
     above: Vec<*const Value>,
 }
 
-impl<'s> Reference<'s> {
+impl<'s> ReferenceWriter<'s> {
     /// A table of a mapping's keys, then the mappings that stand in it.
     fn section(&mut self, title: &str, path: &str, mappings: &[&'s Value]) {
         let Some(mapping) = mappings.first() else { return };
@@ -149,8 +150,8 @@ impl<'s> Reference<'s> {
             // Settings that hold themselves are described once.
             let is_above =
                 mappings.iter().all(|one| self.above.contains(&std::ptr::from_ref(*one)));
-            if !is_above && !self.done.contains(&path) {
-                self.done.push(path.clone());
+            if !is_above && !self.described.contains(&path) {
+                self.described.push(path.clone());
                 self.section(&format!("`{path}`"), &path, &mappings);
             }
         }

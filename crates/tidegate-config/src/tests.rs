@@ -17,8 +17,9 @@ fn read(yaml: &str) -> LoadedConfig {
 
 /// `line:column path: reason` of each problem.
 fn problems(yaml: &str) -> Vec<String> {
-    let told = |p: &Problem| format!("{}:{} {}: {}", p.line(), p.column(), p.path(), p.reason());
-    read(yaml).problems.iter().map(told).collect()
+    let described =
+        |p: &Problem| format!("{}:{} {}: {}", p.line(), p.column(), p.path(), p.reason());
+    read(yaml).problems.iter().map(described).collect()
 }
 
 #[test]
@@ -101,8 +102,9 @@ fn host_that_no_request_can_have_is_refused() {
 fn methods_that_reach_no_route_and_host_patterns_are_refused() {
     for method in ["CONNECT", "TRACE", "connect"] {
         let problems = problems(&format!("routes: [{{match: {{methods: [GET, {method}]}}}}]"));
-        let told = problems.iter().filter(|it| it.contains("methods[1]") && it.contains("405"));
-        assert_eq!(told.count(), 1, "{problems:?}");
+        let described =
+            problems.iter().filter(|it| it.contains("methods[1]") && it.contains("405"));
+        assert_eq!(described.count(), 1, "{problems:?}");
     }
     for (host, is_good) in [
         ("*", false),
@@ -288,7 +290,7 @@ fn hostile_yaml_of_one_mebibyte_is_refused_in_bounded_time() {
 #[test]
 fn every_value_format_accepts_its_own_example() {
     for (format, example) in values::EXAMPLES {
-        assert_eq!(values::judge(format, example), Some(Ok(())), "{format}");
+        assert_eq!(values::check_format(format, example), Some(Ok(())), "{format}");
     }
 }
 
@@ -324,7 +326,7 @@ fn every_key_appears_in_an_example() {
     files.extend(listed.filter(|path| path.extension().is_some_and(|it| it == "yaml")));
     let trees: Vec<_> = files
         .iter()
-        .map(|file| yaml::tree(&fs::read_to_string(file).unwrap()).expect("YAML"))
+        .map(|file| yaml::parse_tree(&fs::read_to_string(file).unwrap()).expect("YAML"))
         .collect();
     let keys = Keys { schema: &schema };
     let (mut known, mut shown) = (BTreeSet::new(), BTreeSet::new());

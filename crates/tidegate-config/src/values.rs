@@ -48,7 +48,7 @@ macro_rules! leaves {
         )*
 
         /// Judges a string by the schema's format; `None` when it isn't one of ours.
-        pub(super) fn judge(format: &str, written: &str) -> Option<Result<(), String>> {
+        pub(super) fn check_format(format: &str, written: &str) -> Option<Result<(), String>> {
             match format {
                 $($format => Some(written.parse::<$leaf>().map(drop)),)*
                 _ => None,

@@ -58,7 +58,7 @@ pub struct Scalar {
 
 /// What a plain scalar is by YAML's core schema.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Resolved {
+pub enum CoreValue {
     /// Nothing: an empty value, `~` or `null`.
     Null,
     /// `true` or `false`.
@@ -73,14 +73,14 @@ pub enum Resolved {
 
 impl Scalar {
     /// The value by the core schema (YAML 1.2, section 10.3).
-    pub fn resolve(&self) -> Resolved {
+    pub fn resolve(&self) -> CoreValue {
         if !self.is_plain {
-            return Resolved::String;
+            return CoreValue::String;
         }
         match self.text.as_str() {
-            "" | "~" | "null" | "Null" | "NULL" => return Resolved::Null,
-            "true" | "True" | "TRUE" => return Resolved::Bool(true),
-            "false" | "False" | "FALSE" => return Resolved::Bool(false),
+            "" | "~" | "null" | "Null" | "NULL" => return CoreValue::Null,
+            "true" | "True" | "TRUE" => return CoreValue::Bool(true),
+            "false" | "False" | "FALSE" => return CoreValue::Bool(false),
             _ => {}
         }
         let integer = match self.text.get(..2) {
@@ -89,12 +89,12 @@ impl Scalar {
             _ => self.text.parse().ok(),
         };
         if let Some(integer) = integer {
-            return Resolved::Integer(integer);
+            return CoreValue::Integer(integer);
         }
         let looks_numeric = self.text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
         match self.text.parse() {
-            Ok(float) if looks_numeric => Resolved::Float(float),
-            _ => Resolved::String,
+            Ok(float) if looks_numeric => CoreValue::Float(float),
+            _ => CoreValue::String,
         }
     }
 
@@ -104,7 +104,7 @@ impl Scalar {
     }
 
     /// The value for a message; what came out of a variable stays secret.
-    pub fn shown(&self) -> String {
+    pub fn display_value(&self) -> String {
         if self.is_expanded() {
             return "the variable's value".to_owned();
         }
@@ -123,17 +123,17 @@ impl Node {
             Kind::Sequence(_) => "a list",
             Kind::Mapping(_) => "a mapping",
             Kind::Scalar(scalar) => match scalar.resolve() {
-                Resolved::Null => "nothing",
-                Resolved::Bool(_) => "a boolean",
-                Resolved::Integer(_) | Resolved::Float(_) => "a number",
-                Resolved::String => "a string",
+                CoreValue::Null => "nothing",
+                CoreValue::Bool(_) => "a boolean",
+                CoreValue::Integer(_) | CoreValue::Float(_) => "a number",
+                CoreValue::String => "a string",
             },
         }
     }
 
     /// Whether the value is nothing: empty, `~` or `null`.
     pub fn is_null(&self) -> bool {
-        matches!(&self.kind, Kind::Scalar(scalar) if scalar.resolve() == Resolved::Null)
+        matches!(&self.kind, Kind::Scalar(scalar) if scalar.resolve() == CoreValue::Null)
     }
 
     /// The value of this key; `None` where it is missing, or this is no mapping.
@@ -147,31 +147,35 @@ impl Node {
     }
 }
 
-/// What is wrong with a file as YAML.
-pub struct Fault {
+/// An error in the YAML syntax of a file.
+pub struct YamlError {
     /// Where the parser stopped.
     pub span: Span,
     /// Why, in the words of the message.
     pub reason: String,
 }
 
-impl Fault {
+impl YamlError {
     fn new(span: Span, reason: impl Into<String>) -> Self {
         Self { span, reason: reason.into() }
     }
 }
 
 /// The tree of a text that may not be sound.
-pub fn tree(text: &str) -> Option<Node> {
+pub fn parse_tree(text: &str) -> Option<Node> {
     parse(text, 0, &mut Vec::new()).ok().flatten()
 }
 
 /// Reads one document. Duplicate keys are noted in `faults` and their first value kept; what
 /// can't be read on from is the error.
-pub fn parse(text: &str, file: u16, faults: &mut Vec<Fault>) -> Result<Option<Node>, Fault> {
-    let mut builder = Builder {
+pub fn parse(
+    text: &str,
+    file: u16,
+    faults: &mut Vec<YamlError>,
+) -> Result<Option<Node>, YamlError> {
+    let mut builder = TreeBuilder {
         file,
-        size: Size::default(),
+        size: NodeSize::default(),
         stack: Vec::new(),
         anchors: HashMap::new(),
         root: None,
@@ -180,14 +184,14 @@ pub fn parse(text: &str, file: u16, faults: &mut Vec<Fault>) -> Result<Option<No
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
             let at = builder.span(error.marker());
-            Fault::new(at, format!("{NOT_YAML}: {}", error.info()))
+            YamlError::new(at, format!("{NOT_YAML}: {}", error.info()))
         })?;
         let span = builder.span(&span.start);
         match event {
             Event::DocumentStart(_) => {
                 documents += 1;
                 if documents > 1 {
-                    return Err(Fault::new(
+                    return Err(YamlError::new(
                         span,
                         "a configuration file must contain only one YAML \
                          document; a second one starts here",
@@ -210,15 +214,15 @@ pub fn parse(text: &str, file: u16, faults: &mut Vec<Fault>) -> Result<Option<No
                 )?;
             }
             Event::SequenceStart(anchor, _) => {
-                builder.open(Kind::Sequence(Vec::new()), span, anchor)?;
+                builder.open_collection(Kind::Sequence(Vec::new()), span, anchor)?;
             }
             Event::MappingStart(anchor, _) => {
-                builder.open(Kind::Mapping(Vec::new()), span, anchor)?;
+                builder.open_collection(Kind::Mapping(Vec::new()), span, anchor)?;
             }
             Event::SequenceEnd | Event::MappingEnd => builder.close(faults)?,
             Event::Alias(anchor) => {
                 let Some((node, size)) = builder.anchors.get(&anchor) else {
-                    return Err(Fault::new(
+                    return Err(YamlError::new(
                         span,
                         "this alias (`*name`) is inside the value that it refers to",
                     ));
@@ -229,7 +233,7 @@ pub fn parse(text: &str, file: u16, faults: &mut Vec<Fault>) -> Result<Option<No
                 if let Some(around) = builder.stack.last_mut() {
                     around.depth = around.depth.max(depth + 1);
                 }
-                builder.put(node, faults)?;
+                builder.add_node(node, faults)?;
             }
             _ => {}
         }
@@ -239,15 +243,15 @@ pub fn parse(text: &str, file: u16, faults: &mut Vec<Fault>) -> Result<Option<No
 
 /// How large a tree is.
 #[derive(Debug, Clone, Copy, Default)]
-struct Size {
+struct NodeSize {
     nodes: usize,
     text: usize,
     depth: usize,
 }
 
-impl Size {
+impl NodeSize {
     /// Takes more in at this level, unless that is too much.
-    fn add(&mut self, more: Self, level: usize, span: Span) -> Result<(), Fault> {
+    fn add(&mut self, more: Self, level: usize, span: Span) -> Result<(), YamlError> {
         self.nodes += more.nodes;
         self.text += more.text;
         if self.nodes > MAX_NODES {
@@ -255,7 +259,7 @@ impl Size {
                 "the configuration has more than {MAX_NODES} values; each use of an \
                  alias counts"
             );
-            return Err(Fault::new(span, reason));
+            return Err(YamlError::new(span, reason));
         }
         if self.text > MAX_SCALAR_BYTES {
             let reason = format!(
@@ -263,10 +267,10 @@ impl Size {
                  counts",
                 MAX_SCALAR_BYTES / 1024 / 1024
             );
-            return Err(Fault::new(span, reason));
+            return Err(YamlError::new(span, reason));
         }
         if level + more.depth > MAX_DEPTH {
-            return Err(Fault::new(
+            return Err(YamlError::new(
                 span,
                 format!("values are nested deeper than {MAX_DEPTH} levels"),
             ));
@@ -275,18 +279,18 @@ impl Size {
     }
 }
 
-struct Builder {
+struct TreeBuilder {
     file: u16,
-    size: Size,
-    stack: Vec<Frame>,
-    anchors: HashMap<usize, (Node, Size)>,
+    size: NodeSize,
+    stack: Vec<OpenCollection>,
+    anchors: HashMap<usize, (Node, NodeSize)>,
     root: Option<Node>,
 }
 
-struct Frame {
+struct OpenCollection {
     node: Node,
     anchor: usize,
-    size_before: Size,
+    size_before: NodeSize,
     /// Levels below this one.
     depth: usize,
     /// The key that waits for its value.
@@ -294,16 +298,16 @@ struct Frame {
     keys: HashMap<String, Span>,
 }
 
-impl Builder {
+impl TreeBuilder {
     fn span(&self, marker: &saphyr_parser::Marker) -> Span {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Span { file: self.file, line: number(marker.line()), column: number(marker.col() + 1) }
     }
 
-    fn open(&mut self, kind: Kind, span: Span, anchor: usize) -> Result<(), Fault> {
+    fn open_collection(&mut self, kind: Kind, span: Span, anchor: usize) -> Result<(), YamlError> {
         let size_before = self.size;
-        self.size.add(Size { nodes: 1, text: 0, depth: 1 }, self.stack.len(), span)?;
-        self.stack.push(Frame {
+        self.size.add(NodeSize { nodes: 1, text: 0, depth: 1 }, self.stack.len(), span)?;
+        self.stack.push(OpenCollection {
             node: Node { span, kind },
             anchor,
             size_before,
@@ -314,20 +318,20 @@ impl Builder {
         Ok(())
     }
 
-    fn close(&mut self, faults: &mut Vec<Fault>) -> Result<(), Fault> {
+    fn close(&mut self, faults: &mut Vec<YamlError>) -> Result<(), YamlError> {
         let Some(frame) = self.stack.pop() else { return Ok(()) };
         if let Some(around) = self.stack.last_mut() {
             around.depth = around.depth.max(frame.depth + 1);
         }
         if frame.anchor > 0 {
-            let size = Size {
+            let size = NodeSize {
                 nodes: self.size.nodes - frame.size_before.nodes,
                 text: self.size.text - frame.size_before.text,
                 depth: frame.depth,
             };
-            self.keep(frame.anchor, &frame.node, size)?;
+            self.store_anchor(frame.anchor, &frame.node, size)?;
         }
-        self.put(frame.node, faults)
+        self.add_node(frame.node, faults)
     }
 
     fn scalar(
@@ -335,24 +339,29 @@ impl Builder {
         node: Node,
         length: usize,
         anchor: usize,
-        faults: &mut Vec<Fault>,
-    ) -> Result<(), Fault> {
-        let size = Size { nodes: 1, text: length, depth: 0 };
+        faults: &mut Vec<YamlError>,
+    ) -> Result<(), YamlError> {
+        let size = NodeSize { nodes: 1, text: length, depth: 0 };
         self.size.add(size, self.stack.len(), node.span)?;
         if anchor > 0 {
-            self.keep(anchor, &node, size)?;
+            self.store_anchor(anchor, &node, size)?;
         }
-        self.put(node, faults)
+        self.add_node(node, faults)
     }
 
     /// Keeps a copy for aliases, which counts as well.
-    fn keep(&mut self, anchor: usize, node: &Node, size: Size) -> Result<(), Fault> {
-        self.size.add(Size { depth: 0, ..size }, 0, node.span)?;
+    fn store_anchor(
+        &mut self,
+        anchor: usize,
+        node: &Node,
+        size: NodeSize,
+    ) -> Result<(), YamlError> {
+        self.size.add(NodeSize { depth: 0, ..size }, 0, node.span)?;
         self.anchors.insert(anchor, (node.clone(), size));
         Ok(())
     }
 
-    fn put(&mut self, node: Node, faults: &mut Vec<Fault>) -> Result<(), Fault> {
+    fn add_node(&mut self, node: Node, faults: &mut Vec<YamlError>) -> Result<(), YamlError> {
         let Some(frame) = self.stack.last_mut() else {
             self.root = Some(node);
             return Ok(());
@@ -362,7 +371,7 @@ impl Builder {
             Kind::Mapping(entries) => match frame.key.take() {
                 None => {
                     let Kind::Scalar(Scalar { text, .. }) = node.kind else {
-                        return Err(Fault::new(
+                        return Err(YamlError::new(
                             node.span,
                             "a key must be a word, not a list or a mapping",
                         ));
@@ -370,7 +379,7 @@ impl Builder {
                     if text == "<<" {
                         let reason = "merge keys (`<<`) are not part of YAML 1.2; use an alias for \
                                       the whole value";
-                        return Err(Fault::new(node.span, reason));
+                        return Err(YamlError::new(node.span, reason));
                     }
                     frame.key = Some(Key { text, span: node.span });
                 }
@@ -381,7 +390,7 @@ impl Builder {
                             "duplicate key `{}`; its first value is in line {}",
                             key.text, first.line
                         );
-                        faults.push(Fault::new(key.span, reason));
+                        faults.push(YamlError::new(key.span, reason));
                         frame.keys.insert(key.text, first);
                     }
                 },

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use tidegate_config::{Kind, Node, Resolved, tree};
+use tidegate_config::{CoreValue, Kind, Node, parse_tree};
 
 /// What both readings are brought to.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,11 +28,11 @@ fn ours(node: &Node) -> Tree {
             entries.iter().map(|(key, value)| (key.text.clone(), ours(value))).collect(),
         ),
         Kind::Scalar(scalar) => match scalar.resolve() {
-            Resolved::Null => Tree::Null,
-            Resolved::Bool(is) => Tree::Bool(is),
-            Resolved::Integer(number) => Tree::Integer(number),
-            Resolved::Float(number) => Tree::Float(number),
-            Resolved::String => Tree::Text(scalar.text.clone()),
+            CoreValue::Null => Tree::Null,
+            CoreValue::Bool(is) => Tree::Bool(is),
+            CoreValue::Integer(number) => Tree::Integer(number),
+            CoreValue::Float(number) => Tree::Float(number),
+            CoreValue::String => Tree::Text(scalar.text.clone()),
         },
     }
 }
@@ -580,7 +580,7 @@ fn ten_thousand_documents_are_read_as_by_serde_yaml() {
     let mut dice = Dice(0x7469_6465_6761_7465);
     let texts: Vec<_> =
         (0..10_000).map(|number| (format!("document {number}"), document(&mut dice))).collect();
-    let sound = texts.iter().filter(|(_, text)| tree(text).is_some()).count();
+    let sound = texts.iter().filter(|(_, text)| parse_tree(text).is_some()).count();
     assert!(sound > 3_000, "{sound}");
     let found = holds(&texts);
     println!("{sound} sound, {found:?}");
@@ -621,13 +621,13 @@ fn with_long_comments(dice: &mut Dice, text: &str) -> String {
 fn stay_the_same_when_laid_out(texts: &[String]) -> usize {
     let (mut count, mut faults) = (0, Vec::new());
     for text in texts {
-        let Some(before) = tree(text) else { continue };
+        let Some(before) = parse_tree(text) else { continue };
         match tidegate_config::format_yaml(text) {
             Err(_) if is_not_laid_out(text) => {}
             Err(why) => faults.push(format!("{why}\n{text}")),
             Ok(laid_out) => {
                 count += 1;
-                let after = tree(&laid_out).as_ref().map(ours);
+                let after = parse_tree(&laid_out).as_ref().map(ours);
                 if after != Some(ours(&before)) {
                     faults.push(format!("it says something else\n{text}\nlaid out:\n{laid_out}"));
                 } else if tidegate_config::format_yaml(&laid_out).as_ref() != Ok(&laid_out) {
@@ -703,6 +703,6 @@ fn known_differences_are_real_and_listed() {
 fn on_and_off_are_words_to_both() {
     for word in ["on", "off", "yes", "no"] {
         assert_eq!(differences(&format!("a: {word}\n")), Ok(Differences::new()));
-        assert_eq!(ours(&tree(word).unwrap()), Tree::Text(word.to_owned()));
+        assert_eq!(ours(&parse_tree(word).unwrap()), Tree::Text(word.to_owned()));
     }
 }

@@ -40,7 +40,7 @@ pub fn can_append(path: &Path) -> io::Result<()> {
             Err(io::Error::other("the path is a socket, not a file"))
         }
         Ok(_) => Ok(access(path, Access::WRITE_OK)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => can_create(&followed(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => can_create(&resolve_links(path)),
         Err(error) => Err(error),
     }
 }
@@ -62,7 +62,7 @@ pub fn can_create(path: &Path) -> io::Result<()> {
 }
 
 /// Where a file with this name would be created: at the target of a dangling link.
-fn followed(path: &Path) -> PathBuf {
+fn resolve_links(path: &Path) -> PathBuf {
     // Linux gives up after as many.
     const MAX_LINKS: usize = 40;
     let mut path = path.to_owned();

@@ -20,9 +20,9 @@ pub fn matching(pattern: &str) -> Result<Vec<PathBuf>, String> {
         match component {
             Component::Normal(_) if !parts.is_empty() || is_pattern(text) => {
                 parts.push(if text == "**" {
-                    Part::Folders
+                    PatternPart::Folders
                 } else {
-                    Part::Name(Pattern::new(text).map_err(|error| error.to_string())?)
+                    PatternPart::Name(Pattern::new(text).map_err(|error| error.to_string())?)
                 })
             }
             Component::ParentDir if !parts.is_empty() => {
@@ -35,7 +35,7 @@ pub fn matching(pattern: &str) -> Result<Vec<PathBuf>, String> {
     if parts.is_empty() {
         return Ok(if start.exists() { vec![start] } else { Vec::new() });
     }
-    let mut walk = Walk { found: Vec::new(), visited: 0 };
+    let mut walk = FolderWalk { found: Vec::new(), visited: 0 };
     walk.list_folder(&start, &parts)?;
     walk.found.sort();
     walk.found.dedup();
@@ -46,22 +46,22 @@ fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
-enum Part {
+enum PatternPart {
     /// `**`: any number of folders.
     Folders,
     Name(Pattern),
 }
 
-struct Walk {
+struct FolderWalk {
     found: Vec<PathBuf>,
     visited: usize,
 }
 
-impl Walk {
+impl FolderWalk {
     /// Its depth is bounded by what it may visit. What can't be read holds nothing.
-    fn list_folder(&mut self, folder: &Path, parts: &[Part]) -> Result<(), String> {
+    fn list_folder(&mut self, folder: &Path, parts: &[PatternPart]) -> Result<(), String> {
         let Some((part, rest)) = parts.split_first() else { return Ok(()) };
-        if let Part::Folders = part {
+        if let PatternPart::Folders = part {
             self.list_folder(folder, rest)?;
         }
         let shown = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -77,17 +77,18 @@ impl Walk {
             let path = folder.join(&name);
             match part {
                 // Links are not followed here, so that no ring is gone round in.
-                Part::Folders if entry.file_type().is_ok_and(|it| it.is_dir()) => {
+                PatternPart::Folders if entry.file_type().is_ok_and(|it| it.is_dir()) => {
                     self.list_folder(&path, parts)?;
                 }
-                Part::Folders => {}
-                Part::Name(pattern) if !name.to_str().is_some_and(|it| pattern.matches(it)) => {}
-                Part::Name(_) if !rest.is_empty() => {
+                PatternPart::Folders => {}
+                PatternPart::Name(pattern)
+                    if !name.to_str().is_some_and(|it| pattern.matches(it)) => {}
+                PatternPart::Name(_) if !rest.is_empty() => {
                     if path.is_dir() {
                         self.list_folder(&path, rest)?;
                     }
                 }
-                Part::Name(_) => {
+                PatternPart::Name(_) => {
                     self.found.push(path);
                     if self.found.len() > MAX_MATCHES {
                         return Err(format!("the pattern matches more than {MAX_MATCHES} files"));

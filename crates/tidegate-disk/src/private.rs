@@ -57,7 +57,7 @@ impl PrivateFolder {
                     }
                     error => error.into(),
                 })?;
-            judge(&fstat(&descriptor)?, &path)?;
+            check_folder(&fstat(&descriptor)?, &path)?;
         }
         Ok(Self { descriptor, path })
     }
@@ -92,7 +92,7 @@ impl PrivateFolder {
             if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
                 return Err(refused(&inner, "is a symbolic link or not a directory"));
             }
-            judge(&found, &inner)?;
+            check_folder(&found, &inner)?;
             path = inner;
         }
         access(&*path, writable).map_err(|error| {
@@ -187,7 +187,7 @@ impl PrivateFolder {
 }
 
 /// Whether a folder is one that only this user may write to.
-fn judge(found: &Stat, path: &Path) -> io::Result<()> {
+fn check_folder(found: &Stat, path: &Path) -> io::Result<()> {
     if !is_trusted(found.st_uid) {
         return Err(refused(path, "belongs to another user"));
     }
@@ -262,9 +262,9 @@ mod tests {
     fn lock_is_held_by_one_holder_until_dropped() {
         let root = tempfile::tempdir().expect("a folder");
         let folder = PrivateFolder::open(root.path(), &["mine"]).expect("a folder");
-        let held = folder.lock("lock").expect("a lock");
-        assert!(held.is_some() && folder.lock("lock").expect("a lock").is_none());
-        drop(held);
+        let locked = folder.lock("lock").expect("a lock");
+        assert!(locked.is_some() && folder.lock("lock").expect("a lock").is_none());
+        drop(locked);
         assert!(folder.lock("lock").expect("a lock").is_some());
     }
 }

@@ -29,7 +29,7 @@ fn read_at_most(path: &Path, size: u64) -> io::Result<Vec<u8>> {
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     let found = file.metadata()?;
     if !found.is_file() {
-        let reason = format!("the path is {}, not a regular file", kind(found.file_type()));
+        let reason = format!("the path is {}, not a regular file", file_kind(found.file_type()));
         return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(found.len().min(size)).unwrap_or(0));
@@ -43,7 +43,7 @@ pub fn read_text(path: &Path, max_size: u64) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text".to_owned())
 }
 
-fn kind(found: FileType) -> &'static str {
+fn file_kind(found: FileType) -> &'static str {
     match found {
         it if it.is_dir() => "a folder",
         it if it.is_fifo() => "a named pipe",

@@ -6,11 +6,11 @@ macro_rules! codes {
     ($($code:ident: $name:literal, $what:literal, $cause:literal, $advice:literal;)*) => {
         /// A diagnosed fault, with a stable name. `docs/doctor.md` lists all of them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Code {
+        pub enum DiagnosisCode {
             $(#[doc = $what] $code,)*
         }
 
-        impl Code {
+        impl DiagnosisCode {
             /// All codes, in the order of a connection's steps.
             pub const ALL: &[Self] = &[$(Self::$code),*];
 

@@ -1,7 +1,7 @@
 //! The questions that the doctor asks about a gateway's configuration; the gateway implements them. It does not know
 //! how the gateway reads its file or routes.
 
-use crate::connect::Trust;
+use crate::connect::ClientTls;
 use crate::target::Target;
 use std::time::Duration;
 use tidegate_http::secret::SecretNames;
@@ -41,7 +41,7 @@ pub struct Destination {
     /// Whether the route allows WebSockets.
     pub allows_websocket: bool,
     /// The certificates that the upstream's TLS trusts, if it uses TLS.
-    pub trust: Option<Trust>,
+    pub trust: Option<ClientTls>,
     /// The name that the endpoints' certificates must have, if it is not the endpoint's own.
     pub server_name: Option<String>,
     /// Whether the upstream is spoken to only over HTTP/2.

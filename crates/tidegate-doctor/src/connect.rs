@@ -72,20 +72,20 @@ pub(crate) async fn tcp(
 
 /// The TLS settings of a client: which certificates it trusts.
 #[derive(Clone)]
-pub struct Trust {
+pub struct ClientTls {
     config: Arc<ClientConfig>,
     /// Whether certificates are verified at all.
     verifies: bool,
 }
 
-impl std::fmt::Debug for Trust {
+impl std::fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // A key must not appear in a log.
         f.debug_struct("Trust").field("verifies", &self.verifies).finish_non_exhaustive()
     }
 }
 
-impl Trust {
+impl ClientTls {
     /// From TLS settings that offer `http/1.1`; `verifies` says whether they verify certificates.
     pub fn new(config: Arc<ClientConfig>, verifies: bool) -> Self {
         Self { config, verifies }
@@ -155,7 +155,7 @@ impl Trust {
 }
 
 /// The result of a TLS handshake.
-pub(crate) enum Tls {
+pub(crate) enum TlsOutcome {
     /// The handshake succeeded.
     Open(Box<dyn Duplex>),
     /// The server speaks TLS, and the handshake failed.
@@ -165,10 +165,15 @@ pub(crate) enum Tls {
 }
 
 /// Performs the TLS handshake over a connection.
-pub(crate) async fn tls(trust: &Trust, host: &str, stream: TcpStream, deadline: Instant) -> Tls {
+pub(crate) async fn tls(
+    trust: &ClientTls,
+    host: &str,
+    stream: TcpStream,
+    deadline: Instant,
+) -> TlsOutcome {
     let Ok(name) = ServerName::try_from(host.to_owned()) else {
         let other = Certificate::OtherName;
-        return Tls::Fault(Fault::Certificate(
+        return TlsOutcome::Fault(Fault::Certificate(
             other,
             "no certificate can be valid for such a host \
              name"
@@ -177,28 +182,32 @@ pub(crate) async fn tls(trust: &Trust, host: &str, stream: TcpStream, deadline: 
     };
     let connecting = TlsConnector::from(Arc::clone(&trust.config)).connect(name, stream);
     match timeout_at(deadline.into(), connecting).await {
-        Err(_) => Tls::Missing(Fault::Tls("no response to the TLS handshake in time".to_owned())),
+        Err(_) => {
+            TlsOutcome::Missing(Fault::Tls("no response to the TLS handshake in time".to_owned()))
+        }
         Ok(Ok(stream))
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") && !trust.wants_http2() =>
         {
-            Tls::Fault(Fault::Http2Only)
+            TlsOutcome::Fault(Fault::Http2Only)
         }
-        Ok(Ok(stream)) => Tls::Open(Box::new(stream)),
+        Ok(Ok(stream)) => TlsOutcome::Open(Box::new(stream)),
         Ok(Err(error)) => classify_error(&error, trust.wants_http2()),
     }
 }
 
-fn classify_error(error: &io::Error, wants_http2: bool) -> Tls {
+fn classify_error(error: &io::Error, wants_http2: bool) -> TlsOutcome {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
-    let said = inner.map_or_else(|| error.to_string(), TlsError::to_string);
-    let said: String = said.chars().take(200).collect();
+    let message = inner.map_or_else(|| error.to_string(), TlsError::to_string);
+    let message: String = message.chars().take(200).collect();
     let certificate = match inner {
         Some(TlsError::InvalidCertificate(reason)) => reason,
         Some(TlsError::AlertReceived(AlertDescription::NoApplicationProtocol)) if !wants_http2 => {
-            return Tls::Fault(Fault::Http2Only);
+            return TlsOutcome::Fault(Fault::Http2Only);
         }
-        Some(TlsError::InvalidMessage(_)) | None => return Tls::Missing(Fault::Tls(said)),
-        Some(_) => return Tls::Fault(Fault::Tls(said)),
+        Some(TlsError::InvalidMessage(_)) | None => {
+            return TlsOutcome::Missing(Fault::Tls(message));
+        }
+        Some(_) => return TlsOutcome::Fault(Fault::Tls(message)),
     };
     let kind = match certificate {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => Certificate::Expired,
@@ -210,10 +219,10 @@ fn classify_error(error: &io::Error, wants_http2: bool) -> Tls {
         }
         // A server certificate that was issued as an authority is self-signed as well.
         CertificateError::UnknownIssuer => Certificate::UnknownIssuer,
-        CertificateError::Other(_) if said.contains("CaUsedAsEndEntity") => {
+        CertificateError::Other(_) if message.contains("CaUsedAsEndEntity") => {
             Certificate::UnknownIssuer
         }
         _ => Certificate::Bad,
     };
-    Tls::Fault(Fault::Certificate(kind, said))
+    TlsOutcome::Fault(Fault::Certificate(kind, message))
 }

@@ -1,17 +1,17 @@
 //! From the observations of all probes to one diagnosis: what is wrong, and who has to change something. It does no
 //! I/O and does not know how the observations were made, so that each rule can be read and tested.
 
-use super::code::Code;
+use super::code::DiagnosisCode;
 use super::configuration::{Configuration, Destination};
 use super::fault::{Fault, Response, Step};
-use super::naming::{code_of, code_of_error, concerns_upstream, describe, upstream_code_of};
-use super::probe::Observed;
+use super::naming::{code_of, code_of_error, describe, is_about_upstream, upstream_code_of};
+use super::probe::Observations;
 use super::target::Target;
 use std::time::Duration;
 
-/// Who has to change something.
+/// Which part has the fault and must change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Blame {
+pub enum Culprit {
     /// The server at the URL; what is behind it is unknown.
     Address,
     /// The gateway, or its configuration.
@@ -22,7 +22,7 @@ pub enum Blame {
     Upstream,
 }
 
-impl Blame {
+impl Culprit {
     /// The stable name.
     pub fn name(self) -> &'static str {
         match self {
@@ -38,9 +38,9 @@ impl Blame {
 #[derive(Debug, Clone)]
 pub struct Diagnosis {
     /// The stable code.
-    pub code: Code,
+    pub code: DiagnosisCode,
     /// Who has to change something.
-    pub blame: Blame,
+    pub blame: Culprit,
     /// The observation.
     pub seen: String,
     /// The line of the configuration to look at, as `file:line:column`.
@@ -54,7 +54,7 @@ pub(crate) struct DirectProbe {
     /// Its line, if a configuration has it.
     pub line: Option<String>,
     /// The observations.
-    pub observed: Observed,
+    pub observed: Observations,
 }
 
 /// All observations.
@@ -62,7 +62,7 @@ pub(crate) struct Evidence<'e> {
     /// The URL.
     pub target: &'e Target,
     /// The probe through the gateway.
-    pub via_gateway: &'e Observed,
+    pub via_gateway: &'e Observations,
     /// The probes directly at the endpoints.
     pub direct_probes: &'e [DirectProbe],
     /// The upstream's status for a request without an upgrade, if it was needed.
@@ -70,7 +70,7 @@ pub(crate) struct Evidence<'e> {
     /// Whether the handshake works without an `Origin`, if that was tested.
     pub works_without_origin: bool,
     /// The fault in the responses to a page of another origin.
-    pub cors: Option<(Code, String)>,
+    pub cors: Option<(DiagnosisCode, String)>,
     /// The configuration.
     pub configuration: Option<&'e dyn Configuration>,
     /// The route and upstream of the URL.
@@ -99,7 +99,11 @@ impl Evidence<'_> {
         if let Some((code, seen)) = &self.cors {
             return Some(Diagnosis {
                 code: *code,
-                blame: if self.configuration.is_some() { Blame::Gateway } else { Blame::Address },
+                blame: if self.configuration.is_some() {
+                    Culprit::Gateway
+                } else {
+                    Culprit::Address
+                },
                 seen: seen.clone(),
                 line: self.cors_line(),
             });
@@ -110,8 +114,8 @@ impl Evidence<'_> {
         let working = self.direct_probes.iter().any(|one| one.observed.fault.is_none());
         let (_, _, fault) = failing.observed.fault.as_ref()?;
         working.then(|| Diagnosis {
-            code: Code::EndpointFails,
-            blame: Blame::Upstream,
+            code: DiagnosisCode::EndpointFails,
+            blame: Culprit::Upstream,
             seen: format!("{}: {}, {}", failing.name, code_of(fault).name(), describe(fault)),
             line: failing.line.clone(),
         })
@@ -121,67 +125,68 @@ impl Evidence<'_> {
     fn connection_failed(&self, fault: &Fault) -> Diagnosis {
         let mut diagnosis = Diagnosis {
             code: code_of(fault),
-            blame: Blame::Address,
+            blame: Culprit::Address,
             seen: format!("{}:{}: {}", self.target.host, self.target.port, describe(fault)),
             line: None,
         };
         if let (Fault::Refused, Some(configuration)) = (fault, self.configuration)
             && let Some((has_port, line)) = configuration.listener_line(self.target.port)
         {
-            diagnosis.blame = Blame::Gateway;
+            diagnosis.blame = Culprit::Gateway;
             diagnosis.line = Some(line);
             if !has_port {
-                diagnosis.code = Code::WrongPort;
+                diagnosis.code = DiagnosisCode::WrongPort;
             }
         }
         diagnosis
     }
 
     /// The gateway itself reports an error. For an error of its upstream, the direct probe gives the details.
-    fn reported_by_gateway(&self, code: Code, error: &str, message: &str) -> Diagnosis {
-        let said = format!("the gateway answered `{error}`: {message}");
-        if concerns_upstream(code) {
+    fn reported_by_gateway(&self, code: DiagnosisCode, error: &str, message: &str) -> Diagnosis {
+        let reported = format!("the gateway answered `{error}`: {message}");
+        if is_about_upstream(code) {
             if let Some((failing, fault)) = self.failing_endpoint() {
                 return Diagnosis {
                     code: upstream_code_of(fault),
-                    blame: Blame::Upstream,
-                    seen: format!("{said}; directly at {}: {}", failing.name, describe(fault)),
+                    blame: Culprit::Upstream,
+                    seen: format!("{reported}; directly at {}: {}", failing.name, describe(fault)),
                     line: failing.line.clone(),
                 };
             }
             let slow = self.destination.and_then(|destination| destination.lines.read.clone());
-            let slow = slow.filter(|_| code == Code::UpstreamTimeout);
-            let note = self.slow_service_note().filter(|_| code == Code::UpstreamTimeout);
+            let slow = slow.filter(|_| code == DiagnosisCode::UpstreamTimeout);
+            let note = self.slow_service_note().filter(|_| code == DiagnosisCode::UpstreamTimeout);
             return Diagnosis {
                 code,
-                blame: Blame::Upstream,
-                seen: said + &note.unwrap_or_default(),
+                blame: Culprit::Upstream,
+                seen: reported + &note.unwrap_or_default(),
                 line: slow.or(self.endpoint_line()),
             };
         }
         let lines = self.destination.map(|destination| &destination.lines);
         let line = match code {
-            Code::NoRoute | Code::MethodNotAllowed => {
+            DiagnosisCode::NoRoute | DiagnosisCode::MethodNotAllowed => {
                 self.configuration.and_then(|it| it.nearest_route(self.target))
             }
-            Code::WebSocketOff => lines.map(|lines| lines.websocket.clone()),
-            Code::OriginRefused => {
+            DiagnosisCode::WebSocketOff => lines.map(|lines| lines.websocket.clone()),
+            DiagnosisCode::OriginRefused => {
                 lines.map(|lines| lines.origins.clone()).or_else(|| self.cors_line())
             }
             _ => None,
         };
-        let blame = if code == Code::UpgradeLost { Blame::Between } else { Blame::Gateway };
+        let blame =
+            if code == DiagnosisCode::UpgradeLost { Culprit::Between } else { Culprit::Gateway };
         let is_other_configuration = self.destination.is_some_and(|destination| match code {
-            Code::NoRoute => true,
-            Code::WebSocketOff => destination.allows_websocket,
+            DiagnosisCode::NoRoute => true,
+            DiagnosisCode::WebSocketOff => destination.allows_websocket,
             _ => false,
         });
         let seen = match is_other_configuration {
             true => format!(
-                "{said}. According to this configuration file it would not: the running \
+                "{reported}. According to this configuration file it would not: the running \
                  gateway uses another configuration"
             ),
-            false => said,
+            false => reported,
         };
         Diagnosis { code, blame, seen, line }
     }
@@ -221,29 +226,31 @@ impl Evidence<'_> {
         let code = code_of(fault);
         let seen_here = describe(fault) + &self.short_timeout_note(fault).unwrap_or_default();
         let own = |code, blame, line| Diagnosis { code, blame, seen: seen_here.clone(), line };
-        let origin =
-            matches!(code, Code::Forbidden | Code::Unauthorized) && self.works_without_origin;
+        let origin = matches!(code, DiagnosisCode::Forbidden | DiagnosisCode::Unauthorized)
+            && self.works_without_origin;
         if let Some((failing, direct)) = self.failing_endpoint() {
             let direct_code = code_of(direct);
             if direct_code == code {
-                let code = if origin { Code::OriginRefused } else { code };
+                let code = if origin { DiagnosisCode::OriginRefused } else { code };
                 let prefix = self.destination.map(|destination| destination.lines.prefix.clone());
-                let line = prefix.filter(|_| matches!(code, Code::NotFound | Code::NotAWebSocket));
-                return own(code, Blame::Upstream, line.or(failing.line.clone()));
+                let line = prefix.filter(|_| {
+                    matches!(code, DiagnosisCode::NotFound | DiagnosisCode::NotAWebSocket)
+                });
+                return own(code, Culprit::Upstream, line.or(failing.line.clone()));
             }
             // A proxy's status for the fault that the direct probe observes.
             let is_proxys_word = matches!(
                 code,
-                Code::BadGateway
-                    | Code::Unavailable
-                    | Code::GatewayTimeout
-                    | Code::NoAnswer
-                    | Code::ClosedBeforeAnswer
+                DiagnosisCode::BadGateway
+                    | DiagnosisCode::Unavailable
+                    | DiagnosisCode::GatewayTimeout
+                    | DiagnosisCode::NoAnswer
+                    | DiagnosisCode::ClosedBeforeAnswer
             );
             if is_proxys_word {
                 return Diagnosis {
                     code: upstream_code_of(direct),
-                    blame: Blame::Upstream,
+                    blame: Culprit::Upstream,
                     seen: format!(
                         "{}; directly at {}: {}",
                         describe(fault),
@@ -255,29 +262,29 @@ impl Evidence<'_> {
             }
         }
         if origin {
-            return own(Code::OriginRefused, Blame::Address, None);
+            return own(DiagnosisCode::OriginRefused, Culprit::Address, None);
         }
         let Some(working) = self.direct_probes.iter().find(|one| one.observed.fault.is_none())
         else {
-            return own(code, Blame::Address, None);
+            return own(code, Culprit::Address, None);
         };
         match (code, fault) {
-            (Code::NoPong | Code::BodyWithheld, _) => {
-                own(Code::ProxyBuffering, Blame::Between, None)
+            (DiagnosisCode::NoPong | DiagnosisCode::BodyWithheld, _) => {
+                own(DiagnosisCode::ProxyBuffering, Culprit::Between, None)
             }
-            (Code::NoAnswer, _) if working.observed.streams() => {
-                own(Code::ProxyBuffering, Blame::Between, None)
+            (DiagnosisCode::NoAnswer, _) if working.observed.streams() => {
+                own(DiagnosisCode::ProxyBuffering, Culprit::Between, None)
             }
             (_, Fault::UnexpectedResponse(response))
                 if self.target.is_websocket && self.plain_status == Some(response.head.status) =>
             {
-                own(Code::UpgradeLost, Blame::Between, None)
+                own(DiagnosisCode::UpgradeLost, Culprit::Between, None)
             }
-            (Code::IdleCut, Fault::IdleCut(after, _)) => match self.idle_line(*after) {
-                Some(line) => own(code, Blame::Gateway, Some(line)),
-                None => own(code, Blame::Between, None),
+            (DiagnosisCode::IdleCut, Fault::IdleCut(after, _)) => match self.idle_line(*after) {
+                Some(line) => own(code, Culprit::Gateway, Some(line)),
+                None => own(code, Culprit::Between, None),
             },
-            _ => own(code, Blame::Between, None),
+            _ => own(code, Culprit::Between, None),
         }
     }
 

@@ -14,7 +14,7 @@ pub(crate) struct Head {
 
 impl Head {
     /// The head of an HTTP/2 response.
-    pub(crate) fn of_http2(head: &http::response::Parts) -> Self {
+    pub(crate) fn from_http2(head: &http::response::Parts) -> Self {
         let headers = head.headers.iter();
         let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
         Self { status: head.status.as_u16(), headers: headers.collect() }

@@ -20,9 +20,9 @@ pub(crate) const MAX_ERROR_BODY: usize = 16 * 1024;
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Builds a request.
-pub(crate) struct Request(String);
+pub(crate) struct RequestBuilder(String);
 
-impl Request {
+impl RequestBuilder {
     /// The request line and `Host`.
     pub(crate) fn new(method: &str, target: &str, host: &str) -> Self {
         Self(format!(
@@ -33,7 +33,7 @@ impl Request {
 
     /// Adds a header.
     #[must_use]
-    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         // Writing into a string can't fail.
         let _ = write!(self.0, "{name}: {value}\r\n");
         self
@@ -57,7 +57,7 @@ pub(crate) async fn exchange(
     let mut interim = 0;
     loop {
         match parse(stream.buffered()) {
-            Parsed::Head(head, size) => {
+            ParsedHead::Head(head, size) => {
                 stream.consume(size);
                 interim += 1;
                 if head.status >= 200 || head.status == 101 {
@@ -67,9 +67,9 @@ pub(crate) async fn exchange(
                     return Err(Fault::NoAnswer);
                 }
             }
-            Parsed::TooLarge => return Err(Fault::HeadTooLarge),
-            Parsed::NotHttp => return Err(classify_non_http(stream, deadline).await),
-            Parsed::Partial => match stream.read_more(deadline).await {
+            ParsedHead::TooLarge => return Err(Fault::HeadTooLarge),
+            ParsedHead::NotHttp => return Err(classify_non_http(stream, deadline).await),
+            ParsedHead::Partial => match stream.read_more(deadline).await {
                 Ok(()) => {}
                 Err(StreamEnd::Full) => return Err(Fault::HeadTooLarge),
                 Err(StreamEnd::TimedOut) => return Err(Fault::NoAnswer),
@@ -80,14 +80,14 @@ pub(crate) async fn exchange(
     }
 }
 
-enum Parsed {
+enum ParsedHead {
     Head(Head, usize),
     Partial,
     TooLarge,
     NotHttp,
 }
 
-fn parse(bytes: &[u8]) -> Parsed {
+fn parse(bytes: &[u8]) -> ParsedHead {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADER_COUNT];
     let mut response = httparse::Response::new(&mut headers);
     match response.parse(bytes) {
@@ -99,12 +99,12 @@ fn parse(bytes: &[u8]) -> Parsed {
                     .map(|header| (header.name.to_owned(), header.value.to_vec()))
                     .collect(),
             };
-            Parsed::Head(head, size)
+            ParsedHead::Head(head, size)
         }
-        Ok(httparse::Status::Partial) if bytes.len() >= MAX_BUFFERED => Parsed::TooLarge,
-        Ok(httparse::Status::Partial) => Parsed::Partial,
-        Err(httparse::Error::TooManyHeaders) => Parsed::TooLarge,
-        Err(_) => Parsed::NotHttp,
+        Ok(httparse::Status::Partial) if bytes.len() >= MAX_BUFFERED => ParsedHead::TooLarge,
+        Ok(httparse::Status::Partial) => ParsedHead::Partial,
+        Err(httparse::Error::TooManyHeaders) => ParsedHead::TooLarge,
+        Err(_) => ParsedHead::NotHttp,
     }
 }
 
@@ -149,22 +149,22 @@ pub(crate) async fn read_response(
         return classify(head, &read_chunked_body(stream, soon).await, trusts_json);
     }
     // Of a body without a length, the bytes with or right after the head suffice.
-    let wanted = if head.is_bodiless() { 0 } else { length.unwrap_or(1).min(MAX_ERROR_BODY) };
-    let _ = stream.fill(wanted, soon).await;
+    let count = if head.is_bodiless() { 0 } else { length.unwrap_or(1).min(MAX_ERROR_BODY) };
+    let _ = stream.fill(count, soon).await;
     classify(head, &stream.consume(MAX_ERROR_BODY), trusts_json)
 }
 
 /// Classifies a response by its head and the received part of its body. If `trusts_json` is set, a body
 /// in the gateway's JSON form counts as the gateway's without a `Proxy-Status`.
 pub(crate) fn classify(head: Head, body: &[u8], trusts_json: bool) -> Response {
-    let said = gateway_error(body);
+    let reported = gateway_error(body);
     let gateway = match proxy_status(&head) {
         Some(word) => {
-            let message = said.filter(|(error, _)| *error == word).map(|(_, message)| message);
+            let message = reported.filter(|(error, _)| *error == word).map(|(_, message)| message);
             // A custom error page has another text.
             Some((word, message.unwrap_or_else(|| redacted(&printable(body)))))
         }
-        None => said.filter(|_| trusts_json),
+        None => reported.filter(|_| trusts_json),
     };
     Response { head, gateway, excerpt: redacted(&printable(body)) }
 }

@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use super::head::Head;
 use super::http1::MAX_ERROR_BODY;
-use super::plan::Plan;
+use super::plan::ProbePlan;
 use super::stream::Duplex;
 use http::header;
 use std::time::Instant;
@@ -27,7 +27,7 @@ impl Drop for PendingResponse {
 /// Requests the plan's path.
 pub(crate) async fn get(
     stream: Box<dyn Duplex>,
-    plan: &Plan,
+    plan: &ProbePlan,
     deadline: Instant,
 ) -> Result<PendingResponse, Fault> {
     match timeout_at(deadline.into(), exchange(stream, plan)).await {
@@ -38,7 +38,7 @@ pub(crate) async fn get(
     }
 }
 
-async fn exchange(stream: Box<dyn Duplex>, plan: &Plan) -> Result<PendingResponse, h2::Error> {
+async fn exchange(stream: Box<dyn Duplex>, plan: &ProbePlan) -> Result<PendingResponse, h2::Error> {
     let (mut sender, connection) = h2::client::handshake(stream).await?;
     let connection = tokio::spawn(async move {
         let _ = connection.await;
@@ -58,7 +58,7 @@ async fn exchange(stream: Box<dyn Duplex>, plan: &Plan) -> Result<PendingRespons
     let request = request.body(()).unwrap_or_else(|_| http::Request::new(()));
     let (response, _) = sender.send_request(request, true)?;
     let (head, body) = response.await?.into_parts();
-    Ok(PendingResponse { head: Head::of_http2(&head), body, connection })
+    Ok(PendingResponse { head: Head::from_http2(&head), body, connection })
 }
 
 impl PendingResponse {

@@ -24,10 +24,10 @@ mod report;
 mod stream;
 mod target;
 
-pub use code::Code;
+pub use code::DiagnosisCode;
 pub use configuration::{Configuration, Destination, Endpoint, RouteLines};
-pub use connect::Trust;
-pub use diagnosis::{Blame, Diagnosis};
+pub use connect::ClientTls;
+pub use diagnosis::{Culprit, Diagnosis};
 
 pub use report::{Outcome, Report, StepReport};
 pub use target::Target;
@@ -35,8 +35,8 @@ pub use target::Target;
 use diagnosis::{DirectProbe, Evidence};
 use fault::{Fault, Step};
 use naming::{code_of, describe};
-use plan::Plan;
-use probe::Observed;
+use plan::ProbePlan;
+use probe::Observations;
 use std::time::Duration;
 use tidegate_http::header_name::spelled;
 use tidegate_http::secret::{REDACTED, is_secret};
@@ -63,9 +63,9 @@ pub struct Examination {
     /// Timeout of each step.
     pub step_timeout: Duration,
     /// The trusted certificates; needed only for `wss` and `https`.
-    pub trust: Option<Trust>,
+    pub trust: Option<ClientTls>,
     /// Accepts every certificate: used to continue after an invalid one.
-    pub any_certificate: Trust,
+    pub any_certificate: ClientTls,
 }
 
 impl Examination {
@@ -87,7 +87,7 @@ impl Examination {
         let plain_status = match healthy.and_then(|index| direct_plans.get(index)) {
             Some((_, _, plan)) if self.may_have_lost_upgrade(&via_gateway) => {
                 let request =
-                    probe::request(plan, "GET").with(spelled::CONNECTION, "close").finish();
+                    probe::request(plan, "GET").header(spelled::CONNECTION, "close").finish();
                 probe::send_request(plan, request).await.ok().map(|response| response.head.status)
             }
             _ => None,
@@ -119,8 +119,8 @@ impl Examination {
         report
     }
 
-    fn gateway_plan(&self) -> Plan {
-        Plan {
+    fn gateway_plan(&self) -> ProbePlan {
+        ProbePlan {
             host: self.target.host.clone(),
             port: self.target.port,
             trust: self.trust.clone().filter(|_| self.target.is_tls),
@@ -144,14 +144,14 @@ impl Examination {
     fn direct_plans(
         &self,
         destination: Option<&Destination>,
-        via_gateway: &Observed,
-    ) -> Vec<(String, Option<String>, Plan)> {
+        via_gateway: &Observations,
+    ) -> Vec<(String, Option<String>, ProbePlan)> {
         // Only an idle step that failed through the gateway needs a comparison.
         let is_idle_in_doubt = matches!(via_gateway.fault, Some((Step::Idle, ..)));
         let speaks_http2 =
             destination.is_some_and(|it| it.speaks_http2) && !self.target.is_websocket;
         let trust = destination.and_then(|it| it.trust.clone());
-        let base = Plan {
+        let base = ProbePlan {
             trust: if speaks_http2 { trust.map(|it| it.over_http2()) } else { trust },
             server_name: destination.and_then(|it| it.server_name.clone()),
             speaks_http2,
@@ -166,13 +166,13 @@ impl Examination {
                 true => format!("[{host}]:{port}"),
                 false => format!("{host}:{port}"),
             };
-            return vec![(name, None, Plan { host: host.clone(), port: *port, ..base })];
+            return vec![(name, None, ProbePlan { host: host.clone(), port: *port, ..base })];
         }
         let endpoints = destination.into_iter().flat_map(|destination| &destination.endpoints);
         endpoints
             .take(MAX_ENDPOINTS)
             .map(|endpoint| {
-                let plan = Plan {
+                let plan = ProbePlan {
                     host: endpoint.host.clone(),
                     port: endpoint.port,
                     authority: endpoint.authority.clone(),
@@ -183,7 +183,7 @@ impl Examination {
             .collect()
     }
 
-    fn is_refused_with_origin(&self, via_gateway: &Observed) -> bool {
+    fn is_refused_with_origin(&self, via_gateway: &Observations) -> bool {
         let Some((_, _, Fault::UnexpectedResponse(response))) = &via_gateway.fault else {
             return false;
         };
@@ -193,14 +193,14 @@ impl Examination {
             && matches!(response.head.status, 401 | 403)
     }
 
-    fn may_have_lost_upgrade(&self, via_gateway: &Observed) -> bool {
+    fn may_have_lost_upgrade(&self, via_gateway: &Observations) -> bool {
         let Some((_, _, Fault::UnexpectedResponse(response))) = &via_gateway.fault else {
             return false;
         };
         self.target.is_websocket && response.gateway.is_none()
     }
 
-    fn asks_for_cors(&self, via_gateway: &Observed) -> bool {
+    fn asks_for_cors(&self, via_gateway: &Observations) -> bool {
         !self.target.is_websocket && self.origin.is_some() && via_gateway.fault.is_none()
     }
 
@@ -212,7 +212,7 @@ impl Examination {
     /// The steps of the report, in the order in which they were taken.
     fn steps(
         &self,
-        via_gateway: &Observed,
+        via_gateway: &Observations,
         direct_probes: &[DirectProbe],
         diagnosis: Option<&Diagnosis>,
     ) -> Vec<StepReport> {
@@ -256,7 +256,7 @@ impl Examination {
         steps
     }
 
-    fn origin_step(&self, via_gateway: &Observed, diagnosis: Option<&Diagnosis>) -> StepReport {
+    fn origin_step(&self, via_gateway: &Observations, diagnosis: Option<&Diagnosis>) -> StepReport {
         let line = |outcome, detail: String| StepReport {
             step: Step::Origin,
             outcome,
@@ -269,11 +269,11 @@ impl Examination {
         let refused = diagnosis.filter(|found| {
             matches!(
                 found.code,
-                Code::OriginRefused
-                    | Code::CorsMissing
-                    | Code::CorsDoubled
-                    | Code::CorsOtherOrigin
-                    | Code::PreflightRefused
+                DiagnosisCode::OriginRefused
+                    | DiagnosisCode::CorsMissing
+                    | DiagnosisCode::CorsDoubled
+                    | DiagnosisCode::CorsOtherOrigin
+                    | DiagnosisCode::PreflightRefused
             )
         });
         let opened = via_gateway.completed.iter().any(|(step, ..)| *step == self.final_step());
@@ -329,7 +329,7 @@ fn direct_step(direct: &DirectProbe) -> StepReport {
     StepReport { step: Step::Direct, outcome, took: Some(took), detail }
 }
 
-async fn probe_all(plans: &[(String, Option<String>, Plan)]) -> Vec<DirectProbe> {
+async fn probe_all(plans: &[(String, Option<String>, ProbePlan)]) -> Vec<DirectProbe> {
     let mut running = tokio::task::JoinSet::new();
     for (index, (name, line, plan)) in plans.iter().cloned().enumerate() {
         running.spawn(async move {
@@ -342,8 +342,8 @@ async fn probe_all(plans: &[(String, Option<String>, Plan)]) -> Vec<DirectProbe>
 }
 
 /// Whether the handshake succeeds without an `Origin` header.
-async fn works_without_origin(plan: &Plan) -> bool {
-    let plan = Plan { origin: None, idle: Duration::ZERO, ..plan.clone() };
+async fn works_without_origin(plan: &ProbePlan) -> bool {
+    let plan = ProbePlan { origin: None, idle: Duration::ZERO, ..plan.clone() };
     let seen = probe::run(&plan).await;
     seen.completed.iter().any(|(step, ..)| *step == Step::Handshake)
 }

@@ -1,49 +1,51 @@
 //! Names and describes single faults: a fault becomes a code and a text, and the gateway's error codes become the
 //! doctor's. It does not know who causes a fault.
 
-use super::code::Code;
+use super::code::DiagnosisCode;
 use super::fault::{Certificate, Fault, Response};
 use super::target::redacted;
 use http::header;
 use tidegate_http::error_code::ErrorCode;
 
 /// The code for an `error` of the gateway; `None` if the status says more.
-pub(crate) fn code_of_error(error: &str) -> Option<Code> {
+pub(crate) fn code_of_error(error: &str) -> Option<DiagnosisCode> {
     Some(match ErrorCode::parse(error)? {
-        ErrorCode::NoRoute => Code::NoRoute,
-        ErrorCode::NoFile => Code::NotFound,
-        ErrorCode::WebSocketOff => Code::WebSocketOff,
+        ErrorCode::NoRoute => DiagnosisCode::NoRoute,
+        ErrorCode::NoFile => DiagnosisCode::NotFound,
+        ErrorCode::WebSocketOff => DiagnosisCode::WebSocketOff,
         ErrorCode::Draining
         | ErrorCode::Overloaded
         | ErrorCode::Maintenance
-        | ErrorCode::ClosedEarly => Code::Unavailable,
+        | ErrorCode::ClosedEarly => DiagnosisCode::Unavailable,
         ErrorCode::TooManySessions
         | ErrorCode::TooManyConnections
         | ErrorCode::TooManyRequests
         | ErrorCode::TooManyHandshakes
-        | ErrorCode::RateLimited => Code::TooManyRequests,
-        ErrorCode::OriginNotAllowed => Code::OriginRefused,
+        | ErrorCode::RateLimited => DiagnosisCode::TooManyRequests,
+        ErrorCode::OriginNotAllowed => DiagnosisCode::OriginRefused,
         ErrorCode::MethodNotAllowedByCors | ErrorCode::HeaderNotAllowedByCors => {
-            Code::PreflightRefused
+            DiagnosisCode::PreflightRefused
         }
-        ErrorCode::BadWebSocketHandshake => Code::UpgradeLost,
-        ErrorCode::UpstreamUnreachable => Code::UpstreamUnreachable,
-        ErrorCode::UpstreamBusy | ErrorCode::UpstreamUnavailable => Code::UpstreamUnresolved,
-        ErrorCode::UpstreamTimeout => Code::UpstreamTimeout,
-        ErrorCode::UpstreamFailed | ErrorCode::UpstreamTlsFailed => Code::UpstreamFailed,
-        ErrorCode::MethodNotAllowed | ErrorCode::UnknownProtocol => Code::MethodNotAllowed,
+        ErrorCode::BadWebSocketHandshake => DiagnosisCode::UpgradeLost,
+        ErrorCode::UpstreamUnreachable => DiagnosisCode::UpstreamUnreachable,
+        ErrorCode::UpstreamBusy | ErrorCode::UpstreamUnavailable => {
+            DiagnosisCode::UpstreamUnresolved
+        }
+        ErrorCode::UpstreamTimeout => DiagnosisCode::UpstreamTimeout,
+        ErrorCode::UpstreamFailed | ErrorCode::UpstreamTlsFailed => DiagnosisCode::UpstreamFailed,
+        ErrorCode::MethodNotAllowed | ErrorCode::UnknownProtocol => DiagnosisCode::MethodNotAllowed,
         ErrorCode::HeadersTooLarge | ErrorCode::UriTooLong | ErrorCode::BodyTooLarge => {
-            Code::RequestTooLarge
+            DiagnosisCode::RequestTooLarge
         }
-        ErrorCode::InternalError | ErrorCode::LoopDetected => Code::GatewayError,
+        ErrorCode::InternalError | ErrorCode::LoopDetected => DiagnosisCode::GatewayError,
         ErrorCode::BadRequest | ErrorCode::ProxyHeaderRequired | ErrorCode::NotCached => {
-            Code::BadRequest
+            DiagnosisCode::BadRequest
         }
-        ErrorCode::TlsRequired => Code::TlsBehindPlain,
-        ErrorCode::VersionNotSupported => Code::Http2Only,
-        ErrorCode::HttpsRequired => Code::Redirected,
+        ErrorCode::TlsRequired => DiagnosisCode::TlsBehindPlain,
+        ErrorCode::VersionNotSupported => DiagnosisCode::Http2Only,
+        ErrorCode::HttpsRequired => DiagnosisCode::Redirected,
         ErrorCode::RequestTimeout | ErrorCode::PreconditionFailed | ErrorCode::NoSuchRange => {
-            Code::RequestRefused
+            DiagnosisCode::RequestRefused
         }
         // A page in the place of the upstream's own, with its status; or a status that a filter has chosen.
         ErrorCode::UpstreamError | ErrorCode::FilterFailed => return None,
@@ -51,85 +53,87 @@ pub(crate) fn code_of_error(error: &str) -> Option<Code> {
 }
 
 /// Whether the gateway reports a fault of its upstream.
-pub(crate) fn concerns_upstream(code: Code) -> bool {
+pub(crate) fn is_about_upstream(code: DiagnosisCode) -> bool {
     matches!(
         code,
-        Code::UpstreamUnreachable
-            | Code::UpstreamUnresolved
-            | Code::UpstreamTimeout
-            | Code::UpstreamCertificate
-            | Code::UpstreamFailed
+        DiagnosisCode::UpstreamUnreachable
+            | DiagnosisCode::UpstreamUnresolved
+            | DiagnosisCode::UpstreamTimeout
+            | DiagnosisCode::UpstreamCertificate
+            | DiagnosisCode::UpstreamFailed
     )
 }
 
 /// The code for a fault of the upstream behind a gateway.
-pub(crate) fn upstream_code_of(fault: &Fault) -> Code {
+pub(crate) fn upstream_code_of(fault: &Fault) -> DiagnosisCode {
     match fault {
-        Fault::Refused | Fault::Unreachable(_) => Code::UpstreamUnreachable,
-        Fault::NameUnknown(_) => Code::UpstreamUnresolved,
-        Fault::ConnectTimeout | Fault::NoAnswer => Code::UpstreamTimeout,
-        Fault::Certificate(..) => Code::UpstreamCertificate,
+        Fault::Refused | Fault::Unreachable(_) => DiagnosisCode::UpstreamUnreachable,
+        Fault::NameUnknown(_) => DiagnosisCode::UpstreamUnresolved,
+        Fault::ConnectTimeout | Fault::NoAnswer => DiagnosisCode::UpstreamTimeout,
+        Fault::Certificate(..) => DiagnosisCode::UpstreamCertificate,
         other => code_of(other),
     }
 }
 
 /// The code of a fault.
-pub(crate) fn code_of(fault: &Fault) -> Code {
+pub(crate) fn code_of(fault: &Fault) -> DiagnosisCode {
     match fault {
-        Fault::NameUnknown(_) => Code::NameUnknown,
-        Fault::Refused => Code::NothingListens,
-        Fault::Unreachable(_) => Code::Unreachable,
-        Fault::ConnectTimeout => Code::ConnectTimeout,
-        Fault::PlainBehindTls => Code::PlainBehindTls,
-        Fault::TlsBehindPlain => Code::TlsBehindPlain,
-        Fault::Certificate(Certificate::Expired, _) => Code::CertificateExpired,
-        Fault::Certificate(Certificate::NotYetValid, _) => Code::CertificateNotYetValid,
-        Fault::Certificate(Certificate::OtherName, _) => Code::CertificateOtherName,
-        Fault::Certificate(Certificate::UnknownIssuer, _) => Code::CertificateUnknownIssuer,
-        Fault::Certificate(Certificate::Bad, _) => Code::CertificateBad,
-        Fault::Tls(_) => Code::TlsFailed,
-        Fault::Http2Only => Code::Http2Only,
-        Fault::NotHttp(_) => Code::NotHttp,
-        Fault::ClosedBeforeAnswer => Code::ClosedBeforeAnswer,
-        Fault::NoAnswer => Code::NoAnswer,
-        Fault::HeadTooLarge => Code::HeadTooLarge,
+        Fault::NameUnknown(_) => DiagnosisCode::NameUnknown,
+        Fault::Refused => DiagnosisCode::NothingListens,
+        Fault::Unreachable(_) => DiagnosisCode::Unreachable,
+        Fault::ConnectTimeout => DiagnosisCode::ConnectTimeout,
+        Fault::PlainBehindTls => DiagnosisCode::PlainBehindTls,
+        Fault::TlsBehindPlain => DiagnosisCode::TlsBehindPlain,
+        Fault::Certificate(Certificate::Expired, _) => DiagnosisCode::CertificateExpired,
+        Fault::Certificate(Certificate::NotYetValid, _) => DiagnosisCode::CertificateNotYetValid,
+        Fault::Certificate(Certificate::OtherName, _) => DiagnosisCode::CertificateOtherName,
+        Fault::Certificate(Certificate::UnknownIssuer, _) => {
+            DiagnosisCode::CertificateUnknownIssuer
+        }
+        Fault::Certificate(Certificate::Bad, _) => DiagnosisCode::CertificateBad,
+        Fault::Tls(_) => DiagnosisCode::TlsFailed,
+        Fault::Http2Only => DiagnosisCode::Http2Only,
+        Fault::NotHttp(_) => DiagnosisCode::NotHttp,
+        Fault::ClosedBeforeAnswer => DiagnosisCode::ClosedBeforeAnswer,
+        Fault::NoAnswer => DiagnosisCode::NoAnswer,
+        Fault::HeadTooLarge => DiagnosisCode::HeadTooLarge,
         Fault::UnexpectedResponse(response) => response_code(response),
-        Fault::WrongAccept(_) => Code::WrongAcceptKey,
-        Fault::BadSwitch(_) => Code::BadSwitch,
-        Fault::Subprotocol(_) => Code::SubprotocolMismatch,
-        Fault::Extension(_) => Code::UnaskedExtension,
-        Fault::ClosedAtOnce => Code::ClosedAtOnce,
-        Fault::ClosedBy(..) => Code::ClosedByService,
-        Fault::BadFrames(_) => Code::BadFrames,
-        Fault::NoPong => Code::NoPong,
-        Fault::NoBody => Code::BodyWithheld,
-        Fault::IdleCut(..) => Code::IdleCut,
-        Fault::IdleDead => Code::IdleDead,
+        Fault::WrongAccept(_) => DiagnosisCode::WrongAcceptKey,
+        Fault::BadSwitch(_) => DiagnosisCode::BadSwitch,
+        Fault::Subprotocol(_) => DiagnosisCode::SubprotocolMismatch,
+        Fault::Extension(_) => DiagnosisCode::UnaskedExtension,
+        Fault::ClosedAtOnce => DiagnosisCode::ClosedAtOnce,
+        Fault::ClosedBy(..) => DiagnosisCode::ClosedByService,
+        Fault::BadFrames(_) => DiagnosisCode::BadFrames,
+        Fault::NoPong => DiagnosisCode::NoPong,
+        Fault::NoBody => DiagnosisCode::BodyWithheld,
+        Fault::IdleCut(..) => DiagnosisCode::IdleCut,
+        Fault::IdleDead => DiagnosisCode::IdleDead,
     }
 }
 
 /// The code for the gateway's error, or else for the status.
-fn response_code(response: &Response) -> Code {
+fn response_code(response: &Response) -> DiagnosisCode {
     let own = response.gateway.as_ref().and_then(|(error, _)| code_of_error(error));
     own.unwrap_or(match response.head.status {
-        101 => Code::BadSwitch,
-        100..300 => Code::NotAWebSocket,
-        300..400 => Code::Redirected,
-        400 => Code::BadRequest,
-        401 => Code::Unauthorized,
-        403 => Code::Forbidden,
-        404 => Code::NotFound,
-        405 => Code::MethodNotAllowed,
-        413 | 414 | 431 => Code::RequestTooLarge,
-        426 => Code::UpgradeRequired,
-        429 => Code::TooManyRequests,
-        502 => Code::BadGateway,
-        503 => Code::Unavailable,
-        504 => Code::GatewayTimeout,
+        101 => DiagnosisCode::BadSwitch,
+        100..300 => DiagnosisCode::NotAWebSocket,
+        300..400 => DiagnosisCode::Redirected,
+        400 => DiagnosisCode::BadRequest,
+        401 => DiagnosisCode::Unauthorized,
+        403 => DiagnosisCode::Forbidden,
+        404 => DiagnosisCode::NotFound,
+        405 => DiagnosisCode::MethodNotAllowed,
+        413 | 414 | 431 => DiagnosisCode::RequestTooLarge,
+        426 => DiagnosisCode::UpgradeRequired,
+        429 => DiagnosisCode::TooManyRequests,
+        502 => DiagnosisCode::BadGateway,
+        503 => DiagnosisCode::Unavailable,
+        504 => DiagnosisCode::GatewayTimeout,
         // The gateway answers 505 if a listener's `protocols` exclude HTTP/1.
-        505 => Code::Http2Only,
-        0..500 => Code::RequestRefused,
-        _ => Code::ServiceError,
+        505 => DiagnosisCode::Http2Only,
+        0..500 => DiagnosisCode::RequestRefused,
+        _ => DiagnosisCode::ServiceError,
     })
 }
 
@@ -140,8 +144,10 @@ pub(crate) fn describe(fault: &Fault) -> String {
         None => "no close code".to_owned(),
     };
     match fault {
-        Fault::NameUnknown(said) | Fault::Unreachable(said) | Fault::Tls(said) => said.clone(),
-        Fault::Certificate(_, said) => said.clone(),
+        Fault::NameUnknown(message) | Fault::Unreachable(message) | Fault::Tls(message) => {
+            message.clone()
+        }
+        Fault::Certificate(_, message) => message.clone(),
         Fault::Refused => "connection refused".to_owned(),
         Fault::ConnectTimeout => "no reply to the TCP connection attempt".to_owned(),
         Fault::PlainBehindTls => "the port answers plain HTTP, but not TLS".to_owned(),

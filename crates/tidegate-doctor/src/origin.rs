@@ -1,12 +1,12 @@
 //! Whether a page of another origin may read the responses (Fetch standard, "HTTP-network-or-cache fetch" and "CORS
 //! check"). It does not know who causes a fault.
 
-use super::code::Code;
+use super::code::DiagnosisCode;
 use super::fault::Fault;
 use super::head::Head;
 use super::naming::describe;
-use super::plan::Plan;
-use super::probe::{self, Observed};
+use super::plan::ProbePlan;
+use super::probe::{self, Observations};
 use super::target::printable;
 use http::header;
 use tidegate_http::error_code::ErrorCode;
@@ -14,7 +14,10 @@ use tidegate_http::header_name::spelled;
 use tidegate_http::origin::Origin;
 
 /// The fault in the responses to the plan's origin: to the request itself, and to a preflight.
-pub(crate) async fn examine(plan: &Plan, via_gateway: &Observed) -> Option<(Code, String)> {
+pub(crate) async fn examine(
+    plan: &ProbePlan,
+    via_gateway: &Observations,
+) -> Option<(DiagnosisCode, String)> {
     let origin = plan.origin.as_deref()?;
     // A page of the same origin needs no permission.
     let scheme = if plan.trust.is_some() { "https" } else { "http" };
@@ -26,17 +29,17 @@ pub(crate) async fn examine(plan: &Plan, via_gateway: &Observed) -> Option<(Code
         plan.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
     let asked = [header::CONTENT_TYPE.to_string()].into_iter().chain(names).collect::<Vec<_>>();
     let request = probe::request(plan, "OPTIONS")
-        .with(spelled::ACCESS_CONTROL_REQUEST_METHOD, "GET")
-        .with(spelled::ACCESS_CONTROL_REQUEST_HEADERS, &asked.join(","))
-        .with(spelled::CONNECTION, "close")
+        .header(spelled::ACCESS_CONTROL_REQUEST_METHOD, "GET")
+        .header(spelled::ACCESS_CONTROL_REQUEST_HEADERS, &asked.join(","))
+        .header(spelled::CONNECTION, "close")
         .finish();
     let preflight = probe::send_request(plan, request).await;
     if let Ok(response) = &preflight
         && let Some((error, message)) = &response.gateway
     {
         let code = match ErrorCode::parse(error) {
-            Some(ErrorCode::OriginNotAllowed) => Code::OriginRefused,
-            _ => Code::PreflightRefused,
+            Some(ErrorCode::OriginNotAllowed) => DiagnosisCode::OriginRefused,
+            _ => DiagnosisCode::PreflightRefused,
         };
         return Some((code, format!("the gateway answered `{error}`: {message}")));
     }
@@ -44,30 +47,30 @@ pub(crate) async fn examine(plan: &Plan, via_gateway: &Observed) -> Option<(Code
         return Some(fault);
     }
     match preflight {
-        Err(fault) => Some((Code::PreflightRefused, describe(&fault))),
+        Err(fault) => Some((DiagnosisCode::PreflightRefused, describe(&fault))),
         Ok(response) if !(200..300).contains(&response.head.status) => {
-            Some((Code::PreflightRefused, describe(&Fault::UnexpectedResponse(response))))
+            Some((DiagnosisCode::PreflightRefused, describe(&Fault::UnexpectedResponse(response))))
         }
         Ok(response) => check_cors(&response.head, origin).map(|(_, why)| {
-            (Code::PreflightRefused, format!("in the response to the preflight, {why}"))
+            (DiagnosisCode::PreflightRefused, format!("in the response to the preflight, {why}"))
         }),
     }
 }
 
 /// The CORS check of the Fetch standard.
-fn check_cors(head: &Head, origin: &str) -> Option<(Code, String)> {
+fn check_cors(head: &Head, origin: &str) -> Option<(DiagnosisCode, String)> {
     let mut all = head.all(header::ACCESS_CONTROL_ALLOW_ORIGIN);
     let (first, second) = (all.next(), all.next());
     let Some(first) = first else {
         return Some((
-            Code::CorsMissing,
+            DiagnosisCode::CorsMissing,
             "the header Access-Control-Allow-Origin is missing".to_owned(),
         ));
     };
     let shown = format!("Access-Control-Allow-Origin: {}", printable(first));
     if second.is_some() || first.contains(&b',') {
-        return Some((Code::CorsDoubled, shown));
+        return Some((DiagnosisCode::CorsDoubled, shown));
     }
     let is_good = first == b"*" || first == origin.as_bytes();
-    (!is_good).then_some((Code::CorsOtherOrigin, shown))
+    (!is_good).then_some((DiagnosisCode::CorsOtherOrigin, shown))
 }

@@ -1,20 +1,20 @@
 //! What one probe does: address, TLS, request and timeouts.
 //! It does not know how a probe does it.
 
-use super::connect::Trust;
+use super::connect::ClientTls;
 use std::time::Duration;
 
 /// The address and the request of a probe.
 #[derive(Clone)]
-pub(crate) struct Plan {
+pub(crate) struct ProbePlan {
     /// The host to connect to.
     pub host: String,
     /// The port.
     pub port: u16,
     /// The trusted certificates, if TLS is spoken.
-    pub trust: Option<Trust>,
+    pub trust: Option<ClientTls>,
     /// Accepts every certificate: used to continue after an invalid one.
-    pub any_certificate: Trust,
+    pub any_certificate: ClientTls,
     /// The name that the certificate must have, if it is not the host's.
     pub server_name: Option<String>,
     /// Whether requests are sent over HTTP/2. WebSockets always use HTTP/1.1.

@@ -1,14 +1,14 @@
 //! One probe of one address: connects, sends a request, and for a WebSocket pings and idles. It records what it
 //! observes and does not know who causes a fault.
 
-use super::connect::{self, Tls, Trust};
+use super::connect::{self, ClientTls, TlsOutcome};
 use super::fault::{Fault, Response, Step};
 use super::frames::{self, Event};
 use super::handshake;
 use super::head::Head;
-use super::http1::{self, Request};
+use super::http1::{self, RequestBuilder};
 use super::http2;
-use super::plan::Plan;
+use super::plan::ProbePlan;
 use super::stream::{BufferedStream, StreamEnd};
 use super::target::{printable, redacted};
 use http::header;
@@ -26,7 +26,7 @@ const SIDE_PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The observations of a probe.
 #[derive(Debug, Default)]
-pub(crate) struct Observed {
+pub(crate) struct Observations {
     /// The steps that succeeded, each with its duration and a note.
     pub completed: Vec<(Step, Duration, String)>,
     /// The fault that ended the probe, or an invalid certificate, after which it continued.
@@ -39,7 +39,7 @@ pub(crate) struct Observed {
     pub peer: Option<SocketAddr>,
 }
 
-impl Observed {
+impl Observations {
     /// Whether the response is an event stream, which has no end.
     pub(crate) fn streams(&self) -> bool {
         self.head.as_ref().is_some_and(|head| {
@@ -49,8 +49,9 @@ impl Observed {
 }
 
 /// Takes each step, up to the first fault.
-pub(crate) async fn run(plan: &Plan) -> Observed {
-    let mut probe = Probe { plan, observed: Observed::default(), started: Instant::now() };
+pub(crate) async fn run(plan: &ProbePlan) -> Observations {
+    let mut probe =
+        RunningProbe { plan, observed: Observations::default(), started: Instant::now() };
     let ended =
         probe.run_steps().await.err().map(|(step, fault)| (step, probe.started.elapsed(), fault));
     match probe.observed.fault {
@@ -61,8 +62,9 @@ pub(crate) async fn run(plan: &Plan) -> Observed {
 }
 
 /// Sends another request to the same address and reads its response.
-pub(crate) async fn send_request(plan: &Plan, request: Vec<u8>) -> Result<Response, Fault> {
-    let mut probe = Probe { plan, observed: Observed::default(), started: Instant::now() };
+pub(crate) async fn send_request(plan: &ProbePlan, request: Vec<u8>) -> Result<Response, Fault> {
+    let mut probe =
+        RunningProbe { plan, observed: Observations::default(), started: Instant::now() };
     let mut stream = probe.connect().await.map_err(|(_, fault)| fault)?;
     let deadline = probe.deadline();
     let head = http1::exchange(&mut stream, &request, deadline).await?;
@@ -70,27 +72,27 @@ pub(crate) async fn send_request(plan: &Plan, request: Vec<u8>) -> Result<Respon
 }
 
 /// A request for the plan's path with the plan's headers.
-pub(crate) fn request(plan: &Plan, method: &str) -> Request {
-    let mut request = Request::new(method, &plan.path_and_query, &plan.authority);
+pub(crate) fn request(plan: &ProbePlan, method: &str) -> RequestBuilder {
+    let mut request = RequestBuilder::new(method, &plan.path_and_query, &plan.authority);
     if let Some(origin) = &plan.origin {
-        request = request.with(spelled::ORIGIN, origin);
+        request = request.header(spelled::ORIGIN, origin);
     }
     // A preflight carries no credentials.
     for (name, value) in plan.headers.iter().filter(|_| method != "OPTIONS") {
-        request = request.with(name, value);
+        request = request.header(name, value);
     }
     request
 }
 
-struct Probe<'p> {
-    plan: &'p Plan,
-    observed: Observed,
+struct RunningProbe<'p> {
+    plan: &'p ProbePlan,
+    observed: Observations,
     started: Instant,
 }
 
 type StepResult<T> = Result<T, (Step, Fault)>;
 
-impl Probe<'_> {
+impl RunningProbe<'_> {
     fn deadline(&mut self) -> Instant {
         self.started = Instant::now();
         self.started + self.plan.step_timeout
@@ -126,19 +128,19 @@ impl Probe<'_> {
         };
         let deadline = self.deadline();
         match connect::tls(trust, self.server_name(), stream, deadline).await {
-            Tls::Open(stream) => {
+            TlsOutcome::Open(stream) => {
                 let is_verified = trust.verifies();
                 let certificate =
                     if is_verified { "good" } else { "the certificate is not verified" };
                 self.complete(Step::Tls, format!("the certificate is {certificate}"));
                 Ok(BufferedStream::new(stream))
             }
-            Tls::Fault(fault @ Fault::Certificate(..)) => {
+            TlsOutcome::Fault(fault @ Fault::Certificate(..)) => {
                 self.observed.fault = Some((Step::Tls, self.started.elapsed(), fault.clone()));
                 self.unverified().await.ok_or((Step::Tls, fault))
             }
-            Tls::Fault(fault) => Err((Step::Tls, fault)),
-            Tls::Missing(fault) => match self.speaks_plain().await {
+            TlsOutcome::Fault(fault) => Err((Step::Tls, fault)),
+            TlsOutcome::Missing(fault) => match self.speaks_plain().await {
                 true => Err((Step::Tls, Fault::PlainBehindTls)),
                 false => Err((Step::Tls, fault)),
             },
@@ -156,8 +158,8 @@ impl Probe<'_> {
         let stream = self.reconnect().await?;
         let deadline = self.side_deadline();
         match connect::tls(&trust, self.server_name(), stream, deadline).await {
-            Tls::Open(stream) => Some(BufferedStream::new(stream)),
-            Tls::Fault(_) | Tls::Missing(_) => None,
+            TlsOutcome::Open(stream) => Some(BufferedStream::new(stream)),
+            TlsOutcome::Fault(_) | TlsOutcome::Missing(_) => None,
         }
     }
 
@@ -182,12 +184,12 @@ impl Probe<'_> {
     async fn handshake(&mut self, stream: &mut BufferedStream) -> StepResult<()> {
         let key = tidegate_http::websocket::handshake::key();
         let mut asked = request(self.plan, "GET")
-            .with(spelled::CONNECTION, "Upgrade")
-            .with(spelled::UPGRADE, PROTOCOL)
-            .with(spelled::SEC_WEBSOCKET_VERSION, VERSION)
-            .with(spelled::SEC_WEBSOCKET_KEY, &key);
+            .header(spelled::CONNECTION, "Upgrade")
+            .header(spelled::UPGRADE, PROTOCOL)
+            .header(spelled::SEC_WEBSOCKET_VERSION, VERSION)
+            .header(spelled::SEC_WEBSOCKET_KEY, &key);
         if !self.plan.protocols.is_empty() {
-            asked = asked.with(spelled::SEC_WEBSOCKET_PROTOCOL, &self.plan.protocols.join(", "));
+            asked = asked.header(spelled::SEC_WEBSOCKET_PROTOCOL, &self.plan.protocols.join(", "));
         }
         let head = self.read_head(stream, &asked.finish()).await?;
         if head.status != 101 {
@@ -204,8 +206,8 @@ impl Probe<'_> {
 
     async fn get(&mut self, stream: &mut BufferedStream) -> StepResult<()> {
         let asked = request(self.plan, "GET")
-            .with(spelled::ACCEPT, "*/*")
-            .with(spelled::CONNECTION, "close");
+            .header(spelled::ACCEPT, "*/*")
+            .header(spelled::CONNECTION, "close");
         let head = self.read_head(stream, &asked.finish()).await?;
         if head.status >= 400 || head.status == 101 {
             return Err((Step::Response, self.unexpected_response(stream, head).await));
@@ -297,19 +299,22 @@ impl Probe<'_> {
         if self.plan.trust.is_some() {
             return false;
         }
-        let (Ok(trust), Some(stream)) = (Trust::no_roots(), self.reconnect().await) else {
+        let (Ok(trust), Some(stream)) = (ClientTls::no_roots(), self.reconnect().await) else {
             return false;
         };
         let deadline = self.side_deadline();
-        !matches!(connect::tls(&trust, &self.plan.host, stream, deadline).await, Tls::Missing(_))
+        !matches!(
+            connect::tls(&trust, &self.plan.host, stream, deadline).await,
+            TlsOutcome::Missing(_)
+        )
     }
 
     /// Whether the address answers plain HTTP, if TLS was tried.
     async fn speaks_plain(&self) -> bool {
         let Some(stream) = self.reconnect().await else { return false };
         let mut stream = BufferedStream::new(Box::new(stream));
-        let asked =
-            Request::new("HEAD", "/", &self.plan.authority).with(spelled::CONNECTION, "close");
+        let asked = RequestBuilder::new("HEAD", "/", &self.plan.authority)
+            .header(spelled::CONNECTION, "close");
         let deadline = self.side_deadline();
         http1::exchange(&mut stream, &asked.finish(), deadline).await.is_ok()
     }

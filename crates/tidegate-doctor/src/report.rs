@@ -110,10 +110,10 @@ impl fmt::Display for Report {
         writeln!(f)?;
         let Some(found) = &self.diagnosis else { return writeln!(f, "No problems found.") };
         let who = match found.blame {
-            super::Blame::Address => "the server at this address",
-            super::Blame::Gateway => "the gateway or its configuration",
-            super::Blame::Between => "a proxy between this machine and the upstream",
-            super::Blame::Upstream => "the upstream",
+            super::Culprit::Address => "the server at this address",
+            super::Culprit::Gateway => "the gateway or its configuration",
+            super::Culprit::Between => "a proxy between this machine and the upstream",
+            super::Culprit::Upstream => "the upstream",
         };
         writeln!(f, "{}: {}", found.code.name(), found.code.what())?;
         writeln!(f, "  seen    {}", found.seen)?;

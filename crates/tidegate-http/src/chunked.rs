@@ -3,7 +3,7 @@
 
 /// The position in a chunked body without extensions and trailers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chunks {
+pub enum ChunkPosition {
     /// In the line with the size of a chunk; the size so far.
     Size(u64),
     /// In a chunk; the bytes that are left.
@@ -14,13 +14,13 @@ pub enum Chunks {
     Ended,
 }
 
-impl Default for Chunks {
+impl Default for ChunkPosition {
     fn default() -> Self {
         Self::Size(0)
     }
 }
 
-impl Chunks {
+impl ChunkPosition {
     /// The data at the beginning of these bytes; `None` if they begin with framing.
     pub fn data<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
         let Self::Data(left) = self else { return None };
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     fn data(bytes: &[u8], split: usize) -> Vec<u8> {
-        let mut chunks = Chunks::default();
+        let mut chunks = ChunkPosition::default();
         let mut all = Vec::new();
         for mut part in bytes.chunks(split) {
             while !part.is_empty() {
@@ -78,7 +78,7 @@ mod tests {
                 part = &part[count..];
             }
         }
-        assert_eq!(chunks, Chunks::Ended);
+        assert_eq!(chunks, ChunkPosition::Ended);
         all
     }
 

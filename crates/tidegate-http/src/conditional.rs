@@ -15,7 +15,7 @@ pub struct Validators<'v> {
 
 /// The result of evaluating the conditions of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PreconditionOutcome {
     /// Answer as without conditions.
     Proceed,
     /// 304: the client has this state.
@@ -26,7 +26,7 @@ pub enum Verdict {
 
 /// The requested part.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum RequestedRange {
     /// The whole representation.
     Whole,
     /// These bytes: 206.
@@ -37,35 +37,35 @@ pub enum Part {
 
 impl Validators<'_> {
     /// In the order of RFC 9110, section 13.2.2, for `GET` and `HEAD`.
-    pub fn judge(&self, headers: &HeaderMap) -> Verdict {
+    pub fn evaluate(&self, headers: &HeaderMap) -> PreconditionOutcome {
         if headers.contains_key(header::IF_MATCH) {
             if !listed(headers, header::IF_MATCH).any(|tag| tag == "*" || tag == self.etag) {
-                return Verdict::Failed;
+                return PreconditionOutcome::Failed;
             }
         } else if let Some(date) = date(headers, header::IF_UNMODIFIED_SINCE)
             && self.seconds().is_some_and(|modified| modified > date)
         {
-            return Verdict::Failed;
+            return PreconditionOutcome::Failed;
         }
         if headers.contains_key(header::IF_NONE_MATCH) {
             let is_same =
                 |tag: &str| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == self.etag;
             if listed(headers, header::IF_NONE_MATCH).any(is_same) {
-                return Verdict::NotModified;
+                return PreconditionOutcome::NotModified;
             }
         } else if let Some(date) = date(headers, header::IF_MODIFIED_SINCE)
             && self.seconds().is_some_and(|modified| modified <= date)
         {
-            return Verdict::NotModified;
+            return PreconditionOutcome::NotModified;
         }
-        Verdict::Proceed
+        PreconditionOutcome::Proceed
     }
 
     /// The requested bytes of `size`. A request for several ranges gets the whole, as
     /// RFC 9110, section 14.2, allows.
-    pub fn part(&self, headers: &HeaderMap, size: u64) -> Part {
+    pub fn requested_range(&self, headers: &HeaderMap, size: u64) -> RequestedRange {
         let Some(range) = headers.get(header::RANGE).and_then(|value| value.to_str().ok()) else {
-            return Part::Whole;
+            return RequestedRange::Whole;
         };
         if let Some(condition) = headers.get(header::IF_RANGE) {
             let condition = condition.to_str().unwrap_or_default();
@@ -75,15 +75,17 @@ impl Validators<'_> {
             let is_same =
                 condition == self.etag || (is_date.is_some() && is_date == self.seconds());
             if !is_same {
-                return Part::Whole;
+                return RequestedRange::Whole;
             }
         }
         // An invalid range or one of another unit is ignored.
-        let Ok(parsed) = http_range_header::parse_range_header(range) else { return Part::Whole };
+        let Ok(parsed) = http_range_header::parse_range_header(range) else {
+            return RequestedRange::Whole;
+        };
         match parsed.validate(size).as_deref() {
-            Ok([one]) => Part::Range(one.clone()),
-            Ok(_) => Part::Whole,
-            Err(_) => Part::Unsatisfiable,
+            Ok([one]) => RequestedRange::Range(one.clone()),
+            Ok(_) => RequestedRange::Whole,
+            Err(_) => RequestedRange::Unsatisfiable,
         }
     }
 
@@ -129,7 +131,7 @@ mod tests {
 
     #[test]
     fn rfc9110_13_2_2_conditions_are_evaluated_in_order() {
-        use Verdict::{Failed, NotModified, Proceed};
+        use PreconditionOutcome::{Failed, NotModified, Proceed};
         use header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
         for (fields, expected) in [
             (&[][..], Proceed),
@@ -150,7 +152,7 @@ mod tests {
             (&[(IF_UNMODIFIED_SINCE, THEN)], Proceed),
             (&[(IF_MATCH, "\"v1\""), (IF_UNMODIFIED_SINCE, BEFORE)], Proceed),
         ] {
-            assert_eq!(validators().judge(&headers(fields)), expected, "{fields:?}");
+            assert_eq!(validators().evaluate(&headers(fields)), expected, "{fields:?}");
         }
     }
 
@@ -158,34 +160,34 @@ mod tests {
     fn rfc9110_14_range_of_100_bytes_is_whole_partial_or_unsatisfiable() {
         use header::{IF_RANGE, RANGE};
         for (fields, expected) in [
-            (&[][..], Part::Whole),
-            (&[(RANGE, "bytes=0-0")], Part::Range(0..=0)),
-            (&[(RANGE, "bytes=10-")], Part::Range(10..=99)),
-            (&[(RANGE, "bytes=-10")], Part::Range(90..=99)),
-            (&[(RANGE, "bytes=-1000")], Part::Range(0..=99)),
-            (&[(RANGE, "bytes=50-1000")], Part::Range(50..=99)),
-            (&[(RANGE, "bytes=100-")], Part::Unsatisfiable),
-            (&[(RANGE, "bytes=0-1,5-6")], Part::Whole),
-            (&[(RANGE, "lines=1-2")], Part::Whole),
-            (&[(RANGE, "bytes=x")], Part::Whole),
-            (&[(RANGE, "bytes=0-0"), (IF_RANGE, "\"v1\"")], Part::Range(0..=0)),
-            (&[(RANGE, "bytes=0-0"), (IF_RANGE, "\"v0\"")], Part::Whole),
-            (&[(RANGE, "bytes=0-0"), (IF_RANGE, "W/\"v1\"")], Part::Whole),
-            (&[(RANGE, "bytes=0-0"), (IF_RANGE, THEN)], Part::Range(0..=0)),
-            (&[(RANGE, "bytes=0-0"), (IF_RANGE, AFTER)], Part::Whole),
+            (&[][..], RequestedRange::Whole),
+            (&[(RANGE, "bytes=0-0")], RequestedRange::Range(0..=0)),
+            (&[(RANGE, "bytes=10-")], RequestedRange::Range(10..=99)),
+            (&[(RANGE, "bytes=-10")], RequestedRange::Range(90..=99)),
+            (&[(RANGE, "bytes=-1000")], RequestedRange::Range(0..=99)),
+            (&[(RANGE, "bytes=50-1000")], RequestedRange::Range(50..=99)),
+            (&[(RANGE, "bytes=100-")], RequestedRange::Unsatisfiable),
+            (&[(RANGE, "bytes=0-1,5-6")], RequestedRange::Whole),
+            (&[(RANGE, "lines=1-2")], RequestedRange::Whole),
+            (&[(RANGE, "bytes=x")], RequestedRange::Whole),
+            (&[(RANGE, "bytes=0-0"), (IF_RANGE, "\"v1\"")], RequestedRange::Range(0..=0)),
+            (&[(RANGE, "bytes=0-0"), (IF_RANGE, "\"v0\"")], RequestedRange::Whole),
+            (&[(RANGE, "bytes=0-0"), (IF_RANGE, "W/\"v1\"")], RequestedRange::Whole),
+            (&[(RANGE, "bytes=0-0"), (IF_RANGE, THEN)], RequestedRange::Range(0..=0)),
+            (&[(RANGE, "bytes=0-0"), (IF_RANGE, AFTER)], RequestedRange::Whole),
         ] {
-            assert_eq!(validators().part(&headers(fields), 100), expected, "{fields:?}");
+            assert_eq!(validators().requested_range(&headers(fields), 100), expected, "{fields:?}");
         }
     }
 
     #[test]
     fn range_of_an_empty_body_is_unsatisfiable() {
         let asked = headers(&[(header::RANGE, "bytes=0-")]);
-        assert_eq!(validators().part(&asked, 0), Part::Unsatisfiable);
+        assert_eq!(validators().requested_range(&asked, 0), RequestedRange::Unsatisfiable);
         let huge = headers(&[(header::RANGE, "bytes=0-99999999999999999999")]);
         assert!(matches!(
-            validators().part(&huge, 9),
-            Part::Whole | Part::Range(_) | Part::Unsatisfiable
+            validators().requested_range(&huge, 9),
+            RequestedRange::Whole | RequestedRange::Range(_) | RequestedRange::Unsatisfiable
         ));
     }
 }

@@ -40,7 +40,7 @@ const X_GZIP: &str = "x-gzip";
 
 /// The coding that the client prefers; among equal ones the first offered. `None` if it accepts none, or prefers the
 /// unencoded response.
-pub fn choose(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
+pub fn negotiate(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
     let fields = headers.get_all(header::ACCEPT_ENCODING);
     let elements = || fields.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
     let quality_of = |name: &str| {
@@ -113,7 +113,7 @@ mod tests {
             for field in fields {
                 headers.append(header::ACCEPT_ENCODING, HeaderValue::from_static(field));
             }
-            assert_eq!(choose(&headers, &ALL), expected, "{fields:?}");
+            assert_eq!(negotiate(&headers, &ALL), expected, "{fields:?}");
         }
     }
 }

@@ -290,6 +290,6 @@ mod tests {
 
     #[test]
     fn reference_of_error_codes_is_up_to_date() {
-        crate::reference::hold("error-codes.md", &reference());
+        crate::reference::assert_page_is_current("error-codes.md", &reference());
     }
 }

@@ -35,7 +35,7 @@ pub fn element(client: Option<IpAddr>, host: &str, scheme: &str) -> String {
 
 /// One parsed element of `Forwarded`: a proxy's report about its client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Hop<'v> {
+pub struct ForwardedHop<'v> {
     /// The address in `for`; `None` for `unknown`, an obfuscated name, or a missing one.
     pub client: Option<IpAddr>,
     /// The `Host` that the proxy received.
@@ -54,8 +54,8 @@ const MAX_PIECES_PER_ELEMENT: usize = 4;
 pub fn hop<'v>(
     fields: impl DoubleEndedIterator<Item = &'v str>,
     trusted: impl Fn(IpAddr) -> bool,
-) -> Option<Hop<'v>> {
-    let mut farthest: Option<Hop<'v>> = None;
+) -> Option<ForwardedHop<'v>> {
+    let mut farthest: Option<ForwardedHop<'v>> = None;
     for mut field in fields.rev() {
         while let Some((rest, element)) = last_element(field) {
             field = rest;
@@ -113,8 +113,8 @@ fn is_balanced(element: &str) -> bool {
 }
 
 /// Reads one element; `None` when it is malformed.
-fn read_hop(element: &str) -> Option<Hop<'_>> {
-    let mut hop = Hop::default();
+fn read_hop(element: &str) -> Option<ForwardedHop<'_>> {
+    let mut hop = ForwardedHop::default();
     let (mut has_client, mut rest) = (false, element);
     loop {
         let (name, behind) = rest.split_once('=')?;

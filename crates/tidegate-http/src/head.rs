@@ -22,7 +22,7 @@ pub fn trimmed(value: &HeaderValue) -> HeaderValue {
 }
 
 /// Whether a header is hop-by-hop whatever `Connection` says (RFC 9110, section 7.6.1).
-pub fn is_of_connection(name: &str) -> bool {
+pub fn is_hop_by_hop(name: &str) -> bool {
     OF_CONNECTION.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
@@ -35,7 +35,7 @@ pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
         // An invalid name does not affect the others.
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| !is_of_connection(name.as_str()))
+        .filter(|name| !is_hop_by_hop(name.as_str()))
         .filter(|name| *name != header::TRANSFER_ENCODING && *name != header::CONTENT_LENGTH)
         .collect()
 }

@@ -160,7 +160,7 @@ impl OriginPattern {
     }
 
     /// As in a configuration file.
-    pub fn shown(&self) -> String {
+    pub fn display(&self) -> String {
         match self {
             Self::Any => "*".to_owned(),
             Self::Opaque => "null".to_owned(),
@@ -268,7 +268,7 @@ mod tests {
         assert!(!allows("file://", "qrc://"));
         assert!(!allows("file://", "file://host"));
         assert_eq!(
-            OriginPattern::parse("file://").map(|it| it.shown()).as_deref(),
+            OriginPattern::parse("file://").map(|it| it.display()).as_deref(),
             Some("file://")
         );
         for written in

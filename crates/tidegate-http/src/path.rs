@@ -17,14 +17,14 @@ impl std::error::Error for PathError {}
 /// The form of a path for routing, if routes forward it in its normal form: see `Spelling::normal`. Borrowed if the
 /// path was already normal. A path that servers normalise differently is refused.
 pub fn normalize(path: &str) -> Result<Cow<'_, str>, PathError> {
-    let spelling = Spelling::read(path)?;
+    let spelling = ParsedPath::parse(path)?;
     spelling.forwarded(PathPolicy::NORMAL)?;
     Ok(spelling.normal)
 }
 
 /// A path and its normal form.
 #[derive(Debug)]
-pub struct Spelling<'p> {
+pub struct ParsedPath<'p> {
     /// The form that routing uses: encoded slashes and all characters that need no escape in a
     /// segment (RFC 3986, section 3.3) decoded, all others encoded, duplicate slashes merged, dot
     /// segments resolved. Borrowed if the path was already normal.
@@ -38,7 +38,7 @@ pub struct Spelling<'p> {
 
 /// The form in which a path is forwarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Forwarded {
+pub enum ForwardedForm {
     /// Its normal form.
     Normal,
     /// Its normal form, except that reserved characters stay encoded or not as received (RFC 3986,
@@ -50,9 +50,9 @@ pub enum Forwarded {
     Other(String),
 }
 
-impl<'p> Spelling<'p> {
+impl<'p> ParsedPath<'p> {
     /// Reads a path.
-    pub fn read(path: &'p str) -> Result<Self, PathError> {
+    pub fn parse(path: &'p str) -> Result<Self, PathError> {
         if !path.starts_with('/') {
             return Err(PathError::NotAbsolute);
         }
@@ -75,8 +75,8 @@ impl<'p> Spelling<'p> {
     }
 
     /// The form that the policy forwards, or why it refuses the path.
-    pub fn forwarded(&self, policy: PathPolicy) -> Result<Forwarded, PathError> {
-        let Some(unescaped) = &self.unescaped else { return Ok(Forwarded::Normal) };
+    pub fn forwarded(&self, policy: PathPolicy) -> Result<ForwardedForm, PathError> {
+        let Some(unescaped) = &self.unescaped else { return Ok(ForwardedForm::Normal) };
         let mut form = Cow::Borrowed(unescaped.as_str());
         if has_encoded_slash(&form) {
             match policy.encoded_slash {
@@ -90,23 +90,23 @@ impl<'p> Spelling<'p> {
         if policy == PathPolicy::RAW {
             // HTTP/2 allows characters that HTTP/1.1 does not.
             return Ok(match encode(self.path, false) {
-                Cow::Owned(encoded) => Forwarded::Other(encoded),
-                Cow::Borrowed(path) if path == self.normal => Forwarded::Normal,
-                Cow::Borrowed(_) => Forwarded::AsItCame,
+                Cow::Owned(encoded) => ForwardedForm::Other(encoded),
+                Cow::Borrowed(path) if path == self.normal => ForwardedForm::Normal,
+                Cow::Borrowed(_) => ForwardedForm::AsItCame,
             });
         }
         let form = render(&form, !policy.keeps_duplicate_slashes, !policy.keeps_dot_segments);
         Ok(match () {
-            () if form == self.normal => Forwarded::Normal,
-            () if canonical(&form) == self.normal => Forwarded::Spelt(form),
-            () => Forwarded::Other(form),
+            () if form == self.normal => ForwardedForm::Normal,
+            () if canonical(&form) == self.normal => ForwardedForm::Spelt(form),
+            () => ForwardedForm::Other(form),
         })
     }
 
     /// The forms other than the normal one in which a server may read the forwarded path: without path parameters;
     /// and if the path is not forwarded in its normal form, with encoded slashes decoded or not, duplicate slashes
     /// merged or not, dot segments resolved or not.
-    pub fn readings(&self, forwarded: &Forwarded) -> Vec<String> {
+    pub fn readings(&self, forwarded: &ForwardedForm) -> Vec<String> {
         let mut readings = Vec::new();
         let Some(unescaped) = &self.unescaped else { return readings };
         let mut add = |reading: String| {
@@ -116,12 +116,12 @@ impl<'p> Spelling<'p> {
         };
         match forwarded {
             // A normal form has at most one other reading.
-            Forwarded::Normal | Forwarded::Spelt(_) if !self.normal.contains(';') => {}
-            Forwarded::Normal | Forwarded::Spelt(_) => {
+            ForwardedForm::Normal | ForwardedForm::Spelt(_) if !self.normal.contains(';') => {}
+            ForwardedForm::Normal | ForwardedForm::Spelt(_) => {
                 add(render(&without_parameters(&self.normal), true, true));
             }
-            Forwarded::AsItCame => all_readings(&canonical(unescaped), &mut add),
-            Forwarded::Other(form) => {
+            ForwardedForm::AsItCame => all_readings(&canonical(unescaped), &mut add),
+            ForwardedForm::Other(form) => {
                 all_readings(&canonical(unescaped), &mut add);
                 all_readings(&canonical(form), &mut add);
             }

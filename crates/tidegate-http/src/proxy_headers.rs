@@ -53,7 +53,7 @@ const CERTIFICATE_HEADERS: [&str; 29] = [
 ];
 
 /// Whether the gateway itself sends this header about its clients.
-pub fn is_of_gateway(name: &HeaderName) -> bool {
+pub fn is_set_by_gateway(name: &HeaderName) -> bool {
     OF_GATEWAY.contains(name)
 }
 

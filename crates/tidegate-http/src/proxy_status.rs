@@ -21,10 +21,10 @@ mod tests {
 
     #[test]
     fn malformed_error_code_is_replaced_in_proxy_status() {
-        let told = |code| proxy_status(code).and_then(|it| it.to_str().ok().map(str::to_owned));
+        let header = |code| proxy_status(code).and_then(|it| it.to_str().ok().map(str::to_owned));
         let no_route = "tidegate; error=destination_not_found; details=\"no_route\"";
-        assert_eq!(told("no_route").as_deref(), Some(no_route));
+        assert_eq!(header("no_route").as_deref(), Some(no_route));
         let odd = "tidegate; error=http_request_denied; details=\"error\"";
-        assert_eq!(told("a\"b\r\n").as_deref(), Some(odd));
+        assert_eq!(header("a\"b\r\n").as_deref(), Some(odd));
     }
 }

@@ -30,21 +30,21 @@ pub fn redact(text: &str, mut secret: impl FnMut(&str) -> bool) -> Cow<'_, str> 
 }
 
 /// A word that may be a key.
-struct Word<'t> {
+struct KeyWord<'t> {
     start: usize,
     end: usize,
     /// The word without its escapes.
     name: Cow<'t, str>,
 }
 
-fn is_of_word(c: char) -> bool {
+fn is_word_char(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-')
 }
 
 /// The first character of the text and the length of its written form: in URLs and forms it may be percent-encoded once
 /// or several times, in JSON it may be `\u0061`. Invisible characters belong to a word.
-fn piece(text: &str) -> Option<(char, usize)> {
-    let is_part = |c: &char| is_of_word(*c) || is_invisible(*c);
+fn word_char(text: &str) -> Option<(char, usize)> {
+    let is_part = |c: &char| is_word_char(*c) || is_invisible(*c);
     let hex = |from: usize, to: usize| {
         let digits = text.get(from..to).filter(|it| it.bytes().all(|b| b.is_ascii_hexdigit()))?;
         char::from_u32(u32::from_str_radix(digits, 16).ok()?)
@@ -62,7 +62,7 @@ fn next_start(text: &str, from: usize) -> Option<usize> {
     let mut start = from;
     loop {
         let rest = text.get(start..)?;
-        if piece(rest).is_some() {
+        if word_char(rest).is_some() {
             return Some(start);
         }
         let length = escaped_char(rest).map(|(_, length)| length);
@@ -70,10 +70,10 @@ fn next_start(text: &str, from: usize) -> Option<usize> {
     }
 }
 
-fn next_word(text: &str, from: usize) -> Option<Word<'_>> {
+fn next_word(text: &str, from: usize) -> Option<KeyWord<'_>> {
     let start = next_start(text, from)?;
     let (mut end, mut name) = (start, None::<String>);
-    while let Some((c, length)) = text.get(end..).and_then(piece) {
+    while let Some((c, length)) = text.get(end..).and_then(word_char) {
         if length != c.len_utf8() && name.is_none() {
             name = Some(text.get(start..end)?.to_owned());
         }
@@ -84,12 +84,12 @@ fn next_word(text: &str, from: usize) -> Option<Word<'_>> {
     }
     let name =
         name.map_or_else(|| text.get(start..end).map(Cow::Borrowed), |it| Some(it.into()))?;
-    Some(Word { start, end, name })
+    Some(KeyWord { start, end, name })
 }
 
 /// The form of a value, by the text before it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum ValueContext {
     /// The value of a quoted key, or of a pair.
     Json,
     /// The same within a JSON string, where quotation marks are escaped.
@@ -103,10 +103,10 @@ enum Form {
 }
 
 /// The beginning of a value.
-struct Value<'t> {
+struct FoundValue<'t> {
     start: usize,
     text: &'t str,
-    form: Form,
+    form: ValueContext,
 }
 
 /// Maximum distance at which the end of an index or tag is searched. The search runs for each word, and a client may send
@@ -115,22 +115,22 @@ const MAX_INDEX: usize = 64;
 const MAX_TAG: usize = 256;
 
 /// The text before and after the first `end` within that distance.
-fn split_near(text: &str, end: u8, most: usize) -> Option<(&str, &str)> {
-    let at = text.bytes().take(most).position(|byte| byte == end)?;
+fn split_near(text: &str, end: u8, max_size: usize) -> Option<(&str, &str)> {
+    let at = text.bytes().take(max_size).position(|byte| byte == end)?;
     Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 /// The text after a key and its `:` or `=`. The key may be in quotes or in brackets:
 /// `user[password]=x`, `token[]=x`, `token[a]=x`.
-fn value_of<'t>(text: &'t str, word: &Word<'_>) -> Option<Value<'t>> {
+fn value_of<'t>(text: &'t str, word: &KeyWord<'_>) -> Option<FoundValue<'t>> {
     let value = |rest: &'t str, form| {
         let rest = rest.trim_start();
-        Some(Value { start: text.len() - rest.len(), text: rest, form })
+        Some(FoundValue { start: text.len() - rest.len(), text: rest, form })
     };
     let behind = text.get(word.end..)?;
     if text.get(..word.start)?.ends_with('<') {
         let (_, rest) = split_near(behind, b'>', MAX_TAG)?;
-        return value(rest, Form::Element);
+        return value(rest, ValueContext::Element);
     }
     let is_escaped = behind.starts_with('\\');
     let is_quoted = behind.trim_start().starts_with(['"', '\'']);
@@ -146,15 +146,15 @@ fn value_of<'t>(text: &'t str, word: &Word<'_>) -> Option<Value<'t>> {
     while let Some((_, length)) = escaped_char(rest).filter(|(c, _)| is_between(*c)) {
         rest = rest.get(length..)?.trim_start_matches(is_between);
     }
-    let json = if is_escaped { Form::Escaped } else { Form::Json };
+    let json = if is_escaped { ValueContext::Escaped } else { ValueContext::Json };
     match rest.chars().next()? {
         ':' if is_quoted || is_escaped => value(rest.get(1..)?, json),
-        ':' => value(rest.get(1..)?, Form::Line),
+        ':' => value(rest.get(1..)?, ValueContext::Line),
         // Two of them compare, and `=>` is an arrow.
-        '=' => value(rest.trim_start_matches(['=', '>']), Form::Pair),
+        '=' => value(rest.trim_start_matches(['=', '>']), ValueContext::Pair),
         '%' => match escaped_char(rest)? {
-            ('=', length) => value(rest.get(length..)?, Form::Pair),
-            (':', length) => value(rest.get(length..)?, Form::Line),
+            ('=', length) => value(rest.get(length..)?, ValueContext::Pair),
+            (':', length) => value(rest.get(length..)?, ValueContext::Line),
             _ => None,
         },
         // A pair in a list, or a name with its value beside it.
@@ -176,22 +176,22 @@ fn value_of<'t>(text: &'t str, word: &Word<'_>) -> Option<Value<'t>> {
     }
 }
 
-impl Value<'_> {
+impl FoundValue<'_> {
     /// The length of the value, with its quotation marks or brackets.
     fn length(&self) -> usize {
         let text = self.text;
         match (self.form, text.chars().next()) {
-            (Form::Element, _) => text.find('<').unwrap_or(text.len()),
-            (Form::Escaped, _) => escaped_length(text),
-            (Form::Json, Some(quote @ ('"' | '\''))) => quoted_length(text, quote),
-            (Form::Json, Some('[' | '{')) => nested_length(text),
-            (Form::Json, _) => literal_length(text).unwrap_or_else(|| line_length(text)),
-            (Form::Line, Some('[' | '{')) => or_line(text, nested_length(text)),
-            (Form::Line | Form::Pair, Some(quote @ ('"' | '\''))) => {
+            (ValueContext::Element, _) => text.find('<').unwrap_or(text.len()),
+            (ValueContext::Escaped, _) => escaped_length(text),
+            (ValueContext::Json, Some(quote @ ('"' | '\''))) => quoted_length(text, quote),
+            (ValueContext::Json, Some('[' | '{')) => nested_length(text),
+            (ValueContext::Json, _) => literal_length(text).unwrap_or_else(|| line_length(text)),
+            (ValueContext::Line, Some('[' | '{')) => or_line(text, nested_length(text)),
+            (ValueContext::Line | ValueContext::Pair, Some(quote @ ('"' | '\''))) => {
                 or_line(text, quoted_length(text, quote))
             }
-            (Form::Line, _) => line_length(text),
-            (Form::Pair, _) => pair_length(text),
+            (ValueContext::Line, _) => line_length(text),
+            (ValueContext::Pair, _) => pair_length(text),
         }
     }
 }
@@ -203,7 +203,7 @@ fn or_line(text: &str, length: usize) -> usize {
     let ends = match behind.strip_prefix(',').map(str::trim_start) {
         // Another key or another quoted value follows.
         Some(next) => {
-            let after = next.trim_start_matches(is_of_word).trim_start();
+            let after = next.trim_start_matches(is_word_char).trim_start();
             after.starts_with(':') || next.starts_with(['"', '\'', '{', '[']) || next.is_empty()
         }
         None => behind.is_empty() || behind.starts_with(is_end),
@@ -237,7 +237,7 @@ fn pair_length(value: &str) -> usize {
         '&' | '\r' | '\n' => true,
         '"' | '\'' => {
             let behind = value.get(index + 1..).unwrap_or_default();
-            !behind.starts_with(is_of_word)
+            !behind.starts_with(is_word_char)
         }
         _ => false,
     };

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 /// Compares a page with the text generated now; with `TIDEGATE_BLESS=1` in the environment, rewrites it.
-pub(crate) fn hold(page: &str, made: &str) {
+pub(crate) fn assert_page_is_current(page: &str, made: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(page);
     if std::env::var_os("TIDEGATE_BLESS").is_some() {
         std::fs::write(&path, made).unwrap();

@@ -81,7 +81,7 @@ pub struct SecretNames(Option<Box<[String]>>);
 
 impl SecretNames {
     /// Only these names, compared like those of the list; each counts as a word.
-    pub fn own(names: &[String]) -> Self {
+    pub fn with_names(names: &[String]) -> Self {
         let folded = names.iter().map(|name| FoldedName::new(name).as_string()).collect();
         Self(Some(folded))
     }
@@ -92,7 +92,7 @@ impl SecretNames {
             None => is_secret(name),
             Some(own) => {
                 let name = FoldedName::new(name);
-                own.iter().any(|word| name.ends_in_word(word))
+                own.iter().any(|word| name.ends_with_word(word))
             }
         }
     }
@@ -102,18 +102,18 @@ impl SecretNames {
 pub fn is_secret(name: &str) -> bool {
     let name = FoldedName::new(name);
     let is_listed = |word: &&str| {
-        name.may_end_in(word)
-            && name.ends_in(word)
-            && (!WHOLE_WORD_SECRETS.contains(word) || name.ends_in_word(word))
+        name.may_end_with(word)
+            && name.ends_with(word)
+            && (!WHOLE_WORD_SECRETS.contains(word) || name.ends_with_word(word))
     };
     SECRET_NAMES.iter().any(is_listed)
-        && !NOT_SECRET_NAMES.iter().any(|harmless| name.ends_in(harmless))
+        && !NOT_SECRET_NAMES.iter().any(|harmless| name.ends_with(harmless))
 }
 
 /// Whether a header with this name is secret, including cookies.
 pub fn is_secret_field(name: &str) -> bool {
     let folded = FoldedName::new(name);
-    CREDENTIAL_HEADER_ENDS.iter().any(|end| folded.ends_in(end)) || is_secret(name)
+    CREDENTIAL_HEADER_ENDS.iter().any(|end| folded.ends_with(end)) || is_secret(name)
 }
 
 /// Whether no log may have a header of this name. Browsers can't set headers for a WebSocket, so
@@ -188,8 +188,8 @@ impl FoldedName {
                 if before.is_none() || is_hump {
                     folded.starts |= 1 << folded.length;
                 }
-                if let Some(place) = folded.bytes.get_mut(folded.length) {
-                    *place = byte.to_ascii_lowercase();
+                if let Some(byte_slot) = folded.bytes.get_mut(folded.length) {
+                    *byte_slot = byte.to_ascii_lowercase();
                     folded.length += 1;
                 }
             }
@@ -208,24 +208,25 @@ impl FoldedName {
 
     /// Whether the last letter matches. Most words differ there already, and every query of a
     /// logged request is checked.
-    fn may_end_in(&self, word: &str) -> bool {
+    fn may_end_with(&self, word: &str) -> bool {
         let last = self.text().last();
         last == word.as_bytes().last() || last == Some(&b's')
     }
 
     /// Where the word begins that the name ends in, one that stands in the plural too.
-    fn end(&self, word: &str) -> Option<usize> {
+    fn suffix_start(&self, word: &str) -> Option<usize> {
         let singular = self.text().strip_suffix(b"s").unwrap_or_default();
         let found = [self.text(), singular].into_iter().find(|it| it.ends_with(word.as_bytes()))?;
         found.len().checked_sub(word.len())
     }
 
-    fn ends_in(&self, word: &str) -> bool {
-        self.end(word).is_some()
+    fn ends_with(&self, word: &str) -> bool {
+        self.suffix_start(word).is_some()
     }
 
-    fn ends_in_word(&self, word: &str) -> bool {
-        self.end(word).is_some_and(|start| start < MAX_COMPARED && self.starts & (1 << start) != 0)
+    fn ends_with_word(&self, word: &str) -> bool {
+        self.suffix_start(word)
+            .is_some_and(|start| start < MAX_COMPARED && self.starts & (1 << start) != 0)
     }
 }
 
@@ -420,7 +421,7 @@ mod tests {
 
     #[test]
     fn configured_secret_names_match_whole_words() {
-        let names = SecretNames::own(&["pin".to_owned(), "Door-Code".to_owned()]);
+        let names = SecretNames::with_names(&["pin".to_owned(), "Door-Code".to_owned()]);
         for name in ["pin", "PIN", "user_pin", "userPin", "door-code", "doorcode", "DOOR_CODE"] {
             assert!(names.contain(name), "{name}");
         }

@@ -7,21 +7,21 @@ use std::str::FromStr;
 /// A text with variables, parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Template {
-    parts: Box<[Part]>,
+    parts: Box<[TemplatePart]>,
 }
 
 crate::stable_hash!(Template { parts });
 
 /// A piece of a template.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Part {
+pub enum TemplatePart {
     /// Literal text.
     Literal(Box<str>),
     /// The value of a variable.
     Variable(Variable),
 }
 
-impl StableHash for Part {
+impl StableHash for TemplatePart {
     fn feed(&self, hasher: &mut StableHasher) {
         match self {
             Self::Literal(text) => (0_u8, text).feed(hasher),
@@ -122,8 +122,8 @@ impl fmt::Display for Template {
     /// As it is written.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parts.iter().try_for_each(|part| match part {
-            Part::Literal(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}")),
-            Part::Variable(variable) => write!(f, "{{{}}}", variable.name()),
+            TemplatePart::Literal(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}")),
+            TemplatePart::Variable(variable) => write!(f, "{{{}}}", variable.name()),
         })
     }
 }
@@ -161,15 +161,15 @@ impl FromStr for Template {
                 let variable = Variable::ALL.into_iter().find(|one| one.name() == name);
                 let variable = variable.ok_or_else(|| TemplateError::Unknown(name.to_owned()))?;
                 if !literal.is_empty() {
-                    parts.push(Part::Literal(std::mem::take(&mut literal).into()));
+                    parts.push(TemplatePart::Literal(std::mem::take(&mut literal).into()));
                 }
-                parts.push(Part::Variable(variable));
+                parts.push(TemplatePart::Variable(variable));
                 rest = behind;
             }
         }
         literal.push_str(rest);
         if !literal.is_empty() {
-            parts.push(Part::Literal(literal.into()));
+            parts.push(TemplatePart::Literal(literal.into()));
         }
         Ok(Self { parts: parts.into() })
     }
@@ -177,7 +177,7 @@ impl FromStr for Template {
 
 impl Template {
     /// The parts; no two literals are adjacent.
-    pub fn parts(&self) -> &[Part] {
+    pub fn parts(&self) -> &[TemplatePart] {
         &self.parts
     }
 
@@ -185,18 +185,18 @@ impl Template {
     pub fn literal(&self) -> Option<&str> {
         match &*self.parts {
             [] => Some(""),
-            [Part::Literal(text)] => Some(text),
+            [TemplatePart::Literal(text)] => Some(text),
             _ => None,
         }
     }
 
     /// The text, each variable written by `push`.
-    pub fn fill(&self, mut push: impl FnMut(&mut String, Variable)) -> String {
+    pub fn render(&self, mut push: impl FnMut(&mut String, Variable)) -> String {
         let mut text = String::with_capacity(64);
         for part in &self.parts {
             match part {
-                Part::Literal(literal) => text.push_str(literal),
-                Part::Variable(variable) => push(&mut text, *variable),
+                TemplatePart::Literal(literal) => text.push_str(literal),
+                TemplatePart::Variable(variable) => push(&mut text, *variable),
             }
         }
         text
@@ -209,7 +209,7 @@ mod tests {
 
     fn filled(written: &str) -> Result<String, TemplateError> {
         let template: Template = written.parse()?;
-        Ok(template.fill(|text, variable| *text += &format!("<{}>", variable.name())))
+        Ok(template.render(|text, variable| *text += &format!("<{}>", variable.name())))
     }
 
     #[test]

@@ -89,8 +89,8 @@ fn number(digits: &[u8]) -> Option<u128> {
 
 fn push_hex(bytes: &[u8], into: &mut [u8]) {
     let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + half - 10 };
-    for (byte, place) in bytes.iter().zip(into.chunks_exact_mut(2)) {
-        place.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    for (byte, digits) in bytes.iter().zip(into.chunks_exact_mut(2)) {
+        digits.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
 }
 
@@ -109,7 +109,7 @@ pub fn has_sound_state(headers: &HeaderMap) -> bool {
 }
 
 /// The field's value, as one.
-pub fn state(headers: &HeaderMap) -> Option<String> {
+pub fn tracestate(headers: &HeaderMap) -> Option<String> {
     let fields = headers.get_all(TRACESTATE).iter().filter_map(|field| field.to_str().ok());
     let state = fields.collect::<Vec<_>>().join(",");
     (!state.is_empty()).then_some(state)
@@ -120,8 +120,8 @@ fn is_member(member: &[u8]) -> bool {
     let Some(equals) = member.iter().position(|byte| *byte == b'=') else { return false };
     let (key, value) = member.split_at(equals);
     let value = value.get(1..).unwrap_or_default();
-    let is_key = |key: &[u8], most: usize| {
-        (1..=most).contains(&key.len())
+    let is_key = |key: &[u8], max_length: usize| {
+        (1..=max_length).contains(&key.len())
             && key
                 .iter()
                 .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/'))

@@ -1,6 +1,6 @@
 //! URLs in one normal form, so that equal ones compare equal (RFC 3986, section 6.2). Resolves nothing.
 
-use super::path::Spelling;
+use super::path::ParsedPath;
 use http::Uri;
 
 /// The port of `http` (RFC 9110, section 4.2.1).
@@ -67,7 +67,7 @@ pub fn normal(scheme: &str, authority: &str, path: &str, query: Option<&str>) ->
 pub fn parse(written: &str) -> Option<String> {
     let uri: Uri = written.parse().ok()?;
     let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
-    let path = Spelling::read(uri.path()).ok()?.normal;
+    let path = ParsedPath::parse(uri.path()).ok()?.normal;
     Some(normal(scheme, uri.authority()?.as_str(), &path, uri.query()))
 }
 

@@ -1,7 +1,7 @@
 //! The configuration that an import builds, before it is written as YAML; it has only the keys that imports need. It
 //! does not know the source format, nor whether the gateway accepts the result.
 
-use super::note::Place;
+use super::note::SourcePosition;
 
 /// Text in the result, where `$` starts an environment variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +148,7 @@ impl PathRule {
     }
 
     /// The rest of a path below this prefix.
-    pub(crate) fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
+    pub(crate) fn path_below<'p>(&self, path: &'p str) -> Option<&'p str> {
         let Self::Prefix(prefix) = self else { return None };
         let rest = path.strip_prefix(prefix.trim_end_matches('/'))?;
         (rest.is_empty() || rest.starts_with('/')).then_some(rest)
@@ -158,7 +158,7 @@ impl PathRule {
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
     /// Its line in the source.
-    pub position: Place,
+    pub position: SourcePosition,
     pub comment: Vec<String>,
     pub name: String,
     pub hosts: Vec<String>,
@@ -185,7 +185,7 @@ pub(crate) struct Route {
 
 impl Route {
     pub(crate) fn new(
-        position: Place,
+        position: SourcePosition,
         name: impl Into<String>,
         path: PathRule,
         action: Action,
@@ -217,7 +217,7 @@ impl Route {
 
 impl Route {
     /// Notes the former upstream, before the route is closed.
-    pub(crate) fn note_closing(&mut self) {
+    pub(crate) fn comment_former_upstream(&mut self) {
         if let Action::Upstream(name) = &self.action {
             self.comment.push(format!(
                 "Closed: requests went to `{name}` behind access control that the \
@@ -227,7 +227,7 @@ impl Route {
     }
 
     /// Removes upstream settings from a route without an upstream.
-    pub(crate) fn tidy(&mut self) {
+    pub(crate) fn remove_unused_settings(&mut self) {
         if matches!(self.action, Action::Upstream(_)) {
             return;
         }
@@ -308,7 +308,7 @@ impl Changes {
 
 impl Draft {
     /// Whether WebSockets are allowed whose origin the gateway, unlike the source, restricts to the own host.
-    pub(crate) fn checks_origins_anew(&self) -> bool {
+    pub(crate) fn requires_origin_check(&self) -> bool {
         self.cors.is_none()
             && self.routes.iter().any(|route| {
                 route.websocket
@@ -319,7 +319,7 @@ impl Draft {
 
     /// A unique name for a route, derived from its path or host.
     pub(crate) fn free_name(&self, wanted: &str) -> String {
-        free(wanted, |name| self.routes.iter().any(|route| route.name == name))
+        first_free_name(wanted, |name| self.routes.iter().any(|route| route.name == name))
     }
 
     /// The name of an equal upstream, which is added if there is none.
@@ -331,7 +331,7 @@ impl Draft {
         if let Some(known) = self.upstreams.iter().find(same) {
             return known.name.clone();
         }
-        let name = free(&upstream_name(&wanted.name), |name| {
+        let name = first_free_name(&upstream_name(&wanted.name), |name| {
             self.upstreams.iter().any(|upstream| upstream.name == name)
         });
         self.upstreams.push(Upstream { name: name.clone(), ..wanted });
@@ -339,7 +339,7 @@ impl Draft {
     }
 }
 
-fn free(wanted: &str, is_taken: impl Fn(&str) -> bool) -> String {
+fn first_free_name(wanted: &str, is_taken: impl Fn(&str) -> bool) -> String {
     if !is_taken(wanted) {
         return wanted.to_owned();
     }

@@ -15,7 +15,7 @@ mod traefik;
 mod yaml;
 
 use note::Notes;
-pub use note::{Fate, Note, Place};
+pub use note::{Note, NoteKind, SourcePosition};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -45,30 +45,30 @@ pub struct Import {
 
 /// Why a file can't be imported.
 #[derive(Debug)]
-pub struct Unreadable {
-    position: Place,
+pub struct ImportError {
+    position: SourcePosition,
     reason: String,
 }
 
-impl Unreadable {
+impl ImportError {
     fn new(file: &Path, line: usize, reason: impl Into<String>) -> Self {
-        Self { position: Place { file: file.to_owned(), line }, reason: reason.into() }
+        Self { position: SourcePosition { file: file.to_owned(), line }, reason: reason.into() }
     }
 }
 
-impl fmt::Display for Unreadable {
+impl fmt::Display for ImportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: error: {}", self.position, self.reason)
     }
 }
 
-impl std::error::Error for Unreadable {}
+impl std::error::Error for ImportError {}
 
 /// Converts another program's configuration to the gateway's.
 ///
 /// # Errors
 /// If the file can't be read, or its program would not accept it.
-pub fn import(format: Format, path: &Path) -> Result<Import, Unreadable> {
+pub fn import(format: Format, path: &Path) -> Result<Import, ImportError> {
     let mut notes = Notes::default();
     let mut draft = match format {
         #[cfg(feature = "express")]
@@ -76,10 +76,10 @@ pub fn import(format: Format, path: &Path) -> Result<Import, Unreadable> {
         Format::Nginx => nginx::import(path, &mut notes)?,
         Format::Traefik => traefik::import(path, &mut notes)?,
     };
-    draft.routes.iter_mut().for_each(draft::Route::tidy);
-    if draft.checks_origins_anew() {
+    draft.routes.iter_mut().for_each(draft::Route::remove_unused_settings);
+    if draft.requires_origin_check() {
         notes.changed(
-            &Place { file: path.to_owned(), line: 1 },
+            &SourcePosition { file: path.to_owned(), line: 1 },
             "Tidegate checks the `Origin` of WebSocket handshakes and refuses pages of other hosts; \
              allow them with `websocket.origins`",
         );
@@ -92,23 +92,23 @@ pub fn import(format: Format, path: &Path) -> Result<Import, Unreadable> {
 impl Import {
     /// Whether a line was left out of the result.
     pub fn has_left_out(&self) -> bool {
-        self.notes.iter().any(|note| note.fate == Fate::Left)
+        self.notes.iter().any(|note| note.kind == NoteKind::LeftOut)
     }
 }
 
 /// The text of a file.
-fn text_of(path: &Path) -> Result<String, Unreadable> {
+fn text_of(path: &Path) -> Result<String, ImportError> {
     let failed = |error: std::io::Error| {
-        Unreadable::new(path, 1, format!("the file cannot be read: {error}"))
+        ImportError::new(path, 1, format!("the file cannot be read: {error}"))
     };
     let size = std::fs::metadata(path).map_err(failed)?.len();
     if size > MAX_FILE_SIZE {
-        return Err(Unreadable::new(
+        return Err(ImportError::new(
             path,
             1,
             format!("the file is larger than {MAX_FILE_SIZE} bytes"),
         ));
     }
     let bytes = std::fs::read(path).map_err(failed)?;
-    String::from_utf8(bytes).map_err(|_| Unreadable::new(path, 1, "the file is not UTF-8 text"))
+    String::from_utf8(bytes).map_err(|_| ImportError::new(path, 1, "the file is not UTF-8 text"))
 }

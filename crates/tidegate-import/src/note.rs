@@ -3,26 +3,26 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where something was written.
+/// A line of an imported file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
+pub struct SourcePosition {
     /// The file.
     pub file: PathBuf,
     /// Its line, from 1.
     pub line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourcePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)
     }
 }
 
-/// What became of a line that is not simply carried.
+/// Whether a line was left out or changed its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It stands nowhere in the result.
-    Left,
+pub enum NoteKind {
+    /// Nothing in the result stands for the line.
+    LeftOut,
     /// It stands there, and means something else than it did.
     Changed,
 }
@@ -31,20 +31,20 @@ pub enum Fate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// The line.
-    pub position: Place,
-    /// What became of it.
-    pub fate: Fate,
+    pub position: SourcePosition,
+    /// What happened to the line.
+    pub kind: NoteKind,
     /// What about it.
     pub text: String,
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fate = match self.fate {
-            Fate::Left => "left out",
-            Fate::Changed => "changed",
+        let kind = match self.kind {
+            NoteKind::LeftOut => "left out",
+            NoteKind::Changed => "changed",
         };
-        write!(f, "{}: {fate}: {}", self.position, self.text)
+        write!(f, "{}: {kind}: {}", self.position, self.text)
     }
 }
 
@@ -54,17 +54,17 @@ pub(crate) struct Notes(Vec<Note>);
 
 impl Notes {
     /// That a line stands nowhere in the result.
-    pub(crate) fn left_out(&mut self, position: &Place, text: impl Into<String>) {
-        self.add(position, Fate::Left, text.into());
+    pub(crate) fn left_out(&mut self, position: &SourcePosition, text: impl Into<String>) {
+        self.add(position, NoteKind::LeftOut, text.into());
     }
 
     /// That a line means something else in the result.
-    pub(crate) fn changed(&mut self, position: &Place, text: impl Into<String>) {
-        self.add(position, Fate::Changed, text.into());
+    pub(crate) fn changed(&mut self, position: &SourcePosition, text: impl Into<String>) {
+        self.add(position, NoteKind::Changed, text.into());
     }
 
-    fn add(&mut self, position: &Place, fate: Fate, text: String) {
-        let note = Note { position: position.clone(), fate, text };
+    fn add(&mut self, position: &SourcePosition, kind: NoteKind, text: String) {
+        let note = Note { position: position.clone(), kind, text };
         if !self.0.contains(&note) {
             self.0.push(note);
         }

@@ -2,12 +2,12 @@
 //! needs routes at the longer paths of other hosts. It does not know any source format.
 
 use super::draft::{Action, Draft, PathRule, Route, slug};
-use super::note::{Notes, Place};
+use super::note::{Notes, SourcePosition};
 
 /// The routes of a set of hosts; without hosts, of all other hosts.
 #[derive(Debug)]
 pub(crate) struct Site {
-    pub position: Place,
+    pub position: SourcePosition,
     pub hosts: Vec<String>,
     pub routes: Vec<Route>,
 }
@@ -23,10 +23,12 @@ impl Site {
     }
 
     /// The route of this site for a path of another site.
-    fn shadow(&self, path: &PathRule, notes: &mut Notes) -> Route {
+    fn shadow_route(&self, path: &PathRule, notes: &mut Notes) -> Route {
         let (PathRule::Exact(written) | PathRule::Prefix(written)) = path;
         let over = self.routes.iter().filter_map(|route| match &route.path {
-            PathRule::Prefix(prefix) => Some((prefix.len(), route, route.path.rest(written)?)),
+            PathRule::Prefix(prefix) => {
+                Some((prefix.len(), route, route.path.path_below(written)?))
+            }
             PathRule::Exact(_) => None,
         });
         let Some((_, parent, rest)) = over.max_by_key(|(length, ..)| *length) else {
@@ -57,7 +59,7 @@ impl Site {
 }
 
 /// Adds the sites' routes to the draft.
-pub(crate) fn arrange(draft: &mut Draft, mut sites: Vec<Site>, notes: &mut Notes) {
+pub(crate) fn add_routes(draft: &mut Draft, mut sites: Vec<Site>, notes: &mut Notes) {
     // Equal routes keep the file's order; sites with hosts come before the site without.
     sites.sort_by_key(|site| site.hosts.is_empty());
     let has_many = sites.len() > 1;
@@ -71,7 +73,7 @@ pub(crate) fn arrange(draft: &mut Draft, mut sites: Vec<Site>, notes: &mut Notes
             for route in &other.routes {
                 let is_there = |known: &Route| known.path == route.path;
                 if !site.routes.iter().any(is_there) && !made.iter().any(is_there) {
-                    made.push(site.shadow(&route.path, notes));
+                    made.push(site.shadow_route(&route.path, notes));
                 }
             }
         }

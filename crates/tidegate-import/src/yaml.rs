@@ -23,12 +23,13 @@ pub(crate) fn write(draft: &Draft, origin: &str) -> String {
         section("trusted_proxies", &[], literals(&draft.trusted_proxies));
     }
     if let Some((size, comment)) = &draft.body_size {
-        let limits = Map::with("body_size", size_of(*size));
+        let limits = Map::single_entry("body_size", size_of(*size));
         section("limits", std::slice::from_ref(comment), Value::Map(limits));
     }
     if !draft.user_id.is_empty() {
-        let sources = draft.user_id.iter().map(|key| Value::Map(Map::with("query", literal(key))));
-        let identity = Map::with("user_id", Value::List(sources.collect()));
+        let sources =
+            draft.user_id.iter().map(|key| Value::Map(Map::single_entry("query", literal(key))));
+        let identity = Map::single_entry("user_id", Value::List(sources.collect()));
         section("identity", &[], Value::Map(identity));
     }
     if let Some(written) = &draft.cors {
@@ -80,18 +81,18 @@ fn size_of(bytes: u64) -> Value {
 }
 
 fn listener(written: &Listener) -> Map {
-    let mut map = Map::with("address", text(&written.address));
+    let mut map = Map::single_entry("address", text(&written.address));
     if let Some(port) = written.redirect_to {
         let to = match port {
             443 => plain("on"),
-            port => Value::Map(Map::with("port", plain(port))),
+            port => Value::Map(Map::single_entry("port", plain(port))),
         };
         map.insert("redirect_to_https", to);
     }
     if let Some(tls) = &written.tls {
         let mut inside = Map::default();
         let pairs = tls.certificates.iter().map(|(cert, key)| {
-            let mut pair = Map::with("cert", literal(cert));
+            let mut pair = Map::single_entry("cert", literal(cert));
             pair.insert("key", literal(key));
             Value::Map(pair)
         });
@@ -143,47 +144,49 @@ fn compression(written: &Compression) -> Value {
         map.insert("min_size", size_of(size));
     }
     if let Some(level) = written.gzip_level {
-        map.insert("levels", Value::Map(Map::with("gzip", plain(level))));
+        map.insert("levels", Value::Map(Map::single_entry("gzip", plain(level))));
     }
     if map.is_empty() { plain("on") } else { Value::Map(map) }
 }
 
 fn upstream(written: &Upstream) -> Value {
-    let mut map =
-        Map::with("endpoints", Value::List(written.endpoints.iter().map(endpoint).collect()));
+    let mut map = Map::single_entry(
+        "endpoints",
+        Value::List(written.endpoints.iter().map(endpoint).collect()),
+    );
     match &written.balance {
         None => {}
         Some(Balance::LeastRequests) => map.insert("balance", plain("least_requests")),
         Some(Balance::StickyCookie(name)) => {
-            map.insert("balance", Value::Map(Map::with("sticky_cookie", literal(name))));
+            map.insert("balance", Value::Map(Map::single_entry("sticky_cookie", literal(name))));
         }
         Some(hash) => {
             let key = match hash {
-                Balance::HashHeader(name) => Value::Map(Map::with("header", literal(name))),
-                Balance::HashCookie(name) => Value::Map(Map::with("cookie", literal(name))),
+                Balance::HashHeader(name) => Value::Map(Map::single_entry("header", literal(name))),
+                Balance::HashCookie(name) => Value::Map(Map::single_entry("cookie", literal(name))),
                 _ => plain("client_address"),
             };
-            map.insert("balance", Value::Map(Map::with("hash", key)));
+            map.insert("balance", Value::Map(Map::single_entry("hash", key)));
         }
     }
     match &written.ejection {
         None => {}
         Some(Ejection::Off) => map.insert("ejection", plain("off")),
         Some(Ejection::After { failures, duration }) => {
-            let mut ejection = Map::with("connect_failures", plain(failures));
+            let mut ejection = Map::single_entry("connect_failures", plain(failures));
             ejection.insert("duration", plain(duration));
             map.insert("ejection", Value::Map(ejection));
         }
     }
     if let Some(path) = &written.health {
-        let check = Value::Map(Map::with("http", literal(path)));
-        map.insert("health", Value::Map(Map::with("check", check)));
+        let check = Value::Map(Map::single_entry("http", literal(path)));
+        map.insert("health", Value::Map(Map::single_entry("check", check)));
     }
     match &written.tls {
         None => {}
         Some(None) => map.insert("tls", plain("on")),
         Some(Some(name)) => {
-            map.insert("tls", Value::Map(Map::with("server_name", literal(name))));
+            map.insert("tls", Value::Map(Map::single_entry("server_name", literal(name))));
         }
     }
     if written.h2c {
@@ -199,7 +202,7 @@ fn endpoint(written: &Endpoint) -> Value {
     if written.weight == 1 && !written.backup {
         return text(&written.address);
     }
-    let mut map = Map::with("address", text(&written.address));
+    let mut map = Map::single_entry("address", text(&written.address));
     if written.weight != 1 {
         map.insert("weight", plain(written.weight));
     }
@@ -210,17 +213,17 @@ fn endpoint(written: &Endpoint) -> Value {
 }
 
 fn route(written: &Route) -> Map {
-    let mut map = Map::with("name", literal(&written.name));
+    let mut map = Map::single_entry("name", literal(&written.name));
     map.insert("match", matches(written));
     match &written.action {
         Action::Upstream(name) => map.insert("upstream", literal(name)),
         Action::Redirect(status, to) => {
-            let mut redirect = Map::with("to", literal(to));
+            let mut redirect = Map::single_entry("to", literal(to));
             redirect.insert("status", plain(status));
             map.insert("redirect", Value::Map(redirect));
         }
         Action::Respond { status, body, content_type } => {
-            let mut respond = Map::with("status", plain(status));
+            let mut respond = Map::single_entry("status", plain(status));
             if let Some(body) = body {
                 respond.insert("body", literal(body));
             }
@@ -270,7 +273,7 @@ fn route(written: &Route) -> Map {
         None => {}
         Some(Retry::Off) => map.insert("retry", plain("off")),
         Some(Retry::On { on, attempts }) => {
-            let mut retry = Map::with("on", Value::List(on.iter().map(plain).collect()));
+            let mut retry = Map::single_entry("on", Value::List(on.iter().map(plain).collect()));
             if let Some(attempts) = attempts {
                 retry.insert("attempts", plain(attempts));
             }
@@ -298,14 +301,14 @@ fn route(written: &Route) -> Map {
 }
 
 fn rate_limit(written: &RateLimit) -> Value {
-    let mut limit = Map::with("requests", plain(written.requests));
+    let mut limit = Map::single_entry("requests", plain(written.requests));
     limit.insert("per", plain(&written.per));
     limit.insert("burst", plain(written.burst));
     let by = match &written.by {
         RateLimitBy::ClientAddress => plain("client_address"),
         RateLimitBy::All => plain("all"),
-        RateLimitBy::Header(name) => Value::Map(Map::with("header", literal(name))),
-        RateLimitBy::Cookie(name) => Value::Map(Map::with("cookie", literal(name))),
+        RateLimitBy::Header(name) => Value::Map(Map::single_entry("header", literal(name))),
+        RateLimitBy::Cookie(name) => Value::Map(Map::single_entry("cookie", literal(name))),
     };
     limit.insert("by", by);
     Value::Map(limit)
@@ -332,7 +335,7 @@ fn matches(written: &Route) -> Value {
 }
 
 fn files(written: &Files) -> Value {
-    let mut map = Map::with("root", literal(&written.root));
+    let mut map = Map::single_entry("root", literal(&written.root));
     for (key, value) in [
         ("index", &written.index),
         ("fallback", &written.fallback),

@@ -24,7 +24,7 @@ pub(super) fn write(to: &mut Exposition, cache: &Cache, snapshot: &Snapshot) {
     )
     .sample(&[], store.evictions());
     to.family("tidegate_cache_purged", MetricKind::Counter, "Purged responses.")
-        .sample(&[], store.purged());
+        .sample(&[], store.purged_count());
     let help = "Requests, by the result of the cache.";
     let mut family = to.family("tidegate_cache_requests", MetricKind::Counter, help);
     for (_, route) in snapshot.table.iter() {

@@ -31,7 +31,7 @@ type Labels<'l> = &'l [(&'l str, &'l str)];
 
 impl Exposition {
     /// The format that the client asks for.
-    pub(super) fn accepted(accept: &str) -> Self {
+    pub(super) fn for_accept_header(accept: &str) -> Self {
         let is_open_metrics = accept.contains("application/openmetrics-text");
         Self { is_open_metrics, ..Self::default() }
     }
@@ -52,7 +52,7 @@ impl Exposition {
         help: &str,
     ) -> MetricFamily<'_> {
         let suffix = if kind == MetricKind::Counter { "_total" } else { "" };
-        let told = if self.is_open_metrics { "" } else { suffix };
+        let name_suffix = if self.is_open_metrics { "" } else { suffix };
         let kind = match kind {
             MetricKind::Counter => "counter",
             MetricKind::Gauge => "gauge",
@@ -60,8 +60,8 @@ impl Exposition {
             MetricKind::Summary => "summary",
         };
         // Writing into a string can't fail, here and below.
-        let _ = writeln!(self.text, "# HELP {name}{told} {help}");
-        let _ = writeln!(self.text, "# TYPE {name}{told} {kind}");
+        let _ = writeln!(self.text, "# HELP {name}{name_suffix} {help}");
+        let _ = writeln!(self.text, "# TYPE {name}{name_suffix} {kind}");
         MetricFamily { exposition: self, name, suffix }
     }
 
@@ -94,7 +94,7 @@ impl MetricFamily<'_> {
             let exemplar = histogram.exemplar(index).filter(|_| self.exposition.is_open_metrics);
             match exemplar {
                 Some(exemplar) => {
-                    let value = format!("{count}{}", shown(&exemplar));
+                    let value = format!("{count}{}", exemplar_text(&exemplar));
                     self.write("_bucket", labels, Some(&bound), &value);
                 }
                 None => self.write("_bucket", labels, Some(&bound), count),
@@ -110,7 +110,7 @@ impl MetricFamily<'_> {
         let le = le.map(|bound| ("le", bound));
         let mut separator = '{';
         for (name, value) in labels.iter().copied().chain(le) {
-            let _ = write!(text, "{separator}{name}=\"{}\"", escaped(value));
+            let _ = write!(text, "{separator}{name}=\"{}\"", escape_label(value));
             separator = ',';
         }
         let end = if separator == ',' { "}" } else { "" };
@@ -119,7 +119,7 @@ impl MetricFamily<'_> {
 }
 
 /// An exemplar as OpenMetrics writes it after a sample.
-fn shown(exemplar: &Exemplar) -> String {
+fn exemplar_text(exemplar: &Exemplar) -> String {
     let trace_id = u128::from_be_bytes(exemplar.trace_id);
     let time = exemplar.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let (took, time) = (exemplar.took.as_secs_f64(), time.as_secs_f64());
@@ -127,6 +127,6 @@ fn shown(exemplar: &Exemplar) -> String {
 }
 
 /// A label's value, escaped for use between quotation marks.
-fn escaped(value: &str) -> String {
+fn escape_label(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -3,16 +3,16 @@
 
 use super::exposition::{Exposition, MetricKind};
 use crate::admin::Admin;
-use crate::load::Arrivals;
+use crate::load::AcceptedConnections;
 use crate::state::State;
 use std::sync::Arc;
 
 pub(super) fn write(to: &mut Exposition, admin: &Admin) {
     let Admin { state: State { in_flight, overload, connection_limiter, .. }, arrivals, .. } =
         admin;
-    arrived(to, arrivals);
+    write_accepted(to, arrivals);
     to.family("tidegate_connections", MetricKind::Gauge, "Open connections.")
-        .sample(&[], connection_limiter.held());
+        .sample(&[], connection_limiter.open_connections());
     to.family("tidegate_requests_in_flight", MetricKind::Gauge, "Requests in flight.")
         .sample(&[], in_flight.requests());
     let mut refused = to.family(
@@ -20,11 +20,15 @@ pub(super) fn write(to: &mut Exposition, admin: &Admin) {
         MetricKind::Counter,
         "Connections refused, by the limit.",
     );
-    refused.sample(&[("limit", "connections")], connection_limiter.full.count());
-    refused
-        .sample(&[("limit", "listener_connections")], connection_limiter.full_of_listener.count());
-    refused
-        .sample(&[("limit", "connections_per_client")], connection_limiter.full_of_client.count());
+    refused.sample(&[("limit", "connections")], connection_limiter.refusal_log.count());
+    refused.sample(
+        &[("limit", "listener_connections")],
+        connection_limiter.listener_refusal_log.count(),
+    );
+    refused.sample(
+        &[("limit", "connections_per_client")],
+        connection_limiter.client_refusal_log.count(),
+    );
     let help = "Requests answered 503, or 429 for a limit per client, by the limit.";
     let mut shed = to.family("tidegate_requests_shed", MetricKind::Counter, help);
     shed.sample(&[("limit", "requests")], overload.requests.count());
@@ -36,7 +40,7 @@ pub(super) fn write(to: &mut Exposition, admin: &Admin) {
         .sample(&[("limit", "memory")], overload.evictions.count());
 }
 
-fn arrived(to: &mut Exposition, arrivals: &[Arc<Arrivals>]) {
+fn write_accepted(to: &mut Exposition, arrivals: &[Arc<AcceptedConnections>]) {
     let named = || arrivals.iter().map(|it| (it.address().to_string(), it));
     let help = "Accepted connections, including those that were refused afterwards.";
     let mut family = to.family("tidegate_connections_accepted", MetricKind::Counter, help);

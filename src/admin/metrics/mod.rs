@@ -15,8 +15,8 @@ use super::Admin;
 use exposition::Exposition;
 
 /// The media type and the text of the response.
-pub(super) fn answer(admin: &Admin, accept: &str) -> (&'static str, String) {
-    let mut to = Exposition::accepted(accept);
+pub(super) fn render_metrics(admin: &Admin, accept: &str) -> (&'static str, String) {
+    let mut to = Exposition::for_accept_header(accept);
     let media_type = to.media_type();
     let current = admin.state.current.load();
     requests::write(&mut to, &current);

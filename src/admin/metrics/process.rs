@@ -12,13 +12,13 @@ pub(super) fn write(to: &mut Exposition) {
     ];
     to.family("tidegate_build_info", MetricKind::Gauge, "Always 1; the labels describe the build.")
         .sample(&labels, 1);
-    panics(to);
+    write_panics(to);
     #[cfg(target_os = "linux")]
-    let _ = of_process(to);
+    let _ = write_process(to);
 }
 
 /// Background tasks that have panicked.
-fn panics(to: &mut Exposition) {
+fn write_panics(to: &mut Exposition) {
     let panics = background::panics();
     let down = panics
         .iter()
@@ -51,7 +51,7 @@ fn features() -> String {
 
 /// Memory, CPU time and descriptors of the process; stops early where `/proc` is missing.
 #[cfg(target_os = "linux")]
-fn of_process(to: &mut Exposition) -> Option<()> {
+fn write_process(to: &mut Exposition) -> Option<()> {
     use procfs::process::{LimitValue, Process};
 
     let process = Process::myself().ok()?;

@@ -22,9 +22,9 @@ pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
     let help = "Requests to the shared counters, by result; `alone`: counted by this gateway, \
                 because the server was unreachable.";
     let mut family = to.family("tidegate_shared_counters_requests", MetricKind::Counter, help);
-    let tally = shared.tally();
+    let tally = shared.totals();
     for (outcome, count) in
-        [("answered", tally.answered), ("failed", tally.failed), ("alone", tally.alone)]
+        [("answered", tally.answered), ("failed", tally.failed), ("alone", tally.unanswered)]
     {
         family.sample(&[("outcome", outcome)], count);
     }

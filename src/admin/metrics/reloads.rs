@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 pub(super) fn write(to: &mut Exposition, history: &History, current: &CurrentSnapshot) {
     let snapshot = current.load();
-    let fared = history.fared();
+    let fared = history.edit_statistics();
     to.family(
         "tidegate_config_version",
         MetricKind::Gauge,

@@ -114,11 +114,11 @@ pub(super) fn write(to: &mut Exposition, registry: &Registry) {
                 })
         })],
     );
-    times(to, &entries);
-    ends(to, &entries);
+    write_durations(to, &entries);
+    write_ends(to, &entries);
 }
 
-fn times(to: &mut Exposition, entries: &[RouteSessionMetrics]) {
+fn write_durations(to: &mut Exposition, entries: &[RouteSessionMetrics]) {
     let help = "Time from the request to the 101, of ended sessions.";
     let mut family = to.family("tidegate_websocket_handshake_seconds", MetricKind::Summary, help);
     for RouteSessionMetrics { route, totals, .. } in entries {
@@ -142,7 +142,7 @@ fn times(to: &mut Exposition, entries: &[RouteSessionMetrics]) {
     }
 }
 
-fn ends(to: &mut Exposition, entries: &[RouteSessionMetrics]) {
+fn write_ends(to: &mut Exposition, entries: &[RouteSessionMetrics]) {
     let help = "Ended sessions, by initiator and close code; 0 without a code.";
     let mut family = to.family("tidegate_websocket_closed", MetricKind::Counter, help);
     for RouteSessionMetrics { route, totals, .. } in entries {

@@ -37,12 +37,12 @@ pub(super) fn write(to: &mut Exposition, current: &CurrentSnapshot) {
             }
         }
     }
-    attempts(to, snapshot);
-    bounds(to, snapshot);
+    write_attempts(to, snapshot);
+    write_limits(to, snapshot);
     certificates(to, current, snapshot);
 }
 
-fn attempts(to: &mut Exposition, snapshot: &Snapshot) {
+fn write_attempts(to: &mut Exposition, snapshot: &Snapshot) {
     let help = "Attempts to forward a request, by result: the class of the status, `unreachable` \
                 without a connection, `broken` without a response.";
     let mut family = to.family("tidegate_upstream_attempts", MetricKind::Counter, help);
@@ -64,7 +64,7 @@ fn attempts(to: &mut Exposition, snapshot: &Snapshot) {
     let help = "Retries that the retry budget allows now.";
     let mut family = to.family("tidegate_upstream_retry_budget", MetricKind::Gauge, help);
     for (upstream, pool) in &snapshot.pools {
-        family.sample(&[("upstream", upstream)], pool.budget().left());
+        family.sample(&[("upstream", upstream)], pool.budget().balance());
     }
     let help = "Connections of attempts: opened for the attempt, or reused.";
     let mut family = to.family("tidegate_upstream_connections", MetricKind::Counter, help);
@@ -87,7 +87,7 @@ fn attempts(to: &mut Exposition, snapshot: &Snapshot) {
 }
 
 /// The concurrency limits of upstreams and how much of them is used; upstreams without a limit are left out.
-fn bounds(to: &mut Exposition, snapshot: &Snapshot) {
+fn write_limits(to: &mut Exposition, snapshot: &Snapshot) {
     let help = "Requests and sessions refused at once, by the limit of the upstream.";
     let mut family = to.family("tidegate_upstream_refused", MetricKind::Counter, help);
     for (upstream, pool) in &snapshot.pools {
@@ -115,7 +115,7 @@ fn bounds(to: &mut Exposition, snapshot: &Snapshot) {
     for (name, help, value) in families {
         let mut family = to.family(name, MetricKind::Gauge, help);
         for (upstream, pool) in &snapshot.pools {
-            for (bound, used, limit) in pool.breaker().iter().flat_map(|it| it.fill()) {
+            for (bound, used, limit) in pool.breaker().iter().flat_map(|it| it.usage()) {
                 let labels = [("upstream", upstream.as_str()), ("limit", bound.name())];
                 family.sample(&labels, value((used, limit)));
             }
@@ -130,7 +130,7 @@ fn certificates(to: &mut Exposition, current: &CurrentSnapshot, snapshot: &Snaps
         "Expiry time of the certificate.",
     );
     // One that is written and not bound yet shows its certificates to nobody.
-    let bound = &current.started().listeners;
+    let bound = &current.startup_in_force().listeners;
     for listener in snapshot.listeners.iter().filter(|it| bound.contains(&it.address)) {
         let certificates = listener.tls.iter().flat_map(|tls| tls.certificates.all());
         for (number, certificate) in certificates.enumerate() {
@@ -147,7 +147,7 @@ fn certificates(to: &mut Exposition, current: &CurrentSnapshot, snapshot: &Snaps
     let mut family = to.family("tidegate_acme_orders", MetricKind::Counter, help);
     for managed in snapshot.managed() {
         let name = managed.settings().domains.first().map_or("", String::as_str);
-        let (issued, failed) = managed.orders();
+        let (issued, failed) = managed.order_counts();
         family.sample(&[("name", name), ("result", "issued")], issued);
         family.sample(&[("name", name), ("result", "failed")], failed);
     }

@@ -49,8 +49,8 @@ impl RequestDirectives {
     pub(crate) fn require_validation(&self, meta: &CacheMeta, now: SystemTime) -> bool {
         let left = || meta.fresh_until().duration_since(now).unwrap_or_default();
         self.no_cache
-            || self.max_age.is_some_and(|most| meta.age() > most)
-            || self.min_fresh.is_some_and(|least| left() < least)
+            || self.max_age.is_some_and(|max| meta.age() > max)
+            || self.min_fresh.is_some_and(|min| left() < min)
     }
 }
 
@@ -67,13 +67,13 @@ pub(crate) struct RequestFacts {
 
 impl RequestFacts {
     /// Whether the request identifies a user, so that `default_ttl` does not apply to it.
-    pub(crate) fn names_somebody(self) -> bool {
+    pub(crate) fn identifies_user(self) -> bool {
         self.with_authorization || self.with_cookie || self.of_user
     }
 
     /// Whether other requests may wait for the response to this one. With `default_ttl`, a request that identifies
     /// a user is not shared: its response is only for that user unless it says otherwise.
-    pub(crate) fn shares(self, policy: &RouteCachePolicy) -> bool {
-        !self.with_authorization && (policy.default_ttl.is_zero() || !self.names_somebody())
+    pub(crate) fn may_share(self, policy: &RouteCachePolicy) -> bool {
+        !self.with_authorization && (policy.default_ttl.is_zero() || !self.identifies_user())
     }
 }

@@ -58,7 +58,7 @@ fn date(response: &ResponseHeader) -> Option<SystemTime> {
 }
 
 /// Whether a response declares its freshness; otherwise `default_ttl` applies.
-pub(crate) fn says_how_long(headers: &HeaderMap) -> bool {
+pub(crate) fn has_freshness_lifetime(headers: &HeaderMap) -> bool {
     headers.contains_key(header::EXPIRES)
         || CacheControl::from_headers_named(header::CACHE_CONTROL.as_str(), headers).is_some_and(
             |cc| {
@@ -84,7 +84,7 @@ pub(super) fn lifetime(
             return Ok(Duration::ZERO);
         }
         // An unreadable time, or two different ones, make the response stale (section 4.2.1).
-        if says_two_things(&head.headers) {
+        if has_conflicting_ages(&head.headers) {
             return Ok(Duration::ZERO);
         }
         let written =
@@ -116,7 +116,7 @@ pub(super) fn lifetime(
 }
 
 /// Whether `Cache-Control` repeats a time with a different value.
-fn says_two_things(headers: &HeaderMap) -> bool {
+fn has_conflicting_ages(headers: &HeaderMap) -> bool {
     let values = |name: &'static str| {
         let lines = headers.get_all(header::CACHE_CONTROL).iter();
         let directives = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -132,7 +132,7 @@ fn says_two_things(headers: &HeaderMap) -> bool {
 }
 
 /// For how many seconds the response may be served stale: while a new one is fetched, and when the fetch fails.
-pub(super) fn windows(cc: Option<&CacheControl>, policy: &RouteCachePolicy) -> (u32, u32) {
+pub(super) fn stale_windows(cc: Option<&CacheControl>, policy: &RouteCachePolicy) -> (u32, u32) {
     let seconds = |span: Duration| u32::try_from(span.as_secs()).unwrap_or(u32::MAX);
     let defaults = (seconds(policy.stale_while_revalidate), seconds(policy.stale_if_error));
     let Some(cc) = cc else { return defaults };

@@ -31,7 +31,7 @@ fn response(status: u16, fields: &[(&'static str, &'static str)]) -> ResponseHea
 fn judged(fields: &[(&'static str, &'static str)]) -> Option<CacheMeta> {
     let response = response(200, fields);
     let arrival = ResponseArrival::from_response(&response, Duration::from_secs(2));
-    judge(&response, &arrival, RequestFacts::default(), &policy()).ok()
+    decide_storage(&response, &arrival, RequestFacts::default(), &policy()).ok()
 }
 
 fn left(meta: &CacheMeta) -> u64 {
@@ -116,7 +116,8 @@ fn rfc9111_3_2_304_renews_all_headers_except_those_of_the_body() {
         &[("cache-control", "max-age=60"), ("x-a", "3"), ("content-type", "x/y"), ("age", "9")],
     );
     let arrival = ResponseArrival::from_response(&said, Duration::ZERO);
-    let meta = judge(&kept, &arrival, RequestFacts::default(), &policy()).expect("it may be kept");
+    let meta = decide_storage(&kept, &arrival, RequestFacts::default(), &policy())
+        .expect("it may be kept");
     let value = |name| meta.headers().get(name).and_then(|value| value.to_str().ok());
     assert_eq!((value("x-a"), value("content-length")), (Some("3"), Some("10")));
     assert_eq!(value("content-type"), None);
@@ -128,7 +129,7 @@ fn error_response_is_not_stored_and_says_nothing_about_the_url() {
     for status in [500, 503, 429] {
         let response = response(status, &[("cache-control", "max-age=60")]);
         let arrival = ResponseArrival::from_response(&response, Duration::ZERO);
-        let refusal = judge(&response, &arrival, RequestFacts::default(), &policy()).err();
+        let refusal = decide_storage(&response, &arrival, RequestFacts::default(), &policy()).err();
         assert_eq!(refusal, Some(NotStoredReason::OfRequest(NotStoredReason::ERROR)), "{status}");
     }
 }
@@ -204,7 +205,7 @@ proptest! {
             head.append_header(name, value).expect("a field");
         }
         let arrival = ResponseArrival::from_response(&head, Duration::ZERO);
-        let judged = judge(&head, &arrival, RequestFacts::default(), &policy());
+        let judged = decide_storage(&head, &arrival, RequestFacts::default(), &policy());
         let Ok(meta) = judged else { return Ok(()) };
         prop_assert!(left(&meta) <= 1000);
         prop_assert!(status < 500 && status != 429);

@@ -19,25 +19,30 @@ const FORBIDDEN_METHODS: [&str; 1] = ["TRACK"];
 const MAX_PREFLIGHT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// CORS that lets more in than its author may think, or that browsers don't heed.
-pub(super) fn review(config: &Config, found: &mut Problems) {
+pub(super) fn review(config: &Config, problems: &mut Problems) {
     let routes =
         config.routes.iter().enumerate().filter_map(|(index, route)| {
             Some((format!("routes[{index}].cors"), route.cors.as_ref()?))
         });
-    for (at, cors) in config.cors.iter().map(|cors| ("cors".to_owned(), cors)).chain(routes) {
+    for (key_path, cors) in config.cors.iter().map(|cors| ("cors".to_owned(), cors)).chain(routes) {
         if let CorsPolicy::Policy(policy) = &cors.value {
             let has_credentials = policy.allow_credentials.as_ref().is_some_and(|it| it.value);
-            origins(&policy.allow_origins, has_credentials, &format!("{at}.allow_origins"), found);
-            ignored_headers(policy, &at, found);
+            origins(
+                &policy.allow_origins,
+                has_credentials,
+                &format!("{key_path}.allow_origins"),
+                problems,
+            );
+            ignored_headers(policy, &key_path, problems);
         }
     }
     for (index, route) in config.routes.iter().enumerate() {
-        handshakes(config, route, &format!("routes[{index}]"), found);
+        handshakes(config, route, &format!("routes[{index}]"), problems);
     }
 }
 
 /// The origins whose pages may open WebSockets on a route.
-fn handshakes(config: &Config, route: &Route, at: &str, found: &mut Problems) {
+fn handshakes(config: &Config, route: &Route, key_path: &str, problems: &mut Problems) {
     let settings = websocket_settings(route);
     match settings.and_then(|settings| settings.origins.as_ref()) {
         Some(written) => match &written.value {
@@ -45,24 +50,29 @@ fn handshakes(config: &Config, route: &Route, at: &str, found: &mut Problems) {
             WebSocketOrigins::Word(OriginsWord::Any) => {
                 let reason = "pages of any origin may open WebSockets with the cookies of their \
                               visitors";
-                found
-                    .warn("any-origin", written.span, format!("{at}.websocket.origins"), reason)
+                problems
+                    .warn(
+                        "any-origin",
+                        written.span,
+                        format!("{key_path}.websocket.origins"),
+                        reason,
+                    )
                     .help("list the origins of your pages, unless the service checks `Origin`");
             }
             WebSocketOrigins::List(list) => {
-                origins(list, false, &format!("{at}.websocket.origins"), found);
+                origins(list, false, &format!("{key_path}.websocket.origins"), problems);
             }
         },
         None if takes_handshakes(route) => {
-            let (cors, at) = match (&route.cors, &config.cors) {
-                (Some(cors), _) => (cors, format!("{at}.cors")),
+            let (cors, key_path) = match (&route.cors, &config.cors) {
+                (Some(cors), _) => (cors, format!("{key_path}.cors")),
                 (None, Some(cors)) => (cors, "cors".to_owned()),
                 (None, None) => return,
             };
             if matches!(&cors.value, CorsPolicy::Switch(switch) if !switch.0) {
                 let reason = "`cors: off` does not apply to WebSockets: pages of other origins \
                               cannot open them";
-                found.warn("cors-off-websockets", cors.span, at, reason).help(
+                problems.warn("cors-off-websockets", cors.span, key_path, reason).help(
                     "set the allowed origins with `websocket: {origins: \
                      [\"https://app.example.com\"]}`, or `same`, or `any`",
                 );
@@ -90,31 +100,31 @@ fn takes_handshakes(route: &Route) -> bool {
 fn origins(
     listed: &[Spanned<OriginPattern>],
     has_credentials: bool,
-    at: &str,
-    found: &mut Problems,
+    key_path: &str,
+    problems: &mut Problems,
 ) {
     for (index, origin) in listed.iter().enumerate() {
-        let at = format!("{at}[{index}]");
+        let key_path = format!("{key_path}[{index}]");
         let written = origin.as_str();
         let scheme = written.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         match (written, scheme.as_deref()) {
             ("*", _) => {
                 let reason = "pages of any origin may read the responses and open WebSockets";
-                found
-                    .warn("any-origin", origin.span, at, reason)
+                problems
+                    .warn("any-origin", origin.span, key_path, reason)
                     .help("list the origins of your pages, unless everybody may use this route");
             }
             _ if is_public_suffix(written) => {
                 let reason = "anybody can register a domain there, and pages of this domain are \
                               then allowed";
-                found
-                    .warn("public-suffix-origin", origin.span, at, reason)
+                problems
+                    .warn("public-suffix-origin", origin.span, key_path, reason)
                     .help("use your own domain: `https://*.example.com`");
             }
             ("null", _) => {
                 let reason = "any page can get the origin `null` by means of a sandboxed frame";
-                found
-                    .warn("null-origin", origin.span, at, reason)
+                problems
+                    .warn("null-origin", origin.span, key_path, reason)
                     .help("list the origins of your pages");
             }
             (_, Some(scheme @ ("ws" | "wss" | "ftp"))) => {
@@ -123,7 +133,7 @@ fn origins(
                 let reason = format!(
                     "no page has an origin with the scheme `{scheme}`, so this entry allows nobody"
                 );
-                found.warn("no-such-origin", origin.span, at, reason).help(format!(
+                problems.warn("no-such-origin", origin.span, key_path, reason).help(format!(
                     "write `{http}://{rest}`: the origin of a WebSocket handshake is that of the \
                      page"
                 ));
@@ -131,8 +141,8 @@ fn origins(
             (_, Some("http")) if has_credentials && !is_local(written) => {
                 let reason = "anybody on the network path of a page without TLS can act in the \
                               name of its visitors here";
-                found
-                    .warn("insecure-origin", origin.span, at, reason)
+                problems
+                    .warn("insecure-origin", origin.span, key_path, reason)
                     .help("serve the page over HTTPS, or remove `allow_credentials`");
             }
             _ => {}
@@ -164,36 +174,36 @@ fn is_local(origin: &str) -> bool {
         || address.is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
-fn ignored_headers(policy: &Cors, at: &str, found: &mut Problems) {
+fn ignored_headers(policy: &Cors, key_path: &str, problems: &mut Problems) {
     let has_credentials = policy.allow_credentials.as_ref().is_some_and(|it| it.value);
     for (index, method) in policy.allow_methods.iter().flatten().enumerate() {
-        let at = format!("{at}.allow_methods[{index}]");
+        let key_path = format!("{key_path}.allow_methods[{index}]");
         if method.as_str() == "*" {
             let reason = "`*` means a method of this name here, not all methods";
-            found.warn("cors-star", method.span, at, reason).help("list the methods");
+            problems.warn("cors-star", method.span, key_path, reason).help("list the methods");
         } else if FORBIDDEN_METHODS.contains(&method.as_str()) {
             let reason = format!("no browser lets a script send {}", method.as_str());
-            found.warn("cors-unheeded", method.span, at, reason).help("remove this entry");
+            problems.warn("cors-unheeded", method.span, key_path, reason).help("remove this entry");
         }
     }
     for (index, name) in policy.expose_headers.iter().flatten().enumerate() {
-        let at = format!("{at}.expose_headers[{index}]");
+        let key_path = format!("{key_path}.expose_headers[{index}]");
         if name.as_str() == "*" && has_credentials {
             let reason = "with credentials, browsers read `*` as a header of this name, not as \
                           all headers";
-            found.warn("cors-star", name.span, at, reason).help("list the headers");
+            problems.warn("cors-star", name.span, key_path, reason).help("list the headers");
         } else if UNREADABLE_HEADERS
             .iter()
             .any(|never| never.as_str().eq_ignore_ascii_case(name.as_str()))
         {
             let reason = "no browser lets a script read this header";
-            found.warn("cors-unheeded", name.span, at, reason).help("remove this entry");
+            problems.warn("cors-unheeded", name.span, key_path, reason).help("remove this entry");
         }
     }
     if let Some(age) = policy.max_age.as_ref().filter(|age| age.value.0 > MAX_PREFLIGHT_AGE) {
         let reason = "no browser caches the answer to a preflight for so long";
-        found
-            .warn("cors-unheeded", age.span, format!("{at}.max_age"), reason)
+        problems
+            .warn("cors-unheeded", age.span, format!("{key_path}.max_age"), reason)
             .help("Firefox caches the answer for at most 24h, Chromium and Safari for less");
     }
 }

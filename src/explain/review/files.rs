@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use tidegate_config::{
-    self as config, Config, Kind, Node, Problems, Resolved, Sources, Span, Spanned,
+    self as config, Config, CoreValue, Kind, Node, Problems, Sources, Span, Spanned,
 };
 use tidegate_config::{UpstreamTls, UpstreamTlsSetting};
 use tidegate_disk::is_trusted;
@@ -21,12 +21,12 @@ const STICKY_BIT: u32 = 0o1000;
 const OTHERS_READ: u32 = 0o004;
 
 /// Files that others on this machine may read or write, and should not.
-pub(super) fn review(config: &Config, sources: &Sources, found: &mut Problems) {
-    configurations(sources, found);
-    trusted_files(config, sources, found);
-    pages(config, sources, found);
-    keys(config, sources, found);
-    state_dir(config, sources, found);
+pub(super) fn review(config: &Config, sources: &Sources, problems: &mut Problems) {
+    review_config_files(sources, problems);
+    trusted_files(config, sources, problems);
+    review_error_pages(config, sources, problems);
+    review_private_keys(config, sources, problems);
+    state_dir(config, sources, problems);
 }
 
 /// The name of a warning, the reason, and what to do.
@@ -59,10 +59,10 @@ fn writable_by_all(path: &Path, is_folder: bool) -> Option<FileWarning> {
 
 /// The permissions of a file, if it exists.
 fn mode(path: &Path) -> Option<u32> {
-    fs::metadata(path).ok().map(|found| found.mode())
+    fs::metadata(path).ok().map(|problems| problems.mode())
 }
 
-fn configurations(sources: &Sources, found: &mut Problems) {
+fn review_config_files(sources: &Sources, problems: &mut Problems) {
     let mut readable = BTreeSet::new();
     let mut folders = BTreeSet::new();
     for (number, (path, _)) in (0_u16..).zip(sources.files()) {
@@ -72,7 +72,7 @@ fn configurations(sources: &Sources, found: &mut Problems) {
         }
         let span = Span { file: number, line: 1, column: 1 };
         let mut warn = |(code, reason, help): FileWarning| {
-            found.warn(code, span, "", reason).help(help);
+            problems.warn(code, span, "", reason).help(help);
         };
         if let Some(fault) = writable_by_others(path, false) {
             warn(fault);
@@ -87,34 +87,37 @@ fn configurations(sources: &Sources, found: &mut Problems) {
         }
     }
     if let Some(tree) = sources.tree() {
-        secrets(&tree, "", &readable, found);
+        secrets(&tree, "", &readable, problems);
     }
 }
 
 /// Secrets in a file that every user may read. The depth of the tree is bounded.
-fn secrets(node: &Node, at: &str, readable: &BTreeSet<u16>, found: &mut Problems) {
+fn secrets(node: &Node, key_path: &str, readable: &BTreeSet<u16>, problems: &mut Problems) {
     match &node.kind {
         Kind::Sequence(items) => {
             for (index, item) in items.iter().enumerate() {
-                secrets(item, &format!("{at}[{index}]"), readable, found);
+                secrets(item, &format!("{key_path}[{index}]"), readable, problems);
             }
         }
         Kind::Mapping(entries) => {
             for (key, value) in entries {
-                let at =
-                    if at.is_empty() { key.text.clone() } else { format!("{at}.{}", key.text) };
-                secrets(value, &at, readable, found);
+                let key_path = if key_path.is_empty() {
+                    key.text.clone()
+                } else {
+                    format!("{key_path}.{}", key.text)
+                };
+                secrets(value, &key_path, readable, problems);
                 let Kind::Scalar(scalar) = &value.kind else { continue };
-                let is_written = scalar.resolve() == Resolved::String
+                let is_written = scalar.resolve() == CoreValue::String
                     && !scalar.text.is_empty()
                     && !scalar.is_expanded();
                 let is_secret =
-                    is_secret_path(&at) || without_userinfo(&scalar.text) != scalar.text;
+                    is_secret_path(&key_path) || without_userinfo(&scalar.text) != scalar.text;
                 if is_written && is_secret && readable.contains(&value.span.file) {
                     let reason = "this value is secret, and every user of this machine can read \
                                   the file";
-                    found
-                        .warn("readable-secret", value.span, at, reason)
+                    problems
+                        .warn("readable-secret", value.span, key_path, reason)
                         .help("`chmod o-r` the file, or move the value into a variable: `${NAME}`");
                 }
             }
@@ -124,23 +127,23 @@ fn secrets(node: &Node, at: &str, readable: &BTreeSet<u16>, found: &mut Problems
 }
 
 /// Files that decide which certificates the gateway trusts, and where it sends requests.
-fn trusted_files(config: &Config, sources: &Sources, found: &mut Problems) {
-    let mut check_file = |file: &Spanned<String>, at: String| {
+fn trusted_files(config: &Config, sources: &Sources, problems: &mut Problems) {
+    let mut check_file = |file: &Spanned<String>, key_path: String| {
         let path = sources.folder(file.span).join(&file.value);
         if let Some((code, reason, help)) = writable_by_others(&path, false) {
-            found.warn(code, file.span, at, reason).help(help);
+            problems.warn(code, file.span, key_path, reason).help(help);
         }
     };
-    for (index, listener) in config.listeners.iter().enumerate() {
+    for (number, listener) in config.listeners.iter().enumerate() {
         let Some(tls) = &listener.tls else { continue };
-        for (place, certificate) in tls.certificates.iter().enumerate() {
+        for (index, certificate) in tls.certificates.iter().enumerate() {
             check_file(
                 &certificate.cert,
-                format!("listeners[{index}].tls.certificates[{place}].cert"),
+                format!("listeners[{number}].tls.certificates[{index}].cert"),
             );
         }
         if let Some(ca) = tls.client_auth.as_ref().map(|auth| &auth.ca) {
-            check_file(ca, format!("listeners[{index}].tls.client_auth.ca"));
+            check_file(ca, format!("listeners[{number}].tls.client_auth.ca"));
         }
     }
     for (name, upstream) in &config.upstreams {
@@ -156,11 +159,11 @@ fn trusted_files(config: &Config, sources: &Sources, found: &mut Problems) {
 }
 
 /// Files that clients get. They often belong to another user, who deploys them.
-fn pages(config: &Config, sources: &Sources, found: &mut Problems) {
-    let mut check_file = |path: &Spanned<String>, is_folder: bool, at: String| {
+fn review_error_pages(config: &Config, sources: &Sources, problems: &mut Problems) {
+    let mut check_file = |path: &Spanned<String>, is_folder: bool, key_path: String| {
         let shown = sources.folder(path.span).join(&path.value);
         if let Some((code, reason, help)) = writable_by_all(&shown, is_folder) {
-            found.warn(code, path.span, at, reason).help(help);
+            problems.warn(code, path.span, key_path, reason).help(help);
         }
     };
     let config::ErrorPages { pages, json, .. } = &config.error_pages;
@@ -176,30 +179,30 @@ fn pages(config: &Config, sources: &Sources, found: &mut Problems) {
     }
 }
 
-fn keys(config: &Config, sources: &Sources, found: &mut Problems) {
-    let mut check_file = |key: &Spanned<String>, at: String| {
+fn review_private_keys(config: &Config, sources: &Sources, problems: &mut Problems) {
+    let mut check_file = |key: &Spanned<String>, key_path: String| {
         let path = sources.folder(key.span).join(&key.value);
         let can = match mode(&path) {
             Some(mode) if mode & OTHERS_WRITE != 0 => "write to",
             Some(mode) if mode & OTHERS_READ != 0 => "read",
             _ => {
                 if let Some((code, reason, help)) = writable_by_others(&path, false) {
-                    found.warn(code, key.span, at, reason).help(help);
+                    problems.warn(code, key.span, key_path, reason).help(help);
                 }
                 return;
             }
         };
         let reason =
             format!("every user of this machine can {can} the private key {}", path.display());
-        found
-            .warn("readable-key", key.span, at, reason)
+        problems
+            .warn("readable-key", key.span, key_path, reason)
             .help(format!("`chmod o= {}`", path.display()));
     };
-    for (index, listener) in config.listeners.iter().enumerate() {
+    for (number, listener) in config.listeners.iter().enumerate() {
         let certificates = listener.tls.iter().flat_map(|tls| &tls.certificates).enumerate();
-        for (place, certificate) in certificates {
-            let at = format!("listeners[{index}].tls.certificates[{place}].key");
-            check_file(&certificate.key, at);
+        for (index, certificate) in certificates {
+            let key_path = format!("listeners[{number}].tls.certificates[{index}].key");
+            check_file(&certificate.key, key_path);
         }
     }
     for (name, upstream) in &config.upstreams {
@@ -213,13 +216,13 @@ fn keys(config: &Config, sources: &Sources, found: &mut Problems) {
     }
 }
 
-fn state_dir(config: &Config, sources: &Sources, found: &mut Problems) {
+fn state_dir(config: &Config, sources: &Sources, problems: &mut Problems) {
     let Some(written) = &config.state_dir else { return };
     let path = sources.folder(written.span).join(&written.value);
     if mode(&path).is_some_and(|mode| mode & OTHERS_WRITE != 0) {
         let reason = "every user of this machine can write to this folder, which holds keys and \
                       versions of the configuration";
-        found
+        problems
             .warn("open-state-dir", written.span, "state_dir", reason)
             .help(format!("`chmod 700 {}`", path.display()));
     }

@@ -10,16 +10,16 @@ use tidegate_config::{self as config, Config, Problems, Sources, Spanned};
 
 /// All warnings about a configuration, each with the name under which docs/warnings.md explains it.
 pub(crate) fn review(snapshot: &Snapshot, config: &Config, sources: Sources) -> Problems {
-    let mut found = Problems::new(sources.clone());
-    files::review(config, &sources, &mut found);
-    unused_upstreams(config, &mut found);
-    cors::review(config, &mut found);
-    risks::review(config, &mut found);
-    shadows::review(snapshot, config, &mut found);
-    found
+    let mut problems = Problems::new(sources.clone());
+    files::review(config, &sources, &mut problems);
+    unused_upstreams(config, &mut problems);
+    cors::review(config, &mut problems);
+    risks::review(config, &mut problems);
+    shadows::review(snapshot, config, &mut problems);
+    problems
 }
 
-fn unused_upstreams(config: &Config, found: &mut Problems) {
+fn unused_upstreams(config: &Config, problems: &mut Problems) {
     for (name, upstream) in &config.upstreams {
         let leads = |route: &Spanned<config::Route>| {
             let splits = route.split.iter().map(|split| &*split.upstream.value);
@@ -28,8 +28,13 @@ fn unused_upstreams(config: &Config, found: &mut Problems) {
             own.chain(splits).chain(mirror).any(|upstream| upstream == name)
         };
         if !config.routes.iter().any(leads) {
-            let at = format!("upstreams.{name}");
-            found.warn("unused-upstream", upstream.span, at, "no route uses this upstream");
+            let key_path = format!("upstreams.{name}");
+            problems.warn(
+                "unused-upstream",
+                upstream.span,
+                key_path,
+                "no route uses this upstream",
+            );
         }
     }
 }

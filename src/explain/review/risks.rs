@@ -13,24 +13,24 @@ const PRELOAD_MIN_AGE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
 /// Settings that open a door, or that don't do what they seem to.
-pub(super) fn review(config: &Config, found: &mut Problems) {
-    unverified_upstreams(config, found);
-    trusted_everybody(config, found);
-    traces_of_strangers(config, found);
-    drain_beyond_grace(config, found);
-    preloads(config, found);
-    logged_messages(config, found);
-    nameless_users(config, found);
+pub(super) fn review(config: &Config, problems: &mut Problems) {
+    unverified_upstreams(config, problems);
+    review_trusted_proxies(config, problems);
+    review_trace_parents(config, problems);
+    drain_beyond_grace(config, problems);
+    review_hsts_preload(config, problems);
+    logged_messages(config, problems);
+    review_user_ids(config, problems);
 }
 
-fn unverified_upstreams(config: &Config, found: &mut Problems) {
+fn unverified_upstreams(config: &Config, problems: &mut Problems) {
     for (name, upstream) in &config.upstreams {
         let Some(tls) = &upstream.tls else { continue };
         if matches!(&tls.value, UpstreamTlsSetting::Settings(it) if it.insecure_skip_verify) {
-            let at = format!("upstreams.{name}.tls.insecure_skip_verify");
+            let key_path = format!("upstreams.{name}.tls.insecure_skip_verify");
             let reason = "anybody between the gateway and the upstream can read and change the \
                           traffic";
-            found.warn("unverified-upstream", tls.span, at, reason).help(
+            problems.warn("unverified-upstream", tls.span, key_path, reason).help(
                 "set the certificate authority with `ca`, or the name in the certificate with \
                  `server_name`",
             );
@@ -38,35 +38,35 @@ fn unverified_upstreams(config: &Config, found: &mut Problems) {
     }
 }
 
-fn trusted_everybody(config: &Config, found: &mut Problems) {
+fn review_trusted_proxies(config: &Config, problems: &mut Problems) {
     let is_everybody = |network: &Cidr| network.0.prefix_len() == 0;
     for (index, trusted) in config.trusted_proxies.iter().enumerate() {
         if matches!(&trusted.value, TrustedProxy::Network(network) if is_everybody(network)) {
             let reason = "any peer can claim another client address, which the log and the \
                           limits then use";
-            found
+            problems
                 .warn("trusts-everybody", trusted.span, format!("trusted_proxies[{index}]"), reason)
                 .help("list the networks of your load balancers");
         }
     }
-    for (index, listener) in config.listeners.iter().enumerate() {
+    for (number, listener) in config.listeners.iter().enumerate() {
         let from = listener.proxy_protocol.iter().flat_map(|proxy| &proxy.from).enumerate();
-        for (place, network) in from.filter(|(_, network)| is_everybody(network)) {
-            let at = format!("listeners[{index}].proxy_protocol.from[{place}]");
+        for (index, network) in from.filter(|(_, network)| is_everybody(network)) {
+            let key_path = format!("listeners[{number}].proxy_protocol.from[{index}]");
             let reason = "any peer can claim another client address in a PROXY header, which the \
                           log and the limits then use";
-            found
-                .warn("trusts-everybody", network.span, at, reason)
+            problems
+                .warn("trusts-everybody", network.span, key_path, reason)
                 .help("list the networks of your load balancers");
         }
     }
 }
 
-fn traces_of_strangers(config: &Config, found: &mut Problems) {
+fn review_trace_parents(config: &Config, problems: &mut Problems) {
     let TracingSetting::Settings(tracing) = &config.tracing.value else { return };
     let sample = &tracing.sample;
     let is_part = |ratio: f64| ratio < 1.0;
-    let (span, at) = match (&sample.parent, &sample.ratio) {
+    let (span, key_path) = match (&sample.parent, &sample.ratio) {
         (Some(parent), _) if parent.value == SampleParent::Switch(Switch(true)) => {
             (parent.span, "tracing.sample.parent")
         }
@@ -75,12 +75,12 @@ fn traces_of_strangers(config: &Config, found: &mut Problems) {
     };
     let reason = "any client that sends a `traceparent` header decides whether its request is \
                   recorded";
-    found
-        .warn("strangers-sample", span, at, reason)
+    problems
+        .warn("strangers-sample", span, key_path, reason)
         .help("write `parent: trusted`, and let `trusted_proxies` decide");
 }
 
-fn drain_beyond_grace(config: &Config, found: &mut Problems) {
+fn drain_beyond_grace(config: &Config, problems: &mut Problems) {
     let grace = config.shutdown.grace.map_or(DEFAULT_GRACE, |grace| grace.0);
     if let Some(spread) = config.drain.spread.as_ref().filter(|spread| spread.value.0 > grace) {
         let reason = format!(
@@ -88,13 +88,13 @@ fn drain_beyond_grace(config: &Config, found: &mut Problems) {
              this",
             humantime::format_duration(grace)
         );
-        found
+        problems
             .warn("drain-beyond-grace", spread.span, "drain.spread", reason)
             .help("make `shutdown.grace` longer than `drain.spread`");
     }
 }
 
-fn preloads(config: &Config, found: &mut Problems) {
+fn review_hsts_preload(config: &Config, problems: &mut Problems) {
     for (index, listener) in config.listeners.iter().enumerate() {
         let Some(tls) = &listener.tls else { continue };
         let Some(HstsSetting::Settings(hsts)) = &tls.hsts else { continue };
@@ -102,47 +102,47 @@ fn preloads(config: &Config, found: &mut Problems) {
         if hsts.preload && (is_short || !hsts.include_subdomains) {
             let reason = "the preload lists of browsers require `include_subdomains` and a \
                           `max_age` of at least a year";
-            found
+            problems
                 .warn("not-preloadable", tls.span, format!("listeners[{index}].tls.hsts"), reason)
                 .help("add `include_subdomains: true` and `max_age: 365d`, or remove `preload`");
         }
     }
 }
 
-fn logged_messages(config: &Config, found: &mut Problems) {
+fn logged_messages(config: &Config, problems: &mut Problems) {
     for (index, route) in config.routes.iter().enumerate() {
         let Some(websocket) = &route.websocket else { continue };
         let WebSocketSetting::Settings(settings) = &websocket.value else { continue };
         if settings.log_frames == LogFrames::Text {
-            let at = format!("routes[{index}].websocket.log_frames");
+            let key_path = format!("routes[{index}].websocket.log_frames");
             let reason = "the access log stores the messages of all users";
             let help = "write `headers`, and log the text of one session with `tidegate sessions \
                         --session ID --log-frames text`";
-            found.warn("logs-messages", websocket.span, at, reason).help(help);
+            problems.warn("logs-messages", websocket.span, key_path, reason).help(help);
         }
     }
 }
 
 /// Settings by user id in a configuration without a source of user ids.
-fn nameless_users(config: &Config, found: &mut Problems) {
+fn review_user_ids(config: &Config, problems: &mut Problems) {
     if !config.identity.user_id.is_empty() {
         return;
     }
-    let mut warn = |span: Span, at: String, reason: &str| {
+    let mut warn = |span: Span, key_path: String, reason: &str| {
         let help = "define where the user id is: `identity: {user_id: [{query: userId}]}`";
-        found.warn("nameless-users", span, at, reason).help(help);
+        problems.warn("nameless-users", span, key_path, reason).help(help);
     };
-    let by_route = config.routes.iter().enumerate().flat_map(|(index, route)| {
+    let by_route = config.routes.iter().enumerate().flat_map(|(number, route)| {
         let limits = route.rate_limits.iter().flatten().enumerate();
-        limits.map(move |(place, limit)| (format!("routes[{index}].rate_limits[{place}]"), limit))
+        limits.map(move |(index, limit)| (format!("routes[{number}].rate_limits[{index}]"), limit))
     });
     let by_all = config.rate_limits.iter().enumerate();
-    let by_all = by_all.map(|(place, limit)| (format!("rate_limits[{place}]"), limit));
-    for (at, limit) in by_all.chain(by_route) {
+    let by_all = by_all.map(|(index, limit)| (format!("rate_limits[{index}]"), limit));
+    for (key_path, limit) in by_all.chain(by_route) {
         if matches!(limit.by, RateLimitBy::UserId) {
             let reason = "no request has a user id, because `identity.user_id` is not set; \
                           requests are counted by client address";
-            warn(limit.span, format!("{at}.by"), reason);
+            warn(limit.span, format!("{key_path}.by"), reason);
         }
     }
     for (name, upstream) in &config.upstreams {
@@ -156,10 +156,10 @@ fn nameless_users(config: &Config, found: &mut Problems) {
         let Some(websocket) = &route.websocket else { continue };
         let WebSocketSetting::Settings(settings) = &websocket.value else { continue };
         if settings.max_sessions_per_user.is_some() {
-            let at = format!("routes[{index}].websocket.max_sessions_per_user");
+            let key_path = format!("routes[{index}].websocket.max_sessions_per_user");
             warn(
                 websocket.span,
-                at,
+                key_path,
                 "no session has a user id, because `identity.user_id` is not set; the limit \
                  never applies",
             );

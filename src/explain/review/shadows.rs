@@ -18,7 +18,7 @@ const OTHER_METHOD: &str = "OTHER";
 const OTHER_VALUE: &str = "other than all that is named";
 
 /// Routes that never get a request, for others together take all of theirs.
-pub(super) fn review(snapshot: &Snapshot, config: &Config, found: &mut Problems) {
+pub(super) fn review(snapshot: &Snapshot, config: &Config, problems: &mut Problems) {
     // A rule of another path takes precedence for a part of the paths only, or gives it.
     let mut by_path: BTreeMap<(bool, &str), Vec<IndexedRule<'_>>> = BTreeMap::new();
     for (index, (rule, route)) in snapshot.table.iter().enumerate() {
@@ -46,7 +46,7 @@ pub(super) fn review(snapshot: &Snapshot, config: &Config, found: &mut Problems)
             let name = &route.name;
             let reason =
                 format!("{who} every request that `{name}` would match, so `{name}` gets none");
-            found.warn("shadowed-route", span, format!("routes[{index}]"), reason);
+            problems.warn("shadowed-route", span, format!("routes[{index}]"), reason);
         }
     }
 }
@@ -66,7 +66,7 @@ fn routes_taking_all(
     let (hosts, methods) = (hosts(rule, &rules), methods(rule, &rules));
     let mut heads = vec![HeaderMap::new()];
     for (name, values) in headers(rule, &rules) {
-        heads = product(&heads, &values, |head, value| {
+        heads = with_each(&heads, &values, |head, value| {
             let mut head = head.clone();
             if let Some(value) = value {
                 head.insert(name.clone(), HeaderValue::from_str(value).ok()?);
@@ -76,7 +76,7 @@ fn routes_taking_all(
     }
     let mut queries = vec![String::new()];
     for (name, values) in parameters(rule, &rules) {
-        queries = product(&queries, &values, |query, value| {
+        queries = with_each(&queries, &values, |query, value| {
             let mut query = form_urlencoded::Serializer::new(query.clone());
             Some(match value {
                 Some(value) => query.append_pair(&name, value).finish(),
@@ -109,7 +109,7 @@ fn routes_taking_all(
 }
 
 /// Each of the first with each of the second, unless these are too many.
-fn product<T>(
+fn with_each<T>(
     all: &[T],
     values: &[Option<&str>],
     with: impl Fn(&T, Option<&str>) -> Option<T>,

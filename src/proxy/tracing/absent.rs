@@ -22,7 +22,7 @@ impl RequestTrace {
 }
 
 /// Gives the request its place in a trace.
-pub(in crate::proxy) fn start(tracing: &Arc<Tracing>, _: &Session, _: &mut Context) {
+pub(in crate::proxy) fn start_trace(tracing: &Arc<Tracing>, _: &Session, _: &mut Context) {
     match **tracing {}
 }
 
@@ -37,13 +37,19 @@ pub(in crate::proxy) fn set_headers(
 }
 
 /// Another attempt begins.
-pub(in crate::proxy) fn attempt(_: &Pool, _: &SelectedEndpoint, _: &Session, _: &mut Context) {}
+pub(in crate::proxy) fn start_attempt(
+    _: &Pool,
+    _: &SelectedEndpoint,
+    _: &Session,
+    _: &mut Context,
+) {
+}
 
 /// The upstream has answered.
-pub(in crate::proxy) fn answered(_: &mut Context, _: &ResponseHeader) {}
+pub(in crate::proxy) fn record_response(_: &mut Context, _: &ResponseHeader) {}
 
 /// The attempt has come to nothing.
-pub(in crate::proxy) fn failed(_: &mut Context, _: &Error) {}
+pub(in crate::proxy) fn record_failure(_: &mut Context, _: &Error) {}
 
 /// The handshake is done.
-pub(in crate::proxy) fn opened(_: &mut Context) {}
+pub(in crate::proxy) fn record_open(_: &mut Context) {}

@@ -7,6 +7,12 @@ mod absent;
 mod spans;
 
 #[cfg(not(feature = "opentelemetry"))]
-pub(super) use absent::{RequestTrace, answered, attempt, failed, opened, set_headers, start};
+pub(super) use absent::{
+    RequestTrace, record_failure, record_open, record_response, set_headers, start_attempt,
+    start_trace,
+};
 #[cfg(feature = "opentelemetry")]
-pub(super) use spans::{RequestTrace, answered, attempt, failed, opened, set_headers, start};
+pub(super) use spans::{
+    RequestTrace, record_failure, record_open, record_response, set_headers, start_attempt,
+    start_trace,
+};

@@ -53,8 +53,8 @@ pub(super) fn keep(connection: u32, head: &[u8]) {
         if buffer.bytes.len() < head.len() {
             buffer.bytes.resize(head.len(), 0);
         }
-        if let Some(place) = buffer.bytes.get_mut(..head.len()) {
-            place.copy_from_slice(head);
+        if let Some(kept) = buffer.bytes.get_mut(..head.len()) {
+            kept.copy_from_slice(head);
         }
     });
 }

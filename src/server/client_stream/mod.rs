@@ -22,7 +22,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tidegate_http::head::MAX_HEAD_SIZE;
-use tidegate_http::raw_head::{self as head, AnnouncedBody, CUT_OFF, Fault, MALFORMED, Scan};
+use tidegate_http::raw_head::{
+    self as head, AnnouncedBody, HEAD_CUT_OFF, HEAD_MALFORMED, HeadError, HeadScan,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -43,7 +45,7 @@ pub(super) struct RefusedRequest {
     pub(super) stream: Stream,
     /// The received part of the head.
     pub(super) head: Vec<u8>,
-    pub(super) fault: Fault,
+    pub(super) fault: HeadError,
 }
 
 tokio::task_local! {
@@ -117,19 +119,19 @@ pub(super) enum Incoming {
     /// A head, with the received part of its body.
     Request(BytesMut),
     /// The bytes cannot be a head.
-    Fault(Fault),
+    Fault(HeadError),
     /// The connection has ended.
     End,
 }
 
 impl ClientStream {
     /// Wraps a connection from which these bytes have already been read.
-    pub(super) fn new(stream: Stream, begun: BytesMut) -> Self {
+    pub(super) fn new(stream: Stream, first_bytes: BytesMut) -> Self {
         static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
         Self {
             inner: Some(stream),
-            read_ahead: Some(Box::new(ReadAhead::Pipelined(begun))),
+            read_ahead: Some(Box::new(ReadAhead::Pipelined(first_bytes))),
             idle_since: 0,
             number,
             body: RequestBody::Left(0),
@@ -148,7 +150,7 @@ impl ClientStream {
     pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        held: &mut BytesMut,
+        partial_head: &mut BytesMut,
     ) -> Poll<Incoming> {
         self.idle_since = 0;
         match self.read_ahead.take().map(|it| *it) {
@@ -156,8 +158,8 @@ impl ClientStream {
             _ if !matches!(self.body, RequestBody::Left(0)) => return Poll::Ready(Incoming::End),
             Some(ReadAhead::EndOfStream(_)) => return Poll::Ready(Incoming::End),
             Some(ReadAhead::Pipelined(bytes)) => {
-                *held = bytes;
-                if let Some(incoming) = self.advance(held, held.len()) {
+                *partial_head = bytes;
+                if let Some(incoming) = self.take_request(partial_head, partial_head.len()) {
                     return Poll::Ready(incoming);
                 }
             }
@@ -166,8 +168,8 @@ impl ClientStream {
         loop {
             let Some(stream) = self.inner.as_mut() else { return Poll::Ready(Incoming::End) };
             let read = head_buffer::poll_read(stream, cx, self.number, |bytes| {
-                if held.is_empty()
-                    && let Some(scan) = head::scan(bytes)
+                if partial_head.is_empty()
+                    && let Some(scan) = head::scan_head(bytes)
                     && scan.is_plain
                 {
                     let (end, body) = end_of_request(bytes, &scan);
@@ -176,20 +178,22 @@ impl ClientStream {
                     let next = (!next.is_empty()).then(|| BytesMut::from(next));
                     return HeadRead::Request(request, scan, body, next);
                 }
-                held.extend_from_slice(bytes);
+                partial_head.extend_from_slice(bytes);
                 HeadRead::Held(bytes.len())
             });
             match ready!(read) {
                 Err(_) => return Poll::Ready(Incoming::End),
                 Ok(HeadRead::Request(request, scan, body, next)) => {
                     self.read_ahead = next.map(|next| Box::new(ReadAhead::Pipelined(next)));
-                    self.begin(&scan, body);
+                    self.start_request(&scan, body);
                     return Poll::Ready(Incoming::Request(request));
                 }
-                Ok(HeadRead::Held(0)) if held.is_empty() => return Poll::Ready(Incoming::End),
-                Ok(HeadRead::Held(0)) => return Poll::Ready(Incoming::Fault(CUT_OFF)),
+                Ok(HeadRead::Held(0)) if partial_head.is_empty() => {
+                    return Poll::Ready(Incoming::End);
+                }
+                Ok(HeadRead::Held(0)) => return Poll::Ready(Incoming::Fault(HEAD_CUT_OFF)),
                 Ok(HeadRead::Held(new)) => {
-                    if let Some(incoming) = self.advance(held, new) {
+                    if let Some(incoming) = self.take_request(partial_head, new) {
                         return Poll::Ready(incoming);
                     }
                 }
@@ -198,42 +202,42 @@ impl ClientStream {
     }
 
     /// Searches the received bytes, of which this many at the end are new, for a complete head.
-    fn advance(&mut self, held: &mut BytesMut, new: usize) -> Option<Incoming> {
-        head::skip_empty_lines(held);
-        let may_end = head::may_end(held, new);
-        let Some(scan) = may_end.then(|| head::scan(held)).flatten() else {
-            let fault = match held.len() > MAX_HEAD_SIZE {
-                true => Some(head::excess(held)),
-                false => head::early_fault(held, new),
+    fn take_request(&mut self, partial_head: &mut BytesMut, new: usize) -> Option<Incoming> {
+        head::skip_empty_lines(partial_head);
+        let may_end = head::may_end(partial_head, new);
+        let Some(scan) = may_end.then(|| head::scan_head(partial_head)).flatten() else {
+            let fault = match partial_head.len() > MAX_HEAD_SIZE {
+                true => Some(head::oversize_error(partial_head)),
+                false => head::early_error(partial_head, new),
             };
             return fault.map(Incoming::Fault);
         };
         if scan.length > MAX_HEAD_SIZE {
-            return Some(Incoming::Fault(head::excess(held)));
+            return Some(Incoming::Fault(head::oversize_error(partial_head)));
         }
-        let (end, body) = end_of_request(held, &scan);
-        let request = if scan.is_plain && end == held.len() {
-            std::mem::take(held)
+        let (end, body) = end_of_request(partial_head, &scan);
+        let request = if scan.is_plain && end == partial_head.len() {
+            std::mem::take(partial_head)
         } else {
-            let mut head = BytesMut::from(held.get(..scan.length).unwrap_or_default());
+            let mut head = BytesMut::from(partial_head.get(..scan.length).unwrap_or_default());
             if !scan.is_plain
-                && let Err(fault) = head::judge(&mut head)
+                && let Err(fault) = head::validate(&mut head)
             {
                 return Some(Incoming::Fault(fault));
             }
-            head.extend_from_slice(held.get(scan.length..end).unwrap_or_default());
-            held.advance(end);
+            head.extend_from_slice(partial_head.get(scan.length..end).unwrap_or_default());
+            partial_head.advance(end);
             head
         };
-        if !held.is_empty() {
-            self.read_ahead = Some(Box::new(ReadAhead::Pipelined(std::mem::take(held))));
+        if !partial_head.is_empty() {
+            self.read_ahead = Some(Box::new(ReadAhead::Pipelined(std::mem::take(partial_head))));
         }
         self.keep_head(&request);
-        self.begin(&scan, body);
+        self.start_request(&scan, body);
         Some(Incoming::Request(request))
     }
 
-    fn begin(&mut self, scan: &Scan, body: RequestBody) {
+    fn start_request(&mut self, scan: &HeadScan, body: RequestBody) {
         self.body = body;
         self.response = ResponseProgress::Judging;
         self.may_upgrade = scan.is_upgrade;
@@ -256,11 +260,11 @@ impl ClientStream {
             return false;
         }
         let head = head_buffer::take_head(self.number);
-        let fault = head::fault(&head).filter(|_| !head.is_empty()).unwrap_or(MALFORMED);
+        let fault = head::fault(&head).filter(|_| !head.is_empty()).unwrap_or(HEAD_MALFORMED);
         if let Some(stream) = self.inner.take() {
             let refused = Box::new(RefusedRequest { stream, head, fault });
             // Outside of a connection's task nothing can answer it.
-            let _ = REFUSED_REQUEST.try_with(|place| place.set(Some(refused)));
+            let _ = REFUSED_REQUEST.try_with(|slot| slot.set(Some(refused)));
         }
         true
     }
@@ -371,10 +375,10 @@ fn poll_piece(
     stream: &mut Stream,
     cx: &mut Context<'_>,
     buffer: &mut ReadBuf<'_>,
-    most: u64,
+    max: u64,
 ) -> Poll<io::Result<usize>> {
     // Without clearing the buffer first: that would touch pages of Pingora's 64 KiB that no byte is read into.
-    let mut piece = stream.take(most.min(MAX_READ_SIZE));
+    let mut piece = stream.take(max.min(MAX_READ_SIZE));
     let before = buffer.filled().len();
     ready!(Pin::new(&mut piece).poll_read(cx, buffer))?;
     Poll::Ready(Ok(buffer.filled().len() - before))
@@ -383,13 +387,13 @@ fn poll_piece(
 /// The result of a read for a head.
 enum HeadRead {
     /// A complete request that needs no check, or the beginning of one, and the bytes after it.
-    Request(BytesMut, Scan, RequestBody, Option<BytesMut>),
+    Request(BytesMut, HeadScan, RequestBody, Option<BytesMut>),
     /// This many other bytes.
     Held(usize),
 }
 
 /// How many of these bytes belong to the first request, and which part of it is still to come.
-fn end_of_request(bytes: &[u8], scan: &Scan) -> (usize, RequestBody) {
+fn end_of_request(bytes: &[u8], scan: &HeadScan) -> (usize, RequestBody) {
     let behind = bytes.get(scan.length..).unwrap_or_default();
     let (here, body) = match scan.body {
         AnnouncedBody::Length(length) => {

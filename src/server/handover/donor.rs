@@ -26,12 +26,12 @@ pub(crate) struct ListenerDonor {
     sockets: Arc<[(Address, Socket)]>,
     /// What the control socket's file is known by.
     inode: Option<u64>,
-    successors: Mutex<mpsc::Receiver<Successor>>,
-    listening: AbortHandle,
+    successors: Mutex<mpsc::Receiver<SuccessorProcess>>,
+    accept_task: AbortHandle,
 }
 
 /// A new gateway that says it has the sockets.
-struct Successor {
+struct SuccessorProcess {
     connection: UnixStream,
     process: u32,
 }
@@ -58,7 +58,7 @@ impl ListenerDonor {
         let listening =
             background::spawn("upgrade socket", listen(control, sender, admin)).abort_handle();
         let successors = Mutex::new(successors);
-        Ok(Self { socket, sockets: sockets.into(), inode, successors, listening })
+        Ok(Self { socket, sockets: sockets.into(), inode, successors, accept_task: listening })
     }
 
     /// Sends the sockets and waits until the receiver serves; returns its process id.
@@ -96,7 +96,7 @@ impl ListenerDonor {
 
 impl Drop for ListenerDonor {
     fn drop(&mut self) {
-        self.listening.abort();
+        self.accept_task.abort();
         let control = self.socket.control();
         // A new gateway's own stays.
         if self.inode.is_some() && fs::metadata(&control).map(|file| file.ino()).ok() == self.inode
@@ -107,7 +107,11 @@ impl Drop for ListenerDonor {
 }
 
 /// Hears who connects. Most only want to know which process this is, and go.
-async fn listen(control: UnixListener, successors: mpsc::Sender<Successor>, admin: RunningAdmin) {
+async fn listen(
+    control: UnixListener,
+    successors: mpsc::Sender<SuccessorProcess>,
+    admin: RunningAdmin,
+) {
     loop {
         let Ok((mut connection, _)) = control.accept().await else {
             // Too many open files, most likely; they pass.
@@ -123,7 +127,7 @@ async fn listen(control: UnixListener, successors: mpsc::Sender<Successor>, admi
         tokio::spawn(async move {
             match timeout(HANDOVER_TIMEOUT, connection.read_u8()).await {
                 Ok(Ok(RECEIVED)) => {
-                    let _ = successors.try_send(Successor { connection, process });
+                    let _ = successors.try_send(SuccessorProcess { connection, process });
                 }
                 Ok(Ok(ASK_ADMIN)) => {
                     // Whoever asked may be gone.

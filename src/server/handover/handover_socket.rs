@@ -41,10 +41,10 @@ impl HandoverSocket {
 
     /// The control socket of the process that serves.
     pub(crate) fn control(&self) -> PathBuf {
-        self.beside(".control")
+        self.with_suffix(".control")
     }
 
-    fn beside(&self, suffix: &str) -> PathBuf {
+    fn with_suffix(&self, suffix: &str) -> PathBuf {
         let mut path = OsString::from(&self.0);
         path.push(suffix);
         path.into()
@@ -52,17 +52,17 @@ impl HandoverSocket {
 
     /// Makes the folder when it is missing, and refuses one in which others could put a socket
     /// of theirs: the process that owns the socket gets the listeners.
-    pub(crate) fn secure(&self) -> io::Result<()> {
+    pub(crate) fn prepare_folder(&self) -> io::Result<()> {
         let folder = self.0.parent().unwrap_or(Path::new("/"));
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        judge(folder)
+        check_folder(folder)
     }
 
     /// Whether [`HandoverSocket::secure`] and binding would succeed, as far as can be checked without creating anything.
     pub(crate) fn check(&self) -> io::Result<()> {
         let folder = self.0.parent().unwrap_or(Path::new("/"));
         match fs::metadata(folder) {
-            Ok(_) => judge(folder)?,
+            Ok(_) => check_folder(folder)?,
             // It is made at the start.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return PrivateFolder::check(folder, &[]);
@@ -78,8 +78,8 @@ impl HandoverSocket {
     /// Binds the control socket in place of the one of the gateway before. There is always one
     /// or the other.
     pub(crate) fn bind_control(&self) -> io::Result<UnixListener> {
-        self.secure()?;
-        let new = self.beside(&format!(".{}", std::process::id()));
+        self.prepare_folder()?;
+        let new = self.with_suffix(&format!(".{}", std::process::id()));
         let listener = bind(&new)?;
         fs::rename(&new, self.control())?;
         Ok(listener)
@@ -87,13 +87,13 @@ impl HandoverSocket {
 
     /// Binds the socket where the listeners are to come.
     pub(crate) fn bind_transfer(&self) -> io::Result<UnixListener> {
-        self.secure()?;
+        self.prepare_folder()?;
         bind(&self.0)
     }
 }
 
 /// Refuses a folder in which others could put a socket of theirs.
-fn judge(folder: &Path) -> io::Result<()> {
+fn check_folder(folder: &Path) -> io::Result<()> {
     let found = fs::metadata(folder)?;
     if !is_trusted(found.uid()) || found.mode() & 0o022 != 0 {
         return Err(io::Error::new(

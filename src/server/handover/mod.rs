@@ -16,7 +16,7 @@ use std::time::Duration;
 pub(super) use donor::ListenerDonor;
 pub(crate) use handover_socket::HandoverSocket;
 pub(super) use receiver::InheritedListeners;
-pub(crate) use running::{RunningAdmin, RunningGateway, ask};
+pub(crate) use running::{RunningAdmin, RunningGateway, query_running};
 
 /// The receiver's byte at the control socket once it has the sockets.
 const RECEIVED: u8 = b't';

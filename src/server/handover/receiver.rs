@@ -29,9 +29,9 @@ impl InheritedListeners {
     /// The receiving half is not Pingora's `Fds::get_from_sock`: that one lets everybody write
     /// to its socket, panics when it can't be bound, and looks for the sender once a second.
     pub(crate) async fn from(socket: &HandoverSocket) -> io::Result<Self> {
-        socket.secure()?;
+        socket.prepare_folder()?;
         let control = socket.control();
-        let running = UnixStream::connect(&control).await.map_err(|error| {
+        let control_socket = UnixStream::connect(&control).await.map_err(|error| {
             let what = format!(
                 "no gateway answers at the upgrade socket {} ({error}); start without \
                  --upgrade",
@@ -39,15 +39,15 @@ impl InheritedListeners {
             );
             io::Error::new(error.kind(), what)
         })?;
-        let old = running.peer_cred()?;
+        let old = control_socket.peer_cred()?;
         if !is_trusted(old.uid()) {
-            return Err(other("the running gateway belongs to another user"));
+            return Err(other_error("the running gateway belongs to another user"));
         }
         let listener = UnixListener::from_std(socket.bind_transfer()?)?;
-        let _transfer = Transfer(socket);
+        let _transfer = SocketTransfer(socket);
         let process = old.pid().and_then(Pid::from_raw);
         let process = process.ok_or_else(|| {
-            other(
+            other_error(
                 "the process id of the running gateway is not visible here; it may be in another \
                  PID namespace",
             )
@@ -55,7 +55,7 @@ impl InheritedListeners {
         kill_process(process, Signal::QUIT)?;
         let sockets = timeout(HANDOVER_TIMEOUT, receive(&listener)).await;
         let sockets = sockets.map_err(|_| {
-            other(&format!(
+            other_error(&format!(
                 "the running gateway (process {process}) sent no listening sockets within \
                  {HANDOVER_TIMEOUT:?}"
             ))
@@ -71,7 +71,7 @@ impl InheritedListeners {
     }
 
     /// Tells the old gateway that this one serves, and closes the sockets that no listener uses.
-    pub(crate) async fn ready(mut self) {
+    pub(crate) async fn notify_ready(mut self) {
         for address in self.sockets.keys() {
             log::info!(
                 "closing the inherited listening socket {address}: the configuration has no \
@@ -88,9 +88,9 @@ impl InheritedListeners {
 }
 
 /// The socket that receives the listening sockets; its file is removed at drop.
-struct Transfer<'p>(&'p HandoverSocket);
+struct SocketTransfer<'p>(&'p HandoverSocket);
 
-impl Drop for Transfer<'_> {
+impl Drop for SocketTransfer<'_> {
     fn drop(&mut self) {
         let _ = fs::remove_file(self.0.transfer());
     }
@@ -132,17 +132,17 @@ fn receive_now(connection: &UnixStream) -> io::Result<HashMap<Address, Socket>> 
     let names: Result<Vec<Address>, _> = names.split_ascii_whitespace().map(str::parse).collect();
     let names = names.map_err(io::Error::other)?;
     if names.is_empty() || names.len() != sockets.len() {
-        return Err(other("the running gateway sent a malformed list of listening sockets"));
+        return Err(other_error("the running gateway sent a malformed list of listening sockets"));
     }
     let both = names.into_iter().zip(sockets);
     Ok(both
         .map(|(name, socket)| {
-            let socket = Socket::taken(&name, socket);
+            let socket = Socket::from_inherited(&name, socket);
             (name, socket)
         })
         .collect())
 }
 
-fn other(reason: &str) -> io::Error {
+fn other_error(reason: &str) -> io::Error {
     io::Error::other(reason.to_owned())
 }

@@ -48,7 +48,7 @@ impl RunningAdmin {
     pub(super) fn answer(&self) -> Vec<u8> {
         let address = self.address.as_ref().map(ToString::to_string);
         let token = self.current.load().admin_token.as_ref().map(|token| token.to_string());
-        let listener = self.current.bound().first().map(ToString::to_string);
+        let listener = self.current.bound_addresses().first().map(ToString::to_string);
         serde_json::to_vec(&RunningAnswer { address, token, listener }).unwrap_or_default()
     }
 }
@@ -57,7 +57,7 @@ impl RunningAdmin {
 ///
 /// # Errors
 /// When no gateway of this user answers there.
-pub(crate) fn ask(control: &Path) -> io::Result<RunningGateway> {
+pub(crate) fn query_running(control: &Path) -> io::Result<RunningGateway> {
     let mut stream = UnixStream::connect(control)?;
     if !is_trusted(socket_peercred(&stream)?.uid.as_raw()) {
         let reason = format!(

@@ -28,9 +28,9 @@ pub(super) struct Responder {
     /// Whether the end of the stream is sent.
     is_ended: bool,
     /// What interim responses have taken, as [`MAX_INTERIM_MEMORY`] counts.
-    interim: usize,
+    interim_memory: usize,
     /// Whether the client waits for a 100 (Continue).
-    expects: bool,
+    expects_continue: bool,
 }
 
 /// A responder, and who else looks whether the client has reset its stream.
@@ -42,7 +42,7 @@ pub(super) enum SharedResponder {
 }
 
 impl SharedResponder {
-    pub(super) fn with<T>(&mut self, act: impl FnOnce(&mut Responder) -> T) -> T {
+    pub(super) fn with_lock<T>(&mut self, act: impl FnOnce(&mut Responder) -> T) -> T {
         match self {
             Self::Own(responder) => act(responder),
             Self::Shared(responder) => act(&mut lock(responder)),
@@ -63,7 +63,7 @@ pub(super) fn poll_reset(responder: &Mutex<Responder>, cx: &mut Context<'_>) -> 
 impl Responder {
     /// `expects`: whether the client waits for a 100 before it sends the body.
     pub(super) fn new(head: SendResponse<Bytes>, expects: bool) -> Self {
-        Self { head, body: None, is_ended: false, interim: 0, expects }
+        Self { head, body: None, is_ended: false, interim_memory: 0, expects_continue: expects }
     }
 
     /// The client's reset, or the end of its connection.
@@ -78,7 +78,7 @@ impl Responder {
     /// one (section 10.1.1). HTTP/2 knows no 101 (RFC 9113, section 8.6).
     pub(super) fn send_interim(&mut self, head: &ResponseHeader) {
         let is_passed = match head.status {
-            StatusCode::CONTINUE => mem::take(&mut self.expects),
+            StatusCode::CONTINUE => mem::take(&mut self.expects_continue),
             status => status != StatusCode::SWITCHING_PROTOCOLS,
         };
         // The `h2` crate would send it after the final head, and on a stream that is reset. Whoever waits for
@@ -90,8 +90,8 @@ impl Responder {
             return;
         }
         let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
-        self.interim += INTERIM_OVERHEAD + fields.sum::<usize>();
-        if self.interim > MAX_INTERIM_MEMORY {
+        self.interim_memory += INTERIM_OVERHEAD + fields.sum::<usize>();
+        if self.interim_memory > MAX_INTERIM_MEMORY {
             return;
         }
         let response = Response::from_parts(head.as_owned_parts(), ());

@@ -45,11 +45,11 @@ pub(super) struct Http2Session {
     body: RecvStream,
     responder: SharedResponder,
     /// The head of the final response, once it is sent.
-    written: Option<Box<ResponseHeader>>,
+    response_head: Option<Box<ResponseHeader>>,
     /// Bytes of the request's body that have been read.
-    received: usize,
+    received_bytes: usize,
     /// Bytes of the response's body that have been handed to the connection.
-    sent: usize,
+    sent_bytes: usize,
     retry_buffer: Option<FixedBuffer>,
     digest: Arc<Digest>,
     write_timeout: Option<Duration>,
@@ -64,9 +64,9 @@ pub(super) struct Http2Session {
 struct WriteQueue {
     tasks: VecDeque<HttpTask>,
     /// What is left of the piece that is being written, and whether it is the last.
-    piece: Option<(Bytes, bool)>,
+    current_piece: Option<(Bytes, bool)>,
     /// Runs while the client takes nothing of it.
-    alarm: Option<Pin<Box<Sleep>>>,
+    write_timer: Option<Pin<Box<Sleep>>>,
     is_end: bool,
 }
 
@@ -82,9 +82,9 @@ impl Http2Session {
             head,
             body,
             responder,
-            written: None,
-            received: 0,
-            sent: 0,
+            response_head: None,
+            received_bytes: 0,
+            sent_bytes: 0,
             retry_buffer: None,
             digest,
             write_timeout: Some(write_timeout),
@@ -96,14 +96,14 @@ impl Http2Session {
     /// Writes what is queued. What is written of it stays written when this is not polled to its end.
     fn poll_queue(&mut self, queue: &mut WriteQueue, cx: &mut Context<'_>) -> Poll<Result<bool>> {
         loop {
-            if let Some((data, ends)) = &mut queue.piece {
-                let written = ready!(self.poll_write(cx, data, *ends, &mut queue.alarm));
-                queue.piece = None;
-                queue.alarm = None;
+            if let Some((data, ends)) = &mut queue.current_piece {
+                let written = ready!(self.poll_write(cx, data, *ends, &mut queue.write_timer));
+                queue.current_piece = None;
+                queue.write_timer = None;
                 written.map_err(Error::into_down)?;
             }
             let Some(task) = queue.tasks.pop_front() else { break };
-            queue.piece = self.write_unless_body(task, &mut queue.is_end)?;
+            queue.current_piece = self.write_unless_body(task, &mut queue.is_end)?;
         }
         if queue.is_end {
             self.end().map_err(Error::into_down)?;
@@ -113,14 +113,14 @@ impl Http2Session {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         if task_state::poll_eviction(cx).is_ready() {
-            return Poll::Ready(Err(evicted()));
+            return Poll::Ready(Err(eviction_error()));
         }
         let Some(data) = ready!(self.body.poll_data(cx)) else { return Poll::Ready(Ok(None)) };
         let data = data.or_err(
             ErrorType::ReadError,
             "while reading the body of an HTTP/2 request from the client",
         )?;
-        self.received += data.len();
+        self.received_bytes += data.len();
         if let Some(buffer) = &mut self.retry_buffer {
             buffer.write_to_buffer(&data);
         }
@@ -132,9 +132,9 @@ impl Http2Session {
     /// Ready when the client has reset the stream or is evicted, or its connection is over.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Box<Error>> {
         if task_state::poll_eviction(cx).is_ready() {
-            return Poll::Ready(evicted());
+            return Poll::Ready(eviction_error());
         }
-        Poll::Ready(match ready!(self.responder.with(|responder| responder.poll_reset(cx))) {
+        Poll::Ready(match ready!(self.responder.with_lock(|responder| responder.poll_reset(cx))) {
             Ok(reason) => Error::explain(
                 ErrorType::H2Error,
                 format!("the client reset the HTTP/2 stream: {reason}"),
@@ -156,11 +156,11 @@ impl Http2Session {
         alarm: &mut Option<Pin<Box<Sleep>>>,
     ) -> Poll<Result<()>> {
         if task_state::poll_eviction(cx).is_ready() {
-            return Poll::Ready(Err(evicted()));
+            return Poll::Ready(Err(eviction_error()));
         }
         let before = data.len();
-        let written = self.responder.with(|responder| responder.poll_write(cx, data, ends));
-        self.sent += before - data.len();
+        let written = self.responder.with_lock(|responder| responder.poll_write(cx, data, ends));
+        self.sent_bytes += before - data.len();
         let (Poll::Pending, Some(limit)) = (&written, self.write_timeout) else { return written };
         if data.len() < before {
             *alarm = None;
@@ -173,21 +173,21 @@ impl Http2Session {
 
     fn write_head(&mut self, mut head: Box<ResponseHeader>, ends: bool) -> Result<()> {
         if head.status.is_informational() {
-            self.responder.with(|responder| responder.send_interim(&head));
+            self.responder.with_lock(|responder| responder.send_interim(&head));
             return Ok(());
         }
-        if self.written.is_some() {
+        if self.response_head.is_some() {
             log::debug!("HTTP/2: dropping a second response head");
             return Ok(());
         }
-        if self.responder.with(|responder| responder.send_head(&mut head, ends))? {
-            self.written = Some(head);
+        if self.responder.with_lock(|responder| responder.send_head(&mut head, ends))? {
+            self.response_head = Some(head);
         }
         Ok(())
     }
 
     fn end(&mut self) -> Result<()> {
-        self.responder.with(Responder::finish)
+        self.responder.with_lock(Responder::finish)
     }
 
     /// Writes a head, trailers or an end that Pingora hands over. Returns a piece of the body unwritten, and whether
@@ -212,7 +212,7 @@ impl Http2Session {
             }
             HttpTask::Trailer(Some(trailers)) => {
                 *is_end = true;
-                let sent = self.responder.with(|responder| responder.send_trailers(*trailers));
+                let sent = self.responder.with_lock(|responder| responder.send_trailers(*trailers));
                 sent.map_err(Error::into_down)?;
             }
             HttpTask::Trailer(None) | HttpTask::Done => *is_end = true,
@@ -226,17 +226,17 @@ impl Http2Session {
             let length = self.head.headers.get(header::CONTENT_LENGTH);
             self.body.is_end_stream() || length.is_some_and(|length| length.as_bytes() == b"0")
         };
-        self.received == 0 && is_empty()
+        self.received_bytes == 0 && is_empty()
     }
 }
 
 /// The client is evicted: its stream ends, and those of others on the connection go on.
-fn evicted() -> Box<Error> {
+fn eviction_error() -> Box<Error> {
     Error::explain(ErrorType::H2Error, "the gateway is short of memory and evicts this client")
 }
 
 /// An answer that is there at once. That of success takes no memory.
-fn at_once<'a>(done: Result<()>) -> BoxedResult<'a, ()> {
+fn boxed_ready<'a>(done: Result<()>) -> BoxedResult<'a, ()> {
     match done {
         Ok(()) => Box::pin(ReadyOk),
         Err(error) => Box::pin(ready(Err(error))),
@@ -288,7 +288,7 @@ impl Session for Http2Session {
         'a: 'b,
         Self: 'b,
     {
-        at_once(self.write_head(head, ends))
+        boxed_ready(self.write_head(head, ends))
     }
 
     async fn write_response_header_ref(&mut self, head: &ResponseHeader, ends: bool) -> Result<()> {
@@ -301,7 +301,7 @@ impl Session for Http2Session {
     }
 
     async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
-        self.responder.with(|responder| responder.send_trailers(trailers))
+        self.responder.with_lock(|responder| responder.send_trailers(trailers))
     }
 
     fn response_duplex_vec<'a, 'b>(&'a mut self, tasks: Vec<HttpTask>) -> BoxedResult<'b, bool>
@@ -344,7 +344,9 @@ impl Session for Http2Session {
     }
 
     fn has_pending_proxy_tasks(&self) -> bool {
-        self.queue.as_ref().is_some_and(|queue| queue.piece.is_some() || !queue.tasks.is_empty())
+        self.queue
+            .as_ref()
+            .is_some_and(|queue| queue.current_piece.is_some() || !queue.tasks.is_empty())
     }
 
     async fn write_proxy_tasks(&mut self) -> Result<bool> {
@@ -385,22 +387,22 @@ impl Session for Http2Session {
     }
 
     fn response_written(&self) -> Option<&ResponseHeader> {
-        self.written.as_deref()
+        self.response_head.as_deref()
     }
 
     async fn shutdown(&mut self, code: u32, _: &str) {
-        self.responder.with(|responder| responder.reset(Reason::from(code)));
+        self.responder.with_lock(|responder| responder.reset(Reason::from(code)));
     }
 
     /// Breaks off a response that can't be completed. The client gets what has come of it, and then a
     /// reset that names the side of the fault (RFC 9113, section 7).
     async fn abandon(&mut self, _: &str) {
-        if let Some(written) = self.responder.with(Responder::notify_when_written) {
+        if let Some(written) = self.responder.with_lock(Responder::notify_when_written) {
             let limit = self.write_timeout.unwrap_or(FLUSH_TIMEOUT).min(FLUSH_TIMEOUT);
             // A client that takes nothing for so long misses what is left.
             let _ = timeout(limit, written).await;
         }
-        self.responder.with(|responder| responder.reset(Reason::INTERNAL_ERROR));
+        self.responder.with_lock(|responder| responder.reset(Reason::INTERNAL_ERROR));
     }
 
     fn is_body_done(&mut self) -> bool {
@@ -412,7 +414,7 @@ impl Session for Http2Session {
         'a: 'b,
         Self: 'b,
     {
-        at_once(self.end())
+        boxed_ready(self.end())
     }
 
     fn is_body_empty(&mut self) -> bool {
@@ -435,11 +437,11 @@ impl Session for Http2Session {
     }
 
     fn body_bytes_sent(&self) -> usize {
-        self.sent
+        self.sent_bytes
     }
 
     fn body_bytes_read(&self) -> usize {
-        self.received
+        self.received_bytes
     }
 
     fn digest(&self) -> Option<&Digest> {

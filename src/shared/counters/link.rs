@@ -1,6 +1,6 @@
 //! The connection to the shared store, and its retries. It knows nothing of what the counters mean.
 
-use super::Shared;
+use super::SharedCounterClient;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisError};
 use std::sync::{Arc, Weak};
@@ -19,7 +19,7 @@ const RETRY_INTERVAL: (Duration, Duration) = (Duration::from_millis(100), Durati
 const RELIABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// Connects, renews and releases sessions, as long as the counters are in use.
-pub(super) async fn keep(shared: Weak<Shared>, stirred: Arc<Notify>) {
+pub(super) async fn keep_connected(shared: Weak<SharedCounterClient>, stirred: Arc<Notify>) {
     let mut wait = RETRY_INTERVAL.0;
     let mut round = Instant::now();
     let mut connected: Option<Instant> = None;
@@ -30,7 +30,7 @@ pub(super) async fn keep(shared: Weak<Shared>, stirred: Arc<Notify>) {
             if is_due {
                 round = Instant::now() + this.settings.lease / 3;
             }
-            this.settle(is_due).await;
+            this.report_ends_and_renew(is_due).await;
             if this.is_up() {
                 drop(this);
                 let _ = timeout_at(round, stirred.notified()).await;
@@ -44,11 +44,11 @@ pub(super) async fn keep(shared: Weak<Shared>, stirred: Arc<Notify>) {
             None => match this.connect().await {
                 Ok(link) => {
                     this.link.store(Some(Arc::new(link)));
-                    this.report_up();
+                    this.log_reachable();
                     (connected, round) = (Some(Instant::now()), Instant::now());
                     continue;
                 }
-                Err(error) => this.report_away(&error),
+                Err(error) => this.log_unreachable(&error),
             },
         }
         drop(this);
@@ -57,7 +57,7 @@ pub(super) async fn keep(shared: Weak<Shared>, stirred: Arc<Notify>) {
     }
 }
 
-impl Shared {
+impl SharedCounterClient {
     /// A connection to a server that accepts writes. A replica, a server without memory and one that
     /// is still loading accept connections too.
     async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {

@@ -1,7 +1,7 @@
 //! The script that counts requests in the shared store. It knows nothing of routes: the caller names what is
 //! counted.
 
-use super::{Shared, digest};
+use super::{SharedCounterClient, digest};
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, Script};
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The script that takes a token from a shared bucket.
 static TAKE_TOKEN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("rate.lua")));
 
-impl Shared {
+impl SharedCounterClient {
     pub(super) async fn load_scripts(
         &self,
         link: &mut MultiplexedConnection,
@@ -31,7 +31,7 @@ impl Shared {
 
     /// Counts a request for `limit` and `who`; returns how long the client must wait, which is zero for an accepted
     /// request. `None` if the server does not answer.
-    pub async fn take(
+    pub async fn take_token(
         &self,
         limit: &str,
         who: &[&[u8]],
@@ -48,7 +48,7 @@ impl Shared {
             .invoke_async(&mut link)
             .await;
         let answer = answer.and_then(|wait| plausible_wait(wait, micros));
-        self.judge(answer).map(Duration::from_micros)
+        self.unless_failed(answer).map(Duration::from_micros)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The sessions that several gateways count together, and their eviction. It knows nothing of HTTP: a session
 //! is a name under a key in the shared store.
 
-use super::{Shared, digest};
+use super::{SharedCounterClient, digest};
 use crate::websocket::{End, Session};
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, Pipeline, RedisError, Script, Value};
@@ -80,19 +80,19 @@ pub enum SharedSessionOutcome {
 /// Counts a session until it is dropped.
 #[derive(Debug)]
 pub struct SharedSessionPermit {
-    shared: Arc<Shared>,
+    shared: Arc<SharedCounterClient>,
     name: String,
 }
 
-impl Shared {
-    /// Admits a session of this route and user, if there are fewer than `most`, or if the oldest is
+impl SharedCounterClient {
+    /// Admits a session of this route and user, if there are fewer than `max_sessions`, or if the oldest is
     /// evicted.
     pub async fn acquire_session(
         self: &Arc<Self>,
         route: &str,
         user: &str,
         session: &Arc<Session>,
-        most: usize,
+        max_sessions: usize,
         evicts_oldest: bool,
     ) -> SharedSessionOutcome {
         let who = digest(&[route.as_bytes(), user.as_bytes()]);
@@ -110,7 +110,7 @@ impl Shared {
                     .key(key)
                     .arg(&name)
                     .arg(&self.replica)
-                    .arg(most)
+                    .arg(max_sessions)
                     .arg(u8::from(evicts_oldest))
                     .arg(millis(self.settings.lease))
                     .arg(format!("{}:evicted:", self.settings.prefix))
@@ -121,7 +121,7 @@ impl Shared {
                     u64::try_from(began)
                         .map_err(|_| (ErrorKind::UnexpectedReturnType, words).into())
                 });
-                self.judge(answer)
+                self.unless_failed(answer)
             }
         };
         match answer {
@@ -149,7 +149,7 @@ impl Shared {
     }
 
     /// Releases ended sessions and, when due, renews live ones.
-    pub(super) async fn settle(&self, is_due: bool) {
+    pub(super) async fn report_ends_and_renew(&self, is_due: bool) {
         let ended = std::mem::take(&mut self.counted_sessions().ended);
         if is_due && self.renew().await.is_none() {
             return;
@@ -183,8 +183,8 @@ impl Shared {
 
     async fn renew(&self) -> Option<()> {
         let live: Vec<(String, String, u64)> = {
-            let held = self.counted_sessions();
-            let all = held.live.iter();
+            let counted = self.counted_sessions();
+            let all = counted.live.iter();
             all.filter_map(|(name, it)| Some((name.clone(), it.key.clone(), it.began?))).collect()
         };
         let mut link = self.link.load().as_deref().cloned()?;
@@ -208,21 +208,21 @@ impl Shared {
 
     /// Locks the sessions; their state is consistent between any two statements.
     fn counted_sessions(&self) -> MutexGuard<'_, CountedSessions> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for SharedSessionPermit {
     fn drop(&mut self) {
-        let mut held = self.shared.counted_sessions();
-        held.end(std::mem::take(&mut self.name));
-        drop(held);
+        let mut counted = self.shared.counted_sessions();
+        counted.end(std::mem::take(&mut self.name));
+        drop(counted);
         self.shared.stirred.notify_one();
     }
 }
 
 /// Closes the sessions of this gateway that newer sessions at other gateways evict.
-pub(super) async fn close_evicted(shared: Weak<Shared>) {
+pub(super) async fn close_evicted(shared: Weak<SharedCounterClient>) {
     let mut link = None;
     let (mut unknown, mut failures) = (0, 0);
     loop {
@@ -286,7 +286,7 @@ pub(super) async fn close_evicted(shared: Weak<Shared>) {
     }
 }
 
-impl Shared {
+impl SharedCounterClient {
     /// Closes the session with this name; returns whether this gateway has it.
     fn evict(&self, name: String) -> bool {
         // It no longer counts, so it must not be renewed while it closes.

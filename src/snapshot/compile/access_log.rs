@@ -17,7 +17,7 @@ impl Compiler<'_> {
             AccessLogSetting::Switch(_) => None,
             AccessLogSetting::Settings(settings) => settings.redact_query.as_deref(),
         };
-        written.map(SecretNames::own).unwrap_or_default()
+        written.map(SecretNames::with_names).unwrap_or_default()
     }
 
     /// The access log, unless it is off. One that goes where the one before went goes on with it.
@@ -96,9 +96,9 @@ impl Compiler<'_> {
         for (index, written) in written.iter().enumerate() {
             let Some(name) = header_name(&written.value) else { continue };
             if is_unloggable_field(name.as_str()) {
-                let at = format!("access_log.fields.{message}[{index}]");
+                let key_path = format!("access_log.fields.{message}[{index}]");
                 let reason = "this header carries secrets and is never logged";
-                self.problems.add(written.span, at, reason);
+                self.problems.add(written.span, key_path, reason);
             }
             let key = key(&name);
             fields.push((name, key));

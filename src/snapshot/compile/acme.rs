@@ -1,6 +1,6 @@
 //! Compiles `tls.acme` of a listener. It orders nothing; `acme/` does, once the snapshot is in force.
 
-use super::{Compiler, least, time};
+use super::{Compiler, at_least, duration_or_default};
 use crate::acme::{AcmeSettings, ManagedCertificate};
 use crate::tls::CertificateSource;
 use base64::Engine;
@@ -15,12 +15,16 @@ impl Compiler<'_> {
     pub(super) fn acme(
         &mut self,
         written: &Spanned<Acme>,
-        at: &str,
+        key_path: &str,
     ) -> Option<Arc<ManagedCertificate>> {
-        let known = self.problems.iter().count();
+        let problems_before = self.problems.iter().count();
         if !written.agree_to_terms.value {
             self.problems
-                .add(written.agree_to_terms.span, format!("{at}.agree_to_terms"), "must be `true`")
+                .add(
+                    written.agree_to_terms.span,
+                    format!("{key_path}.agree_to_terms"),
+                    "must be `true`",
+                )
                 .help("read the terms of service of the certificate authority first");
         }
         for (index, domain) in written.domains.iter().enumerate() {
@@ -37,16 +41,16 @@ impl Compiler<'_> {
                 }
                 _ => continue,
             };
-            self.problems.add(domain.span, format!("{at}.domains[{index}]"), reason);
+            self.problems.add(domain.span, format!("{key_path}.domains[{index}]"), reason);
         }
         if written.challenge == AcmeChallenge::Http01
             && self.config.listeners.iter().all(|listener| listener.tls.is_some())
-            && !self.broken.within("listeners")
+            && !self.broken.is_any_within("listeners")
         {
             self.problems
                 .add(
                     written.span,
-                    format!("{at}.challenge"),
+                    format!("{key_path}.challenge"),
                     "the challenge `http-01` needs a listener without TLS",
                 )
                 .help("add a listener for port 80: `{address: 0.0.0.0:80, redirect_to_https: on}`");
@@ -56,7 +60,7 @@ impl Compiler<'_> {
             Some(url) => {
                 if !url.starts_with("https://") || url.parse::<http::Uri>().is_err() {
                     let reason = "must be a URL that begins with https://";
-                    self.problems.add(url.span, format!("{at}.directory"), reason);
+                    self.problems.add(url.span, format!("{key_path}.directory"), reason);
                 }
                 url.value.clone()
             }
@@ -66,8 +70,8 @@ impl Compiler<'_> {
             match BASE64_URL_SAFE_NO_PAD.decode(key) {
                 Ok(key) => Some((account.key_id.clone(), key)),
                 Err(_) => {
-                    let at = format!("{at}.external_account.hmac_key");
-                    self.problems.add(account.hmac_key.span, at, "must be base64url");
+                    let key_path = format!("{key_path}.external_account.hmac_key");
+                    self.problems.add(account.hmac_key.span, key_path, "must be base64url");
                     None
                 }
             }
@@ -75,14 +79,14 @@ impl Compiler<'_> {
         let ca = written.ca.as_ref().map(|ca| {
             let path = self.path(ca);
             if let Err(reason) = crate::tls::roots(&path) {
-                self.problems.add(ca.span, format!("{at}.ca"), reason);
+                self.problems.add(ca.span, format!("{key_path}.ca"), reason);
             }
             path
         });
         let (retry, shortest) = (written.retry.as_ref(), Duration::from_secs(1));
-        least(retry, shortest, self.problems, &format!("{at}.retry"));
-        let state = self.state_dir(written, at)?;
-        if self.problems.iter().count() > known {
+        at_least(retry, shortest, self.problems, &format!("{key_path}.retry"));
+        let state = self.state_dir(written, key_path)?;
+        if self.problems.iter().count() > problems_before {
             return None;
         }
         let settings = AcmeSettings {
@@ -93,7 +97,7 @@ impl Compiler<'_> {
             challenge: written.challenge,
             external_account,
             renew_before: written.renew_before.map(|it| it.0),
-            retry: time(written.retry.as_ref(), defaults::acme::RETRY),
+            retry: duration_or_default(written.retry.as_ref(), defaults::acme::RETRY),
         };
         let before = || self.env.previous.iter().flat_map(|it| it.managed());
         let kept = before().find(|managed| *managed.settings() == settings).cloned();
@@ -103,15 +107,15 @@ impl Compiler<'_> {
         }))
     }
 
-    fn state_dir(&mut self, acme: &Spanned<Acme>, at: &str) -> Option<PathBuf> {
+    fn state_dir(&mut self, acme: &Spanned<Acme>, key_path: &str) -> Option<PathBuf> {
         let Some(written) = &self.config.state_dir else {
-            if self.broken.within("state_dir") {
+            if self.broken.is_any_within("state_dir") {
                 return None;
             }
             self.problems
                 .add(
                     acme.span,
-                    at,
+                    key_path,
                     "ACME needs `state_dir`, where the gateway stores keys and certificates",
                 )
                 .help("add `state_dir: /var/lib/tidegate` at the top level");

@@ -10,7 +10,7 @@ use http::header::HeaderValue;
 use std::sync::Arc;
 use tidegate_config::{self as config, Problem, Redirect, Respond, Span, Spanned, defaults};
 use tidegate_http::stable_hash::{StableHash, StableHasher, stable_hash};
-use tidegate_http::template::{Part, Template, Variable};
+use tidegate_http::template::{Template, TemplatePart, Variable};
 
 /// The response of a route without an upstream.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ impl StableHash for RouteAnswer {
 const DESTINATION_KEYS: [&str; 4] = ["upstream", "redirect", "respond", "files"];
 
 /// Whether the problem is about one of the keys that decide where the route leads.
-fn may_be_meant(problem: &Problem, route: &str) -> bool {
+fn is_about_destination(problem: &Problem, route: &str) -> bool {
     let key = problem.path().strip_prefix(route).and_then(|rest| rest.strip_prefix('.'));
     key.is_some_and(|key| {
         let key = key.split(['.', '[']).next().unwrap_or_default();
@@ -51,11 +51,11 @@ fn may_be_meant(problem: &Problem, route: &str) -> bool {
 
 impl Compiler<'_> {
     /// The response of a route without an upstream.
-    pub(super) fn answer(
+    pub(super) fn fixed_answer(
         &mut self,
         written: &config::Route,
         rule: &Rule,
-        at: &str,
+        key_path: &str,
     ) -> Option<RouteAnswer> {
         let config::Route { upstream, redirect, respond, files, .. } = written;
         let given: Vec<(&str, Span)> = [
@@ -69,36 +69,38 @@ impl Compiler<'_> {
         .collect();
         match given.as_slice() {
             // A misspelt or malformed key is already reported, and is probably the missing one.
-            [] if self.problems.iter().any(|it| may_be_meant(it, at)) => {}
-            [] if DESTINATION_KEYS.iter().any(|key| self.broken.within(&format!("{at}.{key}"))) => {
-            }
+            [] if self.problems.iter().any(|it| is_about_destination(it, key_path)) => {}
+            [] if DESTINATION_KEYS
+                .iter()
+                .any(|key| self.broken.is_any_within(&format!("{key_path}.{key}"))) => {}
             [] => {
                 let reason = "the route needs one of `upstream`, `redirect`, `respond` and `files`";
-                self.problems.add(written.name.span, at, reason);
+                self.problems.add(written.name.span, key_path, reason);
             }
             [_] => {}
             [(first, _), others @ ..] => {
                 for (other, span) in others {
                     let reason = format!("a route has `{first}` or `{other}`, not both");
-                    self.problems.add(*span, format!("{at}.{other}"), reason);
+                    self.problems.add(*span, format!("{key_path}.{other}"), reason);
                 }
             }
         }
         if upstream.is_none() && !given.is_empty() {
-            self.refuse_what_needs_an_upstream(written, at);
+            self.refuse_what_needs_an_upstream(written, key_path);
         }
         let redirect = redirect
             .as_ref()
-            .and_then(|redirect| self.redirect(redirect, &format!("{at}.redirect")));
-        let respond =
-            respond.as_ref().and_then(|respond| self.respond(respond, &format!("{at}.respond")));
+            .and_then(|redirect| self.redirect(redirect, &format!("{key_path}.redirect")));
+        let respond = respond
+            .as_ref()
+            .and_then(|respond| self.respond(respond, &format!("{key_path}.respond")));
         let files = files.as_ref().and_then(|files| {
             // Where it can't be, it is told with the route.
             let prefix = match rule.path {
-                PathRule::Prefix(_) => self.rewrite_prefix(written, at, rule),
+                PathRule::Prefix(_) => self.rewrite_prefix(written, key_path, rule),
                 PathRule::Exact(_) => None,
             };
-            self.files(files, prefix, &format!("{at}.files"))
+            self.files(files, prefix, &format!("{key_path}.files"))
         });
         redirect
             .map(RouteAnswer::new)
@@ -106,25 +108,25 @@ impl Compiler<'_> {
             .or(files.map(RouteAnswer::new))
     }
 
-    fn refuse_what_needs_an_upstream(&mut self, written: &config::Route, at: &str) {
+    fn refuse_what_needs_an_upstream(&mut self, written: &config::Route, key_path: &str) {
         let websocket = written.websocket.as_ref().map(|it| ("websocket", it.span));
         let prefix = written.rewrite.prefix.as_ref().map(|it| ("rewrite.prefix", it.span));
         let prefix = prefix.filter(|_| written.files.is_none());
         for (key, span) in websocket.into_iter().chain(prefix) {
             let reason = "this setting needs an `upstream`, but the gateway itself answers the \
                           requests of this route";
-            self.problems.add(span, format!("{at}.{key}"), reason);
+            self.problems.add(span, format!("{key_path}.{key}"), reason);
         }
     }
 
-    fn redirect(&mut self, written: &Spanned<Redirect>, at: &str) -> Option<RedirectFilter> {
+    fn redirect(&mut self, written: &Spanned<Redirect>, key_path: &str) -> Option<RedirectFilter> {
         let status = match &written.status {
             None => StatusCode::from_u16(defaults::redirect::STATUS).ok()?,
             Some(status) => match status.value {
                 code @ (301 | 302 | 303 | 307 | 308) => StatusCode::from_u16(code).ok()?,
                 code => {
                     let reason = format!("must be 301, 302, 303, 307 or 308, not `{code}`");
-                    self.problems.add(status.span, format!("{at}.status"), reason);
+                    self.problems.add(status.span, format!("{key_path}.status"), reason);
                     return None;
                 }
             },
@@ -132,27 +134,34 @@ impl Compiler<'_> {
         // The variables were validated when the file was read.
         let to: Template = written.to.as_str().parse().ok()?;
         if let Err(reason) = check_target(&to) {
-            self.problems.add(written.to.span, format!("{at}.to"), reason);
+            self.problems.add(written.to.span, format!("{key_path}.to"), reason);
             return None;
         }
         Some(RedirectFilter { to: UriTemplate::new(to), status })
     }
 
-    fn respond(&mut self, written: &Spanned<Respond>, at: &str) -> Option<RespondFilter> {
+    fn respond(&mut self, written: &Spanned<Respond>, key_path: &str) -> Option<RespondFilter> {
         let status = match (&written.status, &written.body) {
             (Some(status), _) => StatusCode::from_u16(status.value).ok()?,
             (None, Some(_)) => StatusCode::OK,
             (None, None) => StatusCode::NO_CONTENT,
         };
-        let headers =
-            self.fields(&written.headers, MessageDirection::ToClient, &format!("{at}.headers"));
+        let headers = self.fields(
+            &written.headers,
+            MessageDirection::ToClient,
+            &format!("{key_path}.headers"),
+        );
         let content_type = match &written.content_type {
             None => HeaderValue::from_static(defaults::respond::CONTENT_TYPE),
             Some(content_type) => match HeaderValue::from_str(content_type) {
                 Ok(value) if content_type.contains('/') => value,
                 _ => {
                     let reason = "must be a media type such as `application/json`";
-                    self.problems.add(content_type.span, format!("{at}.content_type"), reason);
+                    self.problems.add(
+                        content_type.span,
+                        format!("{key_path}.content_type"),
+                        reason,
+                    );
                     return None;
                 }
             },
@@ -161,11 +170,11 @@ impl Compiler<'_> {
             (Some(body), _) if matches!(status.as_u16(), 204 | 205 | 304) => {
                 let reason =
                     format!("a response with status {} has no body (RFC 9110)", status.as_u16());
-                self.problems.add(body.span, format!("{at}.body"), reason);
+                self.problems.add(body.span, format!("{key_path}.body"), reason);
             }
-            (None, Some(content_type)) if !self.broken.within(at) => {
+            (None, Some(content_type)) if !self.broken.is_any_within(key_path) => {
                 let reason = "`content_type` needs a `body`";
-                self.problems.add(content_type.span, format!("{at}.content_type"), reason);
+                self.problems.add(content_type.span, format!("{key_path}.content_type"), reason);
             }
             _ => {}
         }
@@ -177,8 +186,8 @@ impl Compiler<'_> {
 /// Whether the target of a redirect is independent of the request.
 fn check_target(to: &Template) -> Result<(), String> {
     let literals = to.parts().iter().filter_map(|part| match part {
-        Part::Literal(text) => Some(text),
-        Part::Variable(_) => None,
+        TemplatePart::Literal(text) => Some(text),
+        TemplatePart::Variable(_) => None,
     });
     for literal in literals {
         if let Some(wrong) = literal.chars().find(|c| !c.is_ascii_graphic()) {
@@ -192,11 +201,13 @@ fn check_target(to: &Template) -> Result<(), String> {
              `http://` or `{scheme}://`"
             .to_owned())
     };
-    let is_path = |part: &Part| matches!(part, Part::Variable(Variable::Path | Variable::Target));
+    let is_path = |part: &TemplatePart| {
+        matches!(part, TemplatePart::Variable(Variable::Path | Variable::Target))
+    };
     let (mut in_authority, mut behind) = (false, String::new());
     for (index, part) in to.parts().iter().enumerate() {
         match part {
-            Part::Literal(text) if index == 0 => {
+            TemplatePart::Literal(text) if index == 0 => {
                 let authority = text.strip_prefix("https://").or(text.strip_prefix("http://"));
                 match authority {
                     Some(authority) => in_authority = !authority.contains(['/', '?', '#']),
@@ -204,12 +215,12 @@ fn check_target(to: &Template) -> Result<(), String> {
                     None => {}
                 }
             }
-            Part::Literal(text) if behind == "scheme" => match text.strip_prefix("://") {
+            TemplatePart::Literal(text) if behind == "scheme" => match text.strip_prefix("://") {
                 Some(authority) => in_authority = !authority.contains(['/', '?', '#']),
                 None => return form(),
             },
-            Part::Literal(text) => in_authority &= !text.contains(['/', '?', '#']),
-            Part::Variable(Variable::Scheme) if index == 0 => {
+            TemplatePart::Literal(text) => in_authority &= !text.contains(['/', '?', '#']),
+            TemplatePart::Variable(Variable::Scheme) if index == 0 => {
                 behind = "scheme".to_owned();
                 continue;
             }
@@ -222,29 +233,29 @@ fn check_target(to: &Template) -> Result<(), String> {
                 );
             }
             part if is_path(part) => in_authority = false,
-            Part::Variable(Variable::Host | Variable::Authority) if in_authority => {}
-            Part::Variable(_) if index == 0 => return form(),
-            Part::Variable(variable) if in_authority => {
+            TemplatePart::Variable(Variable::Host | Variable::Authority) if in_authority => {}
+            TemplatePart::Variable(_) if index == 0 => return form(),
+            TemplatePart::Variable(variable) if in_authority => {
                 let name = variable.name();
                 return Err(format!(
                     "`{{{name}}}` is not allowed in the host, because clients choose its value"
                 ));
             }
-            Part::Variable(Variable::Query) if !behind.contains('?') => {
+            TemplatePart::Variable(Variable::Query) if !behind.contains('?') => {
                 return Err("`{query}` is allowed only after a `?`; or use `{target}`".to_owned());
             }
-            Part::Variable(_) => {}
+            TemplatePart::Variable(_) => {}
         }
         if behind == "scheme" {
             behind.clear();
         }
         match part {
-            Part::Literal(text) => behind.push_str(text),
-            Part::Variable(variable) => behind.push_str(variable.name()),
+            TemplatePart::Literal(text) => behind.push_str(text),
+            TemplatePart::Variable(variable) => behind.push_str(variable.name()),
         }
     }
     match to.parts() {
-        [] | [Part::Variable(Variable::Scheme)] => form(),
+        [] | [TemplatePart::Variable(Variable::Scheme)] => form(),
         _ if behind.ends_with("://") => form(),
         _ => Ok(()),
     }

@@ -51,7 +51,7 @@ impl Compiler<'_> {
     pub(super) fn cache(
         &mut self,
         written: &config::Route,
-        at: &str,
+        key_path: &str,
         chain: &FilterChain,
     ) -> Option<Arc<RouteCachePolicy>> {
         let setting = written.cache.as_ref()?;
@@ -61,17 +61,17 @@ impl Compiler<'_> {
             CacheSetting::Switch(_) => &defaults,
             CacheSetting::Policy(policy) => policy,
         };
-        if written.upstream.is_none() && !self.broken.within(at) {
+        if written.upstream.is_none() && !self.broken.is_any_within(key_path) {
             self.problems.add(
                 setting.span,
-                format!("{at}.cache"),
+                format!("{key_path}.cache"),
                 "`cache` needs an `upstream`, and this route has none",
             );
         }
         if written.grpc_web.as_ref().is_some_and(|switch| switch.value.0) {
             self.problems.add(
                 setting.span,
-                format!("{at}.cache"),
+                format!("{key_path}.cache"),
                 "gRPC responses are never cached: a route with `grpc_web` cannot have a cache",
             );
         }
@@ -79,7 +79,7 @@ impl Compiler<'_> {
             self.problems
                 .add(
                     setting.span,
-                    format!("{at}.cache"),
+                    format!("{key_path}.cache"),
                     "a request header of this route contains `{user.id}`, so a cached response \
                      of one user would be served to others",
                 )
@@ -94,14 +94,15 @@ impl Compiler<'_> {
             if made_by_gateway(&header) {
                 self.problems.add(
                     name.span,
-                    format!("{at}.cache.key_headers[{index}]"),
+                    format!("{key_path}.cache.key_headers[{index}]"),
                     "this header cannot be part of the cache key, because the gateway sets it \
                      itself",
                 );
             }
             key_headers.push(header);
         }
-        let previous = self.known.get(&**written.name).and_then(|route| route.cache.as_ref());
+        let previous =
+            self.previous_routes.get(&**written.name).and_then(|route| route.cache.as_ref());
         let counts = previous.map(|policy| Arc::clone(&policy.counts));
         Some(Arc::new(RouteCachePolicy {
             default_ttl: policy.default_ttl.unwrap_or(cache_policy::DEFAULT_TTL).0,

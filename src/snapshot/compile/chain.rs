@@ -122,15 +122,16 @@ impl Compiler<'_> {
         written: &config::Route,
         defaults: &FilterChain,
         rule: &Rule,
-        at: &str,
+        key_path: &str,
     ) -> FilterChain {
-        let headers = format!("{at}.headers");
-        let own = self.named_filters(&written.filters, &written.name, &format!("{at}.filters"));
+        let headers = format!("{key_path}.headers");
+        let own =
+            self.named_filters(&written.filters, &written.name, &format!("{key_path}.filters"));
         FilterChain {
             headers: Arc::new(self.headers(&written.headers, &defaults.headers, &headers)),
             user_id: defaults.user_id.clone(),
             cors: match &written.cors {
-                Some(policy) => self.cors(Some(policy), &format!("{at}.cors")),
+                Some(policy) => self.cors(Some(policy), &format!("{key_path}.cors")),
                 None => defaults.cors.clone(),
             },
             maintenance: match &written.maintenance {
@@ -139,14 +140,16 @@ impl Compiler<'_> {
             },
             rate_limits: match &written.rate_limits {
                 Some(limits) => {
-                    self.rate_limits(limits, &written.name, &format!("{at}.rate_limits"))
+                    self.rate_limits(limits, &written.name, &format!("{key_path}.rate_limits"))
                 }
                 None => defaults.rate_limits.clone(),
             },
             named: defaults.named.iter().cloned().chain(own).collect(),
-            answer: self.answer(written, rule, at),
+            answer: self.fixed_answer(written, rule, key_path),
             compression: match &written.compression {
-                Some(setting) => self.compression(Some(setting), &format!("{at}.compression")),
+                Some(setting) => {
+                    self.compression(Some(setting), &format!("{key_path}.compression"))
+                }
                 None => defaults.compression.clone(),
             },
         }

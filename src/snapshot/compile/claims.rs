@@ -103,14 +103,14 @@ fn overlap(first: &AddressClaim, second: &AddressClaim) -> bool {
             one == other && first.owner == second.owner
         }
         (Address::Inet(one), Address::Inet(other)) => {
-            one.port() == other.port() && are_one_host(one, other)
+            one.port() == other.port() && are_same_host(one, other)
         }
         _ => false,
     }
 }
 
 /// Whether a connection could match both addresses.
-fn are_one_host(one: &SocketAddr, other: &SocketAddr) -> bool {
+fn are_same_host(one: &SocketAddr, other: &SocketAddr) -> bool {
     match (one.ip().to_canonical(), other.ip().to_canonical()) {
         (IpAddr::V6(_), IpAddr::V6(_)) if one.ip() == other.ip() => scope(one) == scope(other),
         (one, other) if one.is_ipv4() == other.is_ipv4() => {

@@ -13,7 +13,7 @@ impl Compiler<'_> {
     pub(super) fn compression(
         &mut self,
         written: Option<&Spanned<CompressionSetting>>,
-        at: &str,
+        key_path: &str,
     ) -> Option<Arc<Compression>> {
         let plain = config::Compression::default();
         let written = match &written?.value {
@@ -26,7 +26,11 @@ impl Compiler<'_> {
             Some(listed) => {
                 if listed.is_empty() {
                     self.problems
-                        .add(listed.span, format!("{at}.algorithms"), "the list must not be empty")
+                        .add(
+                            listed.span,
+                            format!("{key_path}.algorithms"),
+                            "the list must not be empty",
+                        )
                         .help("to disable compression, write `compression: off`");
                 }
                 listed.iter().copied().map(coding).collect()
@@ -48,7 +52,7 @@ impl Compiler<'_> {
                              or `*/*+json`",
                             one.value
                         );
-                        self.problems.add(one.span, format!("{at}.types[{index}]"), reason);
+                        self.problems.add(one.span, format!("{key_path}.types[{index}]"), reason);
                     }
                     range
                 })

@@ -1,6 +1,6 @@
 //! Compiles `cors` into its filter. It knows nothing of requests.
 
-use super::{Compiler, header_name, time};
+use super::{Compiler, duration_or_default, header_name};
 use crate::filter::{self, CorsFilter};
 use http::HeaderName;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ impl Compiler<'_> {
     pub(super) fn cors(
         &mut self,
         written: Option<&Spanned<CorsPolicy>>,
-        at: &str,
+        key_path: &str,
     ) -> Option<Arc<CorsFilter>> {
         let written = written?;
         let policy = match &written.value {
@@ -20,7 +20,7 @@ impl Compiler<'_> {
             CorsPolicy::Switch(switch) => {
                 if switch.0 {
                     self.problems
-                        .add(written.span, at, "`on` does not name the origins to allow")
+                        .add(written.span, key_path, "`on` does not name the origins to allow")
                         .help("write `cors: {allow_origins: [\"https://app.example.com\"]}`");
                 }
                 return None;
@@ -38,7 +38,7 @@ impl Compiler<'_> {
             self.problems
                 .add(
                     credentials.span,
-                    format!("{at}.allow_credentials"),
+                    format!("{key_path}.allow_credentials"),
                     "`allow_credentials` cannot be combined with the origin `*`: every web site \
                      could act in the name of its visitors",
                 )
@@ -65,7 +65,7 @@ impl Compiler<'_> {
                 None => cors::EXPOSE_HEADERS.map(HeaderName::from_static).to_vec(),
             },
             credentials: credentials.map_or(cors::ALLOW_CREDENTIALS, |credentials| **credentials),
-            max_age: time(policy.max_age.as_ref(), cors::MAX_AGE).as_secs(),
+            max_age: duration_or_default(policy.max_age.as_ref(), cors::MAX_AGE).as_secs(),
             private_network: policy.allow_private_network.unwrap_or(cors::ALLOW_PRIVATE_NETWORK),
         })))
     }

@@ -1,7 +1,7 @@
 //! Compiles `error_pages`, and reads their files. It knows nothing of which error a page is for.
 
 use super::Compiler;
-use crate::error_pages::{ErrorPages, Page, PageFormat, PageValues, Pages};
+use crate::error_pages::{ErrorPages, Page, PageFormat, PageValues, PagesByStatus};
 use http::StatusCode;
 use std::collections::BTreeMap;
 use tidegate_config::{ErrorStatus, Spanned};
@@ -26,18 +26,18 @@ impl Compiler<'_> {
         &mut self,
         written: &BTreeMap<ErrorStatus, Spanned<String>>,
         kind: PageFormat,
-        at: &str,
-    ) -> Pages {
-        let mut pages = Pages::default();
+        key_path: &str,
+    ) -> PagesByStatus {
+        let mut pages = PagesByStatus::default();
         for (status, path) in written {
-            let at = format!("{at}.{}", status.as_str());
+            let key_path = format!("{key_path}.{}", status.as_str());
             let file = self.path(path);
             let page = match tidegate_disk::read_text(&file, MAX_PAGE_SIZE) {
                 Ok(text) => Page::new(kind, &text),
                 Err(reason) => {
                     let reason =
                         format!("cannot read the error page `{}`: {reason}", file.display());
-                    self.problems.add(path.span, at, reason);
+                    self.problems.add(path.span, key_path, reason);
                     continue;
                 }
             };
@@ -50,7 +50,7 @@ impl Compiler<'_> {
                     file.display()
                 );
                 self.problems
-                    .add(path.span, &*at, reason)
+                    .add(path.span, &*key_path, reason)
                     .help("write placeholders inside JSON strings: `\"{{message}}\"`");
             }
             // What it may be was checked when the file was read.

@@ -12,7 +12,7 @@ impl Compiler<'_> {
         &mut self,
         written: &Spanned<config::Files>,
         rewrite_prefix: Option<(usize, String)>,
-        at: &str,
+        key_path: &str,
     ) -> Option<FilesFilter> {
         let root = &written.root;
         let folder = self.sources.folder(root.span).join(&root.value);
@@ -20,18 +20,18 @@ impl Compiler<'_> {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => {
                 let reason = format!("`{}` is not a folder", root.value);
-                self.problems.add(root.span, format!("{at}.root"), reason);
+                self.problems.add(root.span, format!("{key_path}.root"), reason);
             }
             Err(error) => {
                 let reason = format!("cannot open the folder `{}`: {error}", root.value);
-                self.problems.add(root.span, format!("{at}.root"), reason);
+                self.problems.add(root.span, format!("{key_path}.root"), reason);
             }
         }
         let index = written.index.as_ref();
         if let Some(index) = index.filter(|index| index.is_empty() || index.contains(['/', '\\'])) {
             self.problems.add(
                 index.span,
-                format!("{at}.index"),
+                format!("{key_path}.index"),
                 "must be a file name without slashes",
             );
         }
@@ -41,7 +41,11 @@ impl Compiler<'_> {
                 Ok(pattern) => immutable.push(pattern),
                 Err(error) => {
                     let reason = format!("`{}` is not a valid pattern: {error}", pattern.value);
-                    self.problems.add(pattern.span, format!("{at}.immutable[{number}]"), reason);
+                    self.problems.add(
+                        pattern.span,
+                        format!("{key_path}.immutable[{number}]"),
+                        reason,
+                    );
                 }
             }
         }
@@ -49,7 +53,7 @@ impl Compiler<'_> {
             None => HeaderValue::from_static(files::CACHE_CONTROL),
             Some(value) => HeaderValue::from_str(value).unwrap_or_else(|_| {
                 let reason = "a header value must not contain line breaks or control characters";
-                self.problems.add(value.span, format!("{at}.cache_control"), reason);
+                self.problems.add(value.span, format!("{key_path}.cache_control"), reason);
                 HeaderValue::from_static(files::CACHE_CONTROL)
             }),
         };

@@ -25,14 +25,14 @@ impl Compiler<'_> {
         &mut self,
         written: &Filters,
         route: &str,
-        at: &str,
+        key_path: &str,
     ) -> Vec<NamedFilter> {
         let mut filters = Vec::with_capacity(written.0.len());
         for used in &written.0 {
             match self.named_filter(used, route) {
                 Ok(filter) => filters.push(filter),
                 Err(UseError { span, path, reason, help }) => {
-                    let problem = self.problems.add(span, format!("{at}{path}"), reason);
+                    let problem = self.problems.add(span, format!("{key_path}{path}"), reason);
                     if let Some(help) = help {
                         problem.help(help);
                     }

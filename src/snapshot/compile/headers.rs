@@ -23,15 +23,21 @@ impl Compiler<'_> {
         &mut self,
         written: &config::Headers,
         defaults: &HeadersFilter,
-        at: &str,
+        key_path: &str,
     ) -> HeadersFilter {
-        let request =
-            self.changes(&written.request, MessageDirection::ToUpstream, &format!("{at}.request"));
-        let response =
-            self.changes(&written.response, MessageDirection::ToClient, &format!("{at}.response"));
+        let request = self.changes(
+            &written.request,
+            MessageDirection::ToUpstream,
+            &format!("{key_path}.request"),
+        );
+        let response = self.changes(
+            &written.response,
+            MessageDirection::ToClient,
+            &format!("{key_path}.response"),
+        );
         HeadersFilter {
-            request: request.over(&defaults.request),
-            response: response.over(&defaults.response),
+            request: request.merged_with_defaults(&defaults.request),
+            response: response.merged_with_defaults(&defaults.response),
         }
     }
 
@@ -39,18 +45,18 @@ impl Compiler<'_> {
         &mut self,
         written: &config::FieldChanges,
         direction: MessageDirection,
-        at: &str,
+        key_path: &str,
     ) -> HeaderChanges {
         let mut remove = Vec::new();
         for (index, name) in written.remove.iter().enumerate() {
-            let at = format!("{at}.remove[{index}]");
-            let own = self.field_name(name.as_str(), name.span, direction, &at);
+            let key_path = format!("{key_path}.remove[{index}]");
+            let own = self.field_name(name.as_str(), name.span, direction, &key_path);
             remove.extend(own.map(|own| own.name));
         }
         HeaderChanges {
             remove,
-            set: self.fields(&written.set, direction, &format!("{at}.set")),
-            add: self.fields(&written.add, direction, &format!("{at}.add")),
+            set: self.fields(&written.set, direction, &format!("{key_path}.set")),
+            add: self.fields(&written.add, direction, &format!("{key_path}.add")),
         }
     }
 
@@ -59,16 +65,17 @@ impl Compiler<'_> {
         &mut self,
         written: &BTreeMap<config::HeaderName, Spanned<config::Template>>,
         direction: MessageDirection,
-        at: &str,
+        key_path: &str,
     ) -> Vec<(FieldName, FieldValue)> {
         let mut fields: Vec<(FieldName, FieldValue)> = Vec::new();
         for (name, value) in written {
-            let at = format!("{at}.{}", name.as_str());
-            let Some(name) = self.field_name(name.as_str(), value.span, direction, &at) else {
+            let key_path = format!("{key_path}.{}", name.as_str());
+            let Some(name) = self.field_name(name.as_str(), value.span, direction, &key_path)
+            else {
                 continue;
             };
             if fields.iter().any(|(other, _)| other.name == name.name) {
-                self.problems.add(value.span, at, "the same header is listed twice");
+                self.problems.add(value.span, key_path, "the same header is listed twice");
                 continue;
             }
             // Its variables were checked when the file was read.
@@ -78,7 +85,7 @@ impl Compiler<'_> {
                 None => {
                     let reason = "a header value must not contain line breaks or control \
                                   characters";
-                    self.problems.add(value.span, at, reason);
+                    self.problems.add(value.span, key_path, reason);
                 }
             }
         }
@@ -90,7 +97,7 @@ impl Compiler<'_> {
         &mut self,
         written: &str,
         span: config::Span,
-        at: String,
+        key_path: String,
     ) -> Option<HeaderValue> {
         let reason = match HeaderValue::from_bytes(written.as_bytes()) {
             Ok(value) if !is_padded(&value) => return Some(value),
@@ -103,7 +110,7 @@ impl Compiler<'_> {
                  never matches"
             }
         };
-        self.problems.add(span, at, reason);
+        self.problems.add(span, key_path, reason);
         None
     }
 
@@ -112,7 +119,7 @@ impl Compiler<'_> {
         written: &str,
         span: config::Span,
         direction: MessageDirection,
-        at: &str,
+        key_path: &str,
     ) -> Option<FieldName> {
         let name = HeaderName::from_bytes(written.as_bytes()).ok()?;
         match refusal(&name, direction) {
@@ -120,7 +127,7 @@ impl Compiler<'_> {
             Some(reason) => {
                 self.problems.add(
                     span,
-                    at,
+                    key_path,
                     format!("the header `{written}` cannot be changed: {reason}"),
                 );
                 None

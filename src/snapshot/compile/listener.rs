@@ -19,10 +19,10 @@ impl Compiler<'_> {
     pub(super) fn listeners(&mut self) -> Vec<Arc<Listener>> {
         let mut listeners: Vec<Arc<Listener>> = Vec::new();
         for (index, written) in self.config.listeners.iter().enumerate() {
-            let at = format!("listeners[{index}]");
+            let key_path = format!("listeners[{index}]");
             let address = written.address.0.clone();
-            let tls = written.tls.as_ref().and_then(|tls| self.tls(tls, written, &at));
-            self.check_protocols(written, &at);
+            let tls = written.tls.as_ref().and_then(|tls| self.tls(tls, written, &key_path));
+            self.check_protocols(written, &key_path);
             let proxy_protocol = written.proxy_protocol.iter().flat_map(|proxy| &proxy.from);
             listeners.push(Arc::new(Listener {
                 address,
@@ -30,7 +30,7 @@ impl Compiler<'_> {
                 h2c: speaks(written, Protocol::H2c),
                 connections: written.connections,
                 tls,
-                redirect_to: self.redirect_to(written, &at),
+                redirect_to: self.redirect_to(written, &key_path),
                 proxy_protocol: proxy_protocol.map(|cidr| cidr.0).collect(),
             }));
         }
@@ -60,20 +60,24 @@ impl Compiler<'_> {
         modes
     }
 
-    fn check_protocols(&mut self, written: &config::Listener, at: &str) {
-        let tls = format!("{at}.tls");
-        let at = format!("{at}.protocols");
+    fn check_protocols(&mut self, written: &config::Listener, key_path: &str) {
+        let tls = format!("{key_path}.tls");
+        let key_path = format!("{key_path}.protocols");
         for protocol in &written.protocols {
             match (protocol.value, written.tls.is_some()) {
                 (Protocol::H2c, true) => {
                     self.problems
-                        .add(protocol.span, &*at, "`h2c` is HTTP/2 without TLS")
+                        .add(protocol.span, &*key_path, "`h2c` is HTTP/2 without TLS")
                         .help("this listener has TLS: write `h2`");
                 }
-                (Protocol::H2, false) if self.broken.within(&tls) => {}
+                (Protocol::H2, false) if self.broken.is_any_within(&tls) => {}
                 (Protocol::H2, false) => {
                     self.problems
-                        .add(protocol.span, &*at, "`h2` is HTTP/2 over TLS, which is not set up")
+                        .add(
+                            protocol.span,
+                            &*key_path,
+                            "`h2` is HTTP/2 over TLS, which is not set up",
+                        )
                         .help("add `tls`, or write `h2c` for HTTP/2 without TLS");
                 }
                 _ => {}
@@ -81,7 +85,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn redirect_to(&mut self, written: &config::Listener, at: &str) -> Option<u16> {
+    fn redirect_to(&mut self, written: &config::Listener, key_path: &str) -> Option<u16> {
         let redirect = written.redirect_to_https.as_ref()?;
         let port = match &redirect.value {
             RedirectToHttps::Switch(Switch(false)) => return None,
@@ -90,7 +94,7 @@ impl Compiler<'_> {
         };
         if written.tls.is_some() {
             let reason = "this listener has TLS, so its requests already use HTTPS";
-            self.problems.add(redirect.span, format!("{at}.redirect_to_https"), reason);
+            self.problems.add(redirect.span, format!("{key_path}.redirect_to_https"), reason);
         }
         Some(port)
     }
@@ -99,27 +103,28 @@ impl Compiler<'_> {
         &mut self,
         written: &Spanned<config::ListenerTls>,
         listener: &config::Listener,
-        at: &str,
+        key_path: &str,
     ) -> Option<TlsListener> {
-        let at = format!("{at}.tls");
-        let known = self.problems.iter().count();
+        let key_path = format!("{key_path}.tls");
+        let problems_before = self.problems.iter().count();
         let mut certificates = Vec::new();
         for (index, certificate) in written.certificates.iter().enumerate() {
-            let at = format!("{at}.certificates[{index}]");
-            certificates.extend(self.certificate(certificate, &at));
+            let key_path = format!("{key_path}.certificates[{index}]");
+            certificates.extend(self.certificate(certificate, &key_path));
         }
         if written.self_signed {
             match tls::self_signed() {
                 Ok(made) => certificates.push((made.clone(), made.names)),
                 Err(reason) => {
-                    self.problems.add(written.span, format!("{at}.self_signed"), reason);
+                    self.problems.add(written.span, format!("{key_path}.self_signed"), reason);
                 }
             }
         }
-        let acme = written.acme.as_ref().and_then(|acme| self.acme(acme, &format!("{at}.acme")));
+        let acme =
+            written.acme.as_ref().and_then(|acme| self.acme(acme, &format!("{key_path}.acme")));
         if written.certificates.is_empty() && written.acme.is_none() && !written.self_signed {
             self.problems
-                .add(written.span, &*at, "the listener has TLS and no certificate")
+                .add(written.span, &*key_path, "the listener has TLS and no certificate")
                 .help("add `certificates: [{cert: …, key: …}]`, `acme`, or `self_signed: true`");
         }
         let client_auth = written.client_auth.as_ref().and_then(|auth| {
@@ -129,12 +134,12 @@ impl Compiler<'_> {
                     Some(ClientAuth { roots, is_optional: auth.mode == ClientAuthMode::Request })
                 }
                 Err(reason) => {
-                    self.problems.add(auth.ca.span, format!("{at}.client_auth.ca"), reason);
+                    self.problems.add(auth.ca.span, format!("{key_path}.client_auth.ca"), reason);
                     None
                 }
             }
         });
-        if self.problems.iter().count() > known {
+        if self.problems.iter().count() > problems_before {
             return None;
         }
         let sources = acme.iter().map(|managed| Arc::clone(managed) as _).collect();
@@ -158,7 +163,7 @@ impl Compiler<'_> {
                 hsts: written.hsts.as_ref().and_then(hsts).map(Arc::new),
             }),
             Err(reason) => {
-                self.problems.add(written.span, at, reason);
+                self.problems.add(written.span, key_path, reason);
                 None
             }
         }
@@ -167,7 +172,7 @@ impl Compiler<'_> {
     fn certificate(
         &mut self,
         written: &config::Certificate,
-        at: &str,
+        key_path: &str,
     ) -> Option<(Certificate, Vec<String>)> {
         let (cert, key) = (self.path(&written.cert), self.path(&written.key));
         match Certificate::load(&cert, &key) {
@@ -180,11 +185,11 @@ impl Compiler<'_> {
                 Some((certificate, names))
             }
             Err(CertificateError::Certificate(reason)) => {
-                self.problems.add(written.cert.span, format!("{at}.cert"), reason);
+                self.problems.add(written.cert.span, format!("{key_path}.cert"), reason);
                 None
             }
             Err(CertificateError::Key(reason)) => {
-                self.problems.add(written.key.span, format!("{at}.key"), reason);
+                self.problems.add(written.key.span, format!("{key_path}.key"), reason);
                 None
             }
         }

@@ -1,10 +1,10 @@
 //! Compiles `rate_limits` and `shared_counters`, and takes over the counts of limits that did not change. It
 //! knows nothing of requests.
 
-use super::{Compiler, header_name, time};
+use super::{Compiler, duration_or_default, header_name};
 use crate::filter::RateLimitFilter;
 use crate::rate_limit::{CountBy, RateLimit, RateLimitSettings};
-use crate::shared::{self, Shared};
+use crate::shared::{self, SharedCounterClient};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_config::{
@@ -19,7 +19,7 @@ const MAX_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 impl Compiler<'_> {
     /// The counters that gateways share. They are the same as before where nothing has changed:
     /// sessions count there.
-    pub(super) fn shared_counters(&mut self) -> Option<Arc<Shared>> {
+    pub(super) fn shared_counters(&mut self) -> Option<Arc<SharedCounterClient>> {
         let written = self.config.shared_counters.as_ref()?;
         let ca = written.ca.as_ref().and_then(|ca| self.authorities(ca));
         if let Some(timeout) = &written.timeout
@@ -51,14 +51,15 @@ impl Compiler<'_> {
             password: written.password.clone().filter(|password| !password.is_empty()),
             ca,
             prefix: written.prefix.clone().unwrap_or_else(|| shared_counters::PREFIX.to_owned()),
-            timeout: time(written.timeout.as_ref(), shared_counters::TIMEOUT),
-            lease: time(written.lease.as_ref(), shared_counters::LEASE).max(MIN_LEASE),
+            timeout: duration_or_default(written.timeout.as_ref(), shared_counters::TIMEOUT),
+            lease: duration_or_default(written.lease.as_ref(), shared_counters::LEASE)
+                .max(MIN_LEASE),
         };
         let previous = self.env.previous.and_then(|it| it.global.shared.as_ref());
         if let Some(same) = previous.filter(|it| *it.settings() == settings) {
             return Some(Arc::clone(same));
         }
-        match Shared::new(settings) {
+        match SharedCounterClient::new(settings) {
             Ok(shared) => Some(Arc::new(shared)),
             Err(reason) => {
                 self.problems.add(written.url.span, "shared_counters.url", reason);
@@ -83,23 +84,30 @@ impl Compiler<'_> {
         &mut self,
         written: &[Spanned<config::RateLimit>],
         scope: &str,
-        at: &str,
+        key_path: &str,
     ) -> Option<Arc<RateLimitFilter>> {
         let limits: Vec<_> = written
             .iter()
             .enumerate()
-            .map(|(index, written)| self.rate_limit(written, scope, &format!("{at}[{index}]")))
+            .map(|(index, written)| {
+                self.rate_limit(written, scope, &format!("{key_path}[{index}]"))
+            })
             .collect();
         (!limits.is_empty()).then(|| Arc::new(RateLimitFilter { limits }))
     }
 
-    fn rate_limit(&mut self, written: &config::RateLimit, scope: &str, at: &str) -> Arc<RateLimit> {
-        let per = time(written.per.as_ref(), rate_limit::PER);
+    fn rate_limit(
+        &mut self,
+        written: &config::RateLimit,
+        scope: &str,
+        key_path: &str,
+    ) -> Arc<RateLimit> {
+        let per = duration_or_default(written.per.as_ref(), rate_limit::PER);
         if let Some(written) = &written.per
             && (per.is_zero() || per > MAX_PERIOD)
         {
             let reason = "must be more than 0s and at most a day";
-            self.problems.add(written.span, format!("{at}.per"), reason);
+            self.problems.add(written.span, format!("{key_path}.per"), reason);
         }
         let settings = RateLimitSettings {
             scope: scope.into(),
@@ -117,16 +125,16 @@ impl Compiler<'_> {
             },
         };
         let shared = self.shared.clone().filter(|_| written.shared.unwrap_or(rate_limit::SHARED).0);
-        let known = self.env.previous.into_iter().flat_map(|it| &it.rate_limits);
-        let is_same = |known: &&Arc<RateLimit>| {
-            let has_same_place = match (known.shared(), &shared) {
+        let previous = self.env.previous.into_iter().flat_map(|it| &it.rate_limits);
+        let is_same = |previous: &&Arc<RateLimit>| {
+            let has_same_place = match (previous.shared(), &shared) {
                 (Some(a), Some(b)) => Arc::ptr_eq(a, b),
                 (a, b) => a.is_none() && b.is_none(),
             };
-            *known.settings() == settings && has_same_place
+            *previous.settings() == settings && has_same_place
         };
         // An edit elsewhere lets nobody ask anew.
-        let limit = match known.into_iter().find(is_same) {
+        let limit = match previous.into_iter().find(is_same) {
             Some(same) => Arc::clone(same),
             None => Arc::new(RateLimit::new(settings, shared)),
         };

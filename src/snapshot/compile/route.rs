@@ -1,7 +1,7 @@
 //! Compiles a route from its parts. It knows nothing of other routes; the table orders them.
 
 use super::chain::{ChainFilters, FilterChain};
-use super::{CompileEnv, Compiler, header_name, retry, time, websocket};
+use super::{CompileEnv, Compiler, duration_or_default, header_name, retry, websocket};
 use crate::filter::BodyFilters;
 use crate::routing::{PathRule, Rule, ValueRule};
 use crate::snapshot::route_observer::RouteObserver;
@@ -22,7 +22,7 @@ use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 impl Compiler<'_> {
     /// The conditions of the route.
-    pub(super) fn rule(&mut self, written: &config::Route, at: &str) -> Rule {
+    pub(super) fn rule(&mut self, written: &config::Route, key_path: &str) -> Rule {
         let matches = &written.matches;
         let normalized =
             |path: &str| path::normalize(path).map_or_else(|_| path.to_owned(), Into::into);
@@ -33,7 +33,7 @@ impl Compiler<'_> {
             (Some(path), Some(_)) => {
                 self.problems.add(
                     path.span,
-                    format!("{at}.match.path"),
+                    format!("{key_path}.match.path"),
                     "a route can have `path` or `path_prefix`, not both",
                 );
                 PathRule::Exact(normalized(path.as_str()))
@@ -41,8 +41,8 @@ impl Compiler<'_> {
         };
         for (name, wanted) in &matches.headers {
             if let ValueMatch::Exact(value) = wanted {
-                let at = format!("{at}.match.headers.{}", name.as_str());
-                self.compared_value(value.as_str(), written.name.span, at);
+                let key_path = format!("{key_path}.match.headers.{}", name.as_str());
+                self.compared_value(value.as_str(), written.name.span, key_path);
             }
         }
         let value = |written: &ValueMatch| match written {
@@ -70,7 +70,7 @@ impl Compiler<'_> {
     pub(super) fn route(
         &mut self,
         written: &config::Route,
-        at: &str,
+        key_path: &str,
         rule: &Rule,
         global: &Arc<GlobalSettings>,
         pools: &BTreeMap<String, Arc<Pool>>,
@@ -78,18 +78,18 @@ impl Compiler<'_> {
     ) -> Option<Route> {
         let upstream = written.upstream.as_ref();
         let pool = upstream.and_then(|upstream| pools.get(upstream.as_str()));
-        let splits = self.splits(written, at, pools);
-        let mirror = self.mirror(written, at, pools).map(Arc::new);
+        let splits = self.splits(written, key_path, pools);
+        let mirror = self.mirror(written, key_path, pools).map(Arc::new);
         let ChainFilters { filters, names: filter_names, origin_check_at } =
             chain.filters(self.env);
-        let rewrite_prefix = self.rewrite_prefix(written, at, rule);
+        let rewrite_prefix = self.rewrite_prefix(written, key_path, rule);
         let host = host(written);
-        let cache = self.cache(written, at, chain);
+        let cache = self.cache(written, key_path, chain);
         if pool.is_none() && written.upstream.is_some() {
             return None;
         }
         let origins = chain.websocket_origins();
-        let websocket_at = format!("{at}.websocket");
+        let websocket_at = format!("{key_path}.websocket");
         let plain = config::WebSocket::default();
         let websocket = match written.websocket.as_ref().map(|setting| &setting.value) {
             None => pool.map(|_| &plain),
@@ -123,11 +123,11 @@ impl Compiler<'_> {
             websocket: websocket.map(Arc::new),
             connect_timeout: or(timeouts.connect, defaults::timeouts::CONNECT),
             tls_timeout: or(timeouts.tls.or(timeouts.connect), defaults::timeouts::CONNECT),
-            first_byte_timeout: self.first_byte(written, at, pools),
-            read_timeout: time(timeouts.read.as_ref(), defaults::timeouts::READ),
+            first_byte_timeout: self.first_byte(written, key_path, pools),
+            read_timeout: duration_or_default(timeouts.read.as_ref(), defaults::timeouts::READ),
             write_timeout: or(timeouts.write, defaults::timeouts::WRITE),
             request_timeout: timeouts.request.map(|whole| whole.0),
-            grpc_web: self.grpc_web(written, at, pool),
+            grpc_web: self.grpc_web(written, key_path, pool),
             retry: retry::policy(written.retry.as_ref().map(|it| &it.value)),
             max_body_size: written
                 .max_body_size
@@ -143,20 +143,25 @@ impl Compiler<'_> {
 
     /// The counters of the route with this name so far.
     fn requests(&self, name: &str) -> Arc<Requests> {
-        self.known.get(name).map(|route| Arc::clone(&route.requests)).unwrap_or_default()
+        self.previous_routes.get(name).map(|route| Arc::clone(&route.requests)).unwrap_or_default()
     }
 
-    fn grpc_web(&mut self, written: &config::Route, at: &str, pool: Option<&Arc<Pool>>) -> bool {
+    fn grpc_web(
+        &mut self,
+        written: &config::Route,
+        key_path: &str,
+        pool: Option<&Arc<Pool>>,
+    ) -> bool {
         let Some(switch) = written.grpc_web.as_ref().filter(|switch| switch.value.0) else {
             return false;
         };
         let is_broken =
-            |pool: &Arc<Pool>| self.broken.within(&format!("upstreams.{}", pool.name()));
+            |pool: &Arc<Pool>| self.broken.is_any_within(&format!("upstreams.{}", pool.name()));
         if pool.is_some_and(|it| it.settings().protocol.alpn == ALPN::H1 && !is_broken(it)) {
             self.problems
                 .add(
                     switch.span,
-                    format!("{at}.grpc_web"),
+                    format!("{key_path}.grpc_web"),
                     "gRPC needs HTTP/2, which the upstream of this route does not use",
                 )
                 .help("add `protocols: [h2c]`, or `[h2]` with TLS, to the upstream");
@@ -167,7 +172,7 @@ impl Compiler<'_> {
     pub(super) fn rewrite_prefix(
         &mut self,
         written: &config::Route,
-        at: &str,
+        key_path: &str,
         rule: &Rule,
     ) -> Option<(usize, String)> {
         let replacement = written.rewrite.prefix.as_ref()?;
@@ -179,7 +184,7 @@ impl Compiler<'_> {
             PathRule::Exact(_) => {
                 self.problems.add(
                     replacement.span,
-                    format!("{at}.rewrite.prefix"),
+                    format!("{key_path}.rewrite.prefix"),
                     "`rewrite.prefix` needs `match.path_prefix`, but the route matches an exact \
                      `path`",
                 );
@@ -192,17 +197,19 @@ impl Compiler<'_> {
     fn first_byte(
         &mut self,
         written: &config::Route,
-        at: &str,
+        key_path: &str,
         pools: &BTreeMap<String, Arc<Pool>>,
     ) -> Option<Duration> {
         let first_byte = written.timeouts.first_byte.as_ref()?;
-        let at = format!("{at}.timeouts.first_byte");
-        let read = time(written.timeouts.read.as_ref(), defaults::timeouts::READ);
-        if first_byte.0 > read && !self.broken.within(at.trim_end_matches(".first_byte")) {
+        let key_path = format!("{key_path}.timeouts.first_byte");
+        let read = duration_or_default(written.timeouts.read.as_ref(), defaults::timeouts::READ);
+        if first_byte.0 > read
+            && !self.broken.is_any_within(key_path.trim_end_matches(".first_byte"))
+        {
             self.problems
                 .add(
                     first_byte.span,
-                    &*at,
+                    &*key_path,
                     "must not be longer than `timeouts.read`, which also limits the time to the \
                      first byte",
                 )
@@ -216,7 +223,7 @@ impl Compiler<'_> {
                 pool.name()
             );
             self.problems
-                .add(first_byte.span, at, reason)
+                .add(first_byte.span, key_path, reason)
                 .help("over HTTP/2, `timeouts.read` limits the time to the first byte");
         }
         Some(first_byte.0)

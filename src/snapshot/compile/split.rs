@@ -15,29 +15,30 @@ impl Compiler<'_> {
     pub(super) fn splits(
         &mut self,
         written: &config::Route,
-        at: &str,
+        key_path: &str,
         pools: &PoolsByName,
     ) -> Vec<SplitRule> {
         let (mut splits, mut shares) = (Vec::new(), Vec::new());
         let mut below = 0_u8;
         for (index, split) in written.split.iter().enumerate() {
-            let (route, at) = (at, format!("{at}.split[{index}]"));
-            if written.upstream.is_none() && !self.broken.within(route) {
+            let (route, key_path) = (key_path, format!("{key_path}.split[{index}]"));
+            if written.upstream.is_none() && !self.broken.is_any_within(route) {
                 let reason = "a split diverts requests from the `upstream` of the route, and \
                               this route has none";
-                self.problems.add(split.span, &*at, reason);
+                self.problems.add(split.span, &*key_path, reason);
             }
             if split.percent.is_none() && split.headers.is_empty() && split.cookies.is_empty() {
                 let reason = "the split matches no requests: add `percent`, `headers` or `cookies`";
-                self.problems.add(split.span, &*at, reason);
+                self.problems.add(split.span, &*key_path, reason);
             }
-            let Some(pool) = self.named(&split.upstream, &format!("{at}.upstream"), pools) else {
+            let Some(pool) = self.named(&split.upstream, &format!("{key_path}.upstream"), pools)
+            else {
                 continue;
             };
             let mut take = |when| splits.push(SplitRule { pool: Arc::clone(&pool), when });
             for (name, value) in &split.headers {
-                let at = format!("{at}.headers.{}", name.as_str());
-                let value = self.compared_value(value.as_str(), split.span, at);
+                let key_path = format!("{key_path}.headers.{}", name.as_str());
+                let value = self.compared_value(value.as_str(), split.span, key_path);
                 if let Some((name, value)) = header_name(name).zip(value) {
                     take(SplitCondition::Header(name, value));
                 }
@@ -50,7 +51,7 @@ impl Compiler<'_> {
                 if below > 100 {
                     let reason = "the percentages of all splits of the route add up to more than \
                                   100";
-                    self.problems.add(split.span, format!("{at}.percent"), reason);
+                    self.problems.add(split.span, format!("{key_path}.percent"), reason);
                 }
                 shares.push(SplitRule { pool, when: SplitCondition::Below(below) });
             }
@@ -64,11 +65,11 @@ impl Compiler<'_> {
     pub(super) fn mirror(
         &mut self,
         written: &config::Route,
-        at: &str,
+        key_path: &str,
         pools: &PoolsByName,
     ) -> Option<Mirror> {
         let mirror = written.mirror.as_ref()?;
-        let pool = self.named(&mirror.upstream, &format!("{at}.mirror.upstream"), pools)?;
+        let pool = self.named(&mirror.upstream, &format!("{key_path}.mirror.upstream"), pools)?;
         Some(Mirror {
             pool,
             percent: mirror.percent.unwrap_or(defaults::mirror::PERCENT),
@@ -82,12 +83,12 @@ impl Compiler<'_> {
     fn named(
         &mut self,
         name: &Spanned<String>,
-        at: &str,
+        key_path: &str,
         pools: &PoolsByName,
     ) -> Option<Arc<Pool>> {
         let pool = pools.get(name.as_str());
         if pool.is_none() {
-            self.no_such_upstream(name, at);
+            self.no_such_upstream(name, key_path);
         }
         pool.cloned()
     }

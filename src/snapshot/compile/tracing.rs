@@ -27,8 +27,8 @@ impl Compiler<'_> {
         if environment.is_disabled() {
             return None;
         }
-        for told in [environment.exports(), environment.propagates()] {
-            if let Err(reason) = told {
+        for checked in [environment.exports(), environment.propagates()] {
+            if let Err(reason) = checked {
                 self.problems.add(Span::default(), "tracing", reason);
                 return None;
             }
@@ -82,7 +82,7 @@ impl Compiler<'_> {
             }
         };
         let (endpoint, span) = match &written.endpoint {
-            Some(endpoint) => (of_file(endpoint, protocol), endpoint.span),
+            Some(endpoint) => (endpoint_from_file(endpoint, protocol), endpoint.span),
             None => (environment.endpoint(protocol), Span::default()),
         };
         if let Err(reason) = check(&endpoint) {
@@ -93,14 +93,14 @@ impl Compiler<'_> {
         }
         let mut headers = Vec::new();
         for (name, value) in &written.headers {
-            let at = format!("tracing.otlp.headers.{}", name.as_str());
+            let key_path = format!("tracing.otlp.headers.{}", name.as_str());
             let parsed = HeaderName::from_bytes(name.as_str().as_bytes());
             match (parsed, HeaderValue::try_from(value.as_str())) {
                 (Ok(name), Ok(mut value)) => {
                     value.set_sensitive(true);
                     headers.push((name, value));
                 }
-                _ => drop(self.problems.add(value.span, at, "must be a valid header value")),
+                _ => drop(self.problems.add(value.span, key_path, "must be a valid header value")),
             }
         }
         let timeout = environment.timeout();
@@ -109,7 +109,7 @@ impl Compiler<'_> {
 }
 
 /// A base URL gets the path that OpenTelemetry defines; a URL with a path is used unchanged.
-fn of_file(written: &str, protocol: CollectorProtocol) -> String {
+fn endpoint_from_file(written: &str, protocol: CollectorProtocol) -> String {
     let has_path = written.parse::<Uri>().is_ok_and(|uri| !matches!(uri.path(), "" | "/"));
     match protocol {
         CollectorProtocol::Http if !has_path => with_path(written),
@@ -133,24 +133,24 @@ fn check(endpoint: &str) -> Result<(), &'static str> {
 struct TracingEnvironment<'e>(&'e dyn Fn(&str) -> Option<String>);
 
 impl TracingEnvironment<'_> {
-    fn get(&self, name: &str) -> Option<String> {
+    fn variable(&self, name: &str) -> Option<String> {
         (self.0)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
     /// The variable of traces, or else that of everything.
-    fn of_otlp(&self, name: &str) -> Option<String> {
-        self.get(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"))
-            .or_else(|| self.get(&format!("OTEL_EXPORTER_OTLP_{name}")))
+    fn otlp_variable(&self, name: &str) -> Option<String> {
+        self.variable(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"))
+            .or_else(|| self.variable(&format!("OTEL_EXPORTER_OTLP_{name}")))
     }
 
     fn is_disabled(&self) -> bool {
-        self.get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
-            || self.get("OTEL_TRACES_EXPORTER").as_deref() == Some("none")
+        self.variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+            || self.variable("OTEL_TRACES_EXPORTER").as_deref() == Some("none")
     }
 
     /// Several are asked for with commas between; OTLP is what there is.
     fn exports(&self) -> Result<(), String> {
-        match self.get("OTEL_TRACES_EXPORTER") {
+        match self.variable("OTEL_TRACES_EXPORTER") {
             Some(wanted) if !wanted.split(',').any(|it| it.trim() == "otlp") => Err(format!(
                 "the environment variable OTEL_TRACES_EXPORTER is `{wanted}`, but must be `otlp` \
                  or `none`"
@@ -161,7 +161,7 @@ impl TracingEnvironment<'_> {
 
     /// What carries a trace from one to the next.
     fn propagates(&self) -> Result<(), String> {
-        match self.get("OTEL_PROPAGATORS") {
+        match self.variable("OTEL_PROPAGATORS") {
             Some(wanted) if !wanted.split(',').any(|it| it.trim() == "tracecontext") => {
                 Err(format!(
                     "the environment variable OTEL_PROPAGATORS is `{wanted}`, but must contain \
@@ -173,7 +173,7 @@ impl TracingEnvironment<'_> {
     }
 
     fn protocol(&self) -> Result<CollectorProtocol, String> {
-        match self.of_otlp("PROTOCOL").as_deref() {
+        match self.otlp_variable("PROTOCOL").as_deref() {
             None | Some("http/protobuf") => Ok(CollectorProtocol::Http),
             Some("grpc") => Ok(CollectorProtocol::Grpc),
             Some(other) => Err(format!(
@@ -184,10 +184,10 @@ impl TracingEnvironment<'_> {
     }
 
     fn endpoint(&self, protocol: CollectorProtocol) -> String {
-        if let Some(endpoint) = self.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
+        if let Some(endpoint) = self.variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
             return endpoint;
         }
-        let base = self.get("OTEL_EXPORTER_OTLP_ENDPOINT");
+        let base = self.variable("OTEL_EXPORTER_OTLP_ENDPOINT");
         match protocol {
             CollectorProtocol::Http => {
                 with_path(base.as_deref().unwrap_or("http://localhost:4318"))
@@ -197,12 +197,12 @@ impl TracingEnvironment<'_> {
     }
 
     fn timeout(&self) -> Duration {
-        let written = self.of_otlp("TIMEOUT").and_then(|millis| millis.parse().ok());
+        let written = self.otlp_variable("TIMEOUT").and_then(|millis| millis.parse().ok());
         written.map_or(EXPORT_TIMEOUT, Duration::from_millis)
     }
 
     fn sampler(&self) -> Result<(f64, ParentSampling), String> {
-        let argument = self.get("OTEL_TRACES_SAMPLER_ARG");
+        let argument = self.variable("OTEL_TRACES_SAMPLER_ARG");
         let ratio = || match argument.as_deref().map(str::parse::<f64>) {
             None => Ok(1.0),
             Some(Ok(ratio)) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
@@ -211,7 +211,7 @@ impl TracingEnvironment<'_> {
                     .to_owned())
             }
         };
-        let sampler = self.get("OTEL_TRACES_SAMPLER");
+        let sampler = self.variable("OTEL_TRACES_SAMPLER");
         Ok(match sampler.as_deref() {
             None | Some("parentbased_always_on") => (1.0, ParentSampling::Decides),
             Some("parentbased_always_off") => (0.0, ParentSampling::Decides),
@@ -259,9 +259,9 @@ mod tests {
             ("http://c:4318/", "http://c:4318/v1/traces"),
             ("http://c:4318/otlp/v1/traces", "http://c:4318/otlp/v1/traces"),
         ] {
-            assert_eq!(of_file(written, CollectorProtocol::Http), expected);
+            assert_eq!(endpoint_from_file(written, CollectorProtocol::Http), expected);
         }
-        assert_eq!(of_file("http://c:4317", CollectorProtocol::Grpc), "http://c:4317");
+        assert_eq!(endpoint_from_file("http://c:4317", CollectorProtocol::Grpc), "http://c:4317");
         assert!(check("http://c:4318/v1/traces").is_ok() && check("https://[::1]:4318").is_ok());
         for wrong in ["c:4318", "ftp://c", "/v1/traces", "http://", ""] {
             assert!(check(wrong).is_err(), "{wrong}");
@@ -329,9 +329,9 @@ mod tests {
             ("OTEL_TRACES_EXPORTER", ["", "otlp", "console, otlp"], "zipkin"),
             ("OTEL_PROPAGATORS", ["", "tracecontext,baggage", "b3, tracecontext"], "b3"),
         ] {
-            let told = |value| with(&[(name, value)], |it| it.exports().and(it.propagates()));
-            assert!(sound.iter().all(|value| told(value).is_ok()), "{name}");
-            assert!(told(unsound).is_err_and(|reason| reason.contains(unsound)), "{name}");
+            let checked = |value| with(&[(name, value)], |it| it.exports().and(it.propagates()));
+            assert!(sound.iter().all(|value| checked(value).is_ok()), "{name}");
+            assert!(checked(unsound).is_err_and(|reason| reason.contains(unsound)), "{name}");
         }
     }
 }

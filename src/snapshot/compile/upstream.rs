@@ -1,6 +1,6 @@
 //! Compiles the upstreams: endpoints, health checks, TLS. It connects to nothing and asks no DNS server.
 
-use super::{Compiler, least, time};
+use super::{Compiler, at_least, duration_or_default};
 use crate::tls::{self, Certificate, CertificateError, ClientIdentity, ClientOptions, UpstreamTls};
 use crate::upstream::{
     self, AffinityKey, ConcurrencyLimits, DiscoveredEndpoint, DnsQuery, Endpoint, EndpointSources,
@@ -31,9 +31,9 @@ impl Compiler<'_> {
         previous: Option<&Arc<Pool>>,
     ) -> Arc<Pool> {
         let listed = written.endpoints.iter().map(|written| match &**written {
-            config::Endpoint::Address(it) => at(it, defaults::endpoint::WEIGHT, false),
+            config::Endpoint::Address(it) => endpoint_at(it, defaults::endpoint::WEIGHT, false),
             config::Endpoint::Weighted(it) => {
-                at(&it.address, it.weight.unwrap_or(defaults::endpoint::WEIGHT), it.backup)
+                endpoint_at(&it.address, it.weight.unwrap_or(defaults::endpoint::WEIGHT), it.backup)
             }
         });
         let mut listed: Vec<Endpoint> = listed.collect();
@@ -51,13 +51,13 @@ impl Compiler<'_> {
         }
         if let Some(discover) = &written.discover {
             if cfg!(not(feature = "discovery")) {
-                let at = format!("upstreams.{name}.discover");
+                let key_path = format!("upstreams.{name}.discover");
                 let reason = "this binary was built without DNS discovery; build it with \
                               `--features discovery`";
-                self.problems.add(discover.span, at, reason);
+                self.problems.add(discover.span, key_path, reason);
             }
             let query = self.query(discover, name);
-            let found = self.env.discovery.map(|it| it.found(&query));
+            let found = self.env.discovery.map(|it| it.endpoints(&query));
             listed.extend(found.iter().flatten().map(DiscoveredEndpoint::endpoint));
             sources.discovered = Some(query.to_string());
             self.dns_queries.insert(query);
@@ -67,21 +67,21 @@ impl Compiler<'_> {
             || listed.iter().any(|it| !it.is_backup());
         let known = |endpoint: Endpoint| {
             let known = previous.into_iter().flat_map(|pool| pool.endpoints());
-            let known = known.into_iter().find(|known| known.is_like(&endpoint));
+            let known = known.into_iter().find(|known| known.is_equivalent_to(&endpoint));
             known.cloned().unwrap_or_else(|| Arc::new(endpoint))
         };
         let endpoints: Vec<Arc<Endpoint>> = listed.into_iter().map(known).collect();
         // The error may be in another endpoint or in `discover`.
-        if !has_primary && !self.broken.within(&format!("upstreams.{name}")) {
+        if !has_primary && !self.broken.is_any_within(&format!("upstreams.{name}")) {
             let reason = "all endpoints are backups; at least one must be a primary endpoint";
             let span = written.endpoints.first().map_or(written.span, |first| first.span);
             self.problems.add(span, format!("upstreams.{name}.endpoints"), reason);
         }
         if let Some(health) = &written.health {
             let shortest = Duration::from_millis(10);
-            let at = |key: &str| format!("upstreams.{name}.health.{key}");
-            least(health.interval.as_ref(), shortest, self.problems, &at("interval"));
-            least(health.timeout.as_ref(), shortest, self.problems, &at("timeout"));
+            let key_path = |key: &str| format!("upstreams.{name}.health.{key}");
+            at_least(health.interval.as_ref(), shortest, self.problems, &key_path("interval"));
+            at_least(health.timeout.as_ref(), shortest, self.problems, &key_path("timeout"));
         }
         let settings = PoolSettings {
             protocol: self.protocol(written, name),
@@ -125,9 +125,9 @@ impl Compiler<'_> {
             matches!(&records, RecordKind::Addresses(host, _) if host.parse::<IpAddr>().is_ok());
         let is_nothing = matches!(&records, RecordKind::Services(name) if name.trim().is_empty());
         if is_address || is_nothing {
-            let at = format!("upstreams.{upstream}.discover");
+            let key_path = format!("upstreams.{upstream}.discover");
             self.problems
-                .add(written.span, at, "`discover` needs a DNS name")
+                .add(written.span, key_path, "`discover` needs a DNS name")
                 .help("list addresses in `endpoints`");
         }
         let server = self.config.resolver.as_ref().map(|it| it.address.0.clone());
@@ -135,9 +135,9 @@ impl Compiler<'_> {
             None => None,
             Some(Address::Inet(address)) => Some(address),
             Some(Address::Unix(_)) => {
-                let at = format!("upstreams.{upstream}.discover");
+                let key_path = format!("upstreams.{upstream}.discover");
                 let reason = "`resolver.address` must be an IP address and port";
-                self.problems.add(written.span, at, reason);
+                self.problems.add(written.span, key_path, reason);
                 None
             }
         };
@@ -153,13 +153,13 @@ impl Compiler<'_> {
         is_needed: bool,
     ) -> Vec<Endpoint> {
         let path = self.path(file);
-        let at = format!("upstreams.{name}.endpoints_file");
+        let key_path = format!("upstreams.{name}.endpoints_file");
         let text = match tidegate_disk::read_text(&path, MAX_ENDPOINTS_FILE_SIZE) {
             Ok(text) => text,
             Err(reason) => {
                 let reason =
                     format!("cannot read the list of endpoints {}: {reason}", path.display());
-                self.problems.add(file.span, at, reason);
+                self.problems.add(file.span, key_path, reason);
                 return Vec::new();
             }
         };
@@ -171,7 +171,7 @@ impl Compiler<'_> {
                 Err(reason) => {
                     is_sound = false;
                     let reason = format!("{}:{}: {reason}", path.display(), number + 1);
-                    self.problems.add(file.span, &*at, reason);
+                    self.problems.add(file.span, &*key_path, reason);
                 }
             }
         }
@@ -180,14 +180,14 @@ impl Compiler<'_> {
                 "the list of endpoints {} is empty, and the upstream has no others",
                 path.display()
             );
-            self.problems.add(file.span, at, reason);
+            self.problems.add(file.span, key_path, reason);
         }
         endpoints
     }
 
     /// The protocol for the upstream.
     fn protocol(&mut self, written: &config::Upstream, name: &str) -> UpstreamProtocol {
-        let at = format!("upstreams.{name}");
+        let key_path = format!("upstreams.{name}");
         let tls = written.tls.as_ref().and_then(|setting| match &setting.value {
             UpstreamTlsSetting::Switch(Switch(false)) => None,
             UpstreamTlsSetting::Switch(Switch(true)) => {
@@ -198,31 +198,37 @@ impl Compiler<'_> {
         let has_tls = written.tls.as_ref().is_some_and(|setting| {
             !matches!(setting.value, UpstreamTlsSetting::Switch(Switch(false)))
         });
-        let at = format!("{at}.protocols");
+        let key_path = format!("{key_path}.protocols");
         for protocol in &written.protocols {
             match (protocol.value, has_tls) {
                 (Protocol::H2c, true) => {
                     self.problems
-                        .add(protocol.span, &*at, "`h2c` is HTTP/2 without TLS")
+                        .add(protocol.span, &*key_path, "`h2c` is HTTP/2 without TLS")
                         .help("this upstream has TLS: write `h2`");
                 }
-                (Protocol::H2, false) if self.broken.within(&format!("upstreams.{name}.tls")) => {}
+                (Protocol::H2, false)
+                    if self.broken.is_any_within(&format!("upstreams.{name}.tls")) => {}
                 (Protocol::H2, false) => {
                     self.problems
-                        .add(protocol.span, &*at, "`h2` is HTTP/2 over TLS, which is not set up")
+                        .add(
+                            protocol.span,
+                            &*key_path,
+                            "`h2` is HTTP/2 over TLS, which is not set up",
+                        )
                         .help("add `tls: on`, or write `h2c` for HTTP/2 without TLS");
                 }
                 _ => {}
             }
         }
-        let speaks =
-            |wanted: Protocol| written.protocols.iter().any(|protocol| protocol.value == wanted);
+        let speaks = |expected: Protocol| {
+            written.protocols.iter().any(|protocol| protocol.value == expected)
+        };
         if speaks(Protocol::H2c) && speaks(Protocol::H1) {
             let reason = "without TLS the gateway cannot negotiate between `h1` and `h2c`: \
                           choose one";
             self.problems.add(
                 written.protocols.first().map_or_else(Default::default, |it| it.span),
-                &*at,
+                &*key_path,
                 reason,
             );
         }
@@ -239,8 +245,8 @@ impl Compiler<'_> {
         match u32::try_from(window.value.0) {
             Ok(bytes) if (MIN_HTTP2_WINDOW..=MAX_HTTP2_WINDOW).contains(&bytes) => bytes,
             _ => {
-                let at = format!("upstreams.{name}.http2.window");
-                self.problems.add(window.span, at, "must be from 16KiB to 16MiB");
+                let key_path = format!("upstreams.{name}.http2.window");
+                self.problems.add(window.span, key_path, "must be from 16KiB to 16MiB");
                 HTTP2_WINDOW
             }
         }
@@ -252,7 +258,7 @@ impl Compiler<'_> {
         whole: &Spanned<T>,
         name: &str,
     ) -> Option<Arc<UpstreamTls>> {
-        let at = format!("upstreams.{name}.tls");
+        let key_path = format!("upstreams.{name}.tls");
         let mut options = ClientOptions {
             server_name: written.server_name.as_ref().map(|name| name.as_str().to_owned()),
             insecure: written.insecure_skip_verify,
@@ -266,25 +272,25 @@ impl Compiler<'_> {
                     options.ca_certificates = certificates;
                 }
                 Err(reason) => {
-                    self.problems.add(ca.span, format!("{at}.ca"), reason);
+                    self.problems.add(ca.span, format!("{key_path}.ca"), reason);
                     return None;
                 }
             }
         }
         if let Some(pair) = &written.client_certificate {
             let (cert, key) = (self.path(&pair.cert), self.path(&pair.key));
-            let at = format!("{at}.client_certificate");
+            let key_path = format!("{key_path}.client_certificate");
             let loaded = Certificate::load(&cert, &key).and_then(|_| {
                 ClientIdentity::load(&cert, &key).map_err(CertificateError::Certificate)
             });
             match loaded {
                 Ok(identity) => options.identity = Some(identity),
                 Err(CertificateError::Certificate(reason)) => {
-                    self.problems.add(pair.cert.span, format!("{at}.cert"), reason);
+                    self.problems.add(pair.cert.span, format!("{key_path}.cert"), reason);
                     return None;
                 }
                 Err(CertificateError::Key(reason)) => {
-                    self.problems.add(pair.key.span, format!("{at}.key"), reason);
+                    self.problems.add(pair.key.span, format!("{key_path}.key"), reason);
                     return None;
                 }
             }
@@ -292,7 +298,7 @@ impl Compiler<'_> {
         match UpstreamTls::new(options) {
             Ok(tls) => Some(Arc::new(tls)),
             Err(reason) => {
-                self.problems.add(whole.span, at, reason);
+                self.problems.add(whole.span, key_path, reason);
                 None
             }
         }
@@ -324,12 +330,12 @@ fn endpoint(line: &str) -> Result<Option<Endpoint>, &'static str> {
             _ => return Err("only `weight=N` and `backup` may follow an endpoint"),
         }
     }
-    Ok(Some(at(&address, weight, is_backup)))
+    Ok(Some(endpoint_at(&address, weight, is_backup)))
 }
 
 const INVALID_WEIGHT: &str = "a weight must be a number from 1 to 1000";
 
-fn at(address: &EndpointAddress, weight: u32, is_backup: bool) -> Endpoint {
+fn endpoint_at(address: &EndpointAddress, weight: u32, is_backup: bool) -> Endpoint {
     match address {
         EndpointAddress::Host(host, port) => Endpoint::new(host, *port, weight, is_backup),
         EndpointAddress::Unix(path) => Endpoint::unix(path, weight, is_backup),
@@ -383,8 +389,8 @@ pub(super) fn probe(written: &config::HealthCheck) -> Probe {
             }
             config::Check::Grpc(service) => upstream::ProbeCheck::Grpc(service.clone()),
         },
-        interval: time(written.interval.as_ref(), defaults::health::INTERVAL),
-        timeout: time(written.timeout.as_ref(), defaults::health::TIMEOUT),
+        interval: duration_or_default(written.interval.as_ref(), defaults::health::INTERVAL),
+        timeout: duration_or_default(written.timeout.as_ref(), defaults::health::TIMEOUT),
         healthy_after: written.healthy_after.unwrap_or(defaults::health::HEALTHY_AFTER),
         unhealthy_after: written.unhealthy_after.unwrap_or(defaults::health::UNHEALTHY_AFTER),
         host: written.host.clone(),

@@ -1,6 +1,6 @@
 //! Compiles `websocket` of a route. It knows nothing of sessions that are open.
 
-use super::{least, time};
+use super::{at_least, duration_or_default};
 use crate::websocket::{
     FrameLimits, LogFrames, OnChange, Origins, Ping, SessionQuota, UpstreamLost, WebSocketSettings,
 };
@@ -14,7 +14,7 @@ pub(super) fn settings(
     written: &config::WebSocket,
     default_origins: Origins,
     problems: &mut Problems,
-    at: &str,
+    key_path: &str,
 ) -> WebSocketSettings {
     let (frame_size, message_size) = (&written.max_frame_size, &written.max_message_size);
     if let (Some(frame), Some(message)) = (frame_size, message_size)
@@ -22,7 +22,7 @@ pub(super) fn settings(
     {
         problems.add(
             frame.span,
-            format!("{at}.max_frame_size"),
+            format!("{key_path}.max_frame_size"),
             "must not be larger than `max_message_size`",
         );
     }
@@ -33,7 +33,7 @@ pub(super) fn settings(
         (written.ping.as_ref().map(|ping| &ping.interval), "ping.interval", least_ping),
         (written.ping.as_ref().and_then(|it| it.timeout.as_ref()), "ping.timeout", least_ping),
     ] {
-        least(written, shortest, problems, &format!("{at}.{key}"));
+        at_least(written, shortest, problems, &format!("{key_path}.{key}"));
     }
     WebSocketSettings {
         origins: written
@@ -56,7 +56,7 @@ pub(super) fn settings(
         },
         ping: written.ping.as_ref().map(|ping| Ping {
             interval: ping.interval.value.0,
-            timeout: time(ping.timeout.as_ref(), defaults::ping::TIMEOUT),
+            timeout: duration_or_default(ping.timeout.as_ref(), defaults::ping::TIMEOUT),
             client: ping.to != config::PingTo::Upstream,
             upstream: ping.to != config::PingTo::Client,
         }),

@@ -1,7 +1,7 @@
 //! Repeats one DNS query by its TTL, and records the answers. Knows nothing of pools.
 
 use super::lookup::{Lookups, resolver};
-use super::services::ask;
+use super::services::lookup_services;
 use super::{DiscoveredEndpoint, Discovery, DnsQuery};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Discovery {
     /// Whether this is another answer than the last one.
-    fn answer(&self, query: &DnsQuery, mut found: Vec<DiscoveredEndpoint>) -> bool {
+    fn record_answer(&self, query: &DnsQuery, mut found: Vec<DiscoveredEndpoint>) -> bool {
         found.sort();
         found.dedup();
-        let mut asking = self.asking();
+        let mut asking = self.lock_tasks();
         let Some(asking) = asking.get_mut(query) else { return false };
-        let is_new = asking.found.as_ref() != Some(&found);
+        let is_new = asking.last_endpoints.as_ref() != Some(&found);
         if is_new {
-            asking.found = Some(found);
+            asking.last_endpoints = Some(found);
         }
         is_new
     }
 }
 
-pub(super) async fn keep_asking(discovery: Arc<Discovery>, query: DnsQuery) {
+pub(super) async fn lookup_forever(discovery: Arc<Discovery>, query: DnsQuery) {
     let resolver = match resolver(query.server) {
         Ok(resolver) => resolver,
         Err(reason) => {
@@ -47,7 +47,7 @@ pub(super) async fn keep_asking(discovery: Arc<Discovery>, query: DnsQuery) {
     let mut has_failed = false;
     let mut unresolved = BTreeMap::new();
     loop {
-        match ask(&lookups, &query.records).await {
+        match lookup_services(&lookups, &query.records).await {
             Ok(answer) => {
                 if std::mem::take(&mut has_failed) {
                     log::info!("DNS discovery: {query} resolves again");
@@ -56,7 +56,7 @@ pub(super) async fn keep_asking(discovery: Arc<Discovery>, query: DnsQuery) {
                 unresolved = answer.unresolved;
                 let count = answer.found.len();
                 let is_unavailable = answer.is_unavailable;
-                if discovery.answer(&query, answer.found) {
+                if discovery.record_answer(&query, answer.found) {
                     match count {
                         0 if is_unavailable => log::warn!(
                             "DNS discovery: {query} has no endpoints: its SRV target is `.`, so \
@@ -69,7 +69,7 @@ pub(super) async fn keep_asking(discovery: Arc<Discovery>, query: DnsQuery) {
                     }
                     discovery.changes.send_modify(|changes| *changes += 1);
                 }
-                let left = answer.until.saturating_duration_since(Instant::now());
+                let left = answer.valid_until.saturating_duration_since(Instant::now());
                 let latest = if answer.is_partial { RETRY_INTERVAL } else { MAX_LOOKUP_INTERVAL };
                 sleep(left.clamp(MIN_LOOKUP_INTERVAL, latest)).await;
             }

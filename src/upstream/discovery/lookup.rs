@@ -22,13 +22,13 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const OTHER_FAMILY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The addresses of one family, and until when they are valid.
-type Family = (Vec<IpAddr>, Instant);
+type FamilyAddresses = (Vec<IpAddr>, Instant);
 
 /// The addresses of a name.
 #[derive(Debug)]
 pub(super) struct Addresses {
     pub ips: Vec<IpAddr>,
-    pub until: Instant,
+    pub valid_until: Instant,
     /// Whether one family has not been answered; what it was last is among them.
     pub is_partial: bool,
 }
@@ -43,12 +43,12 @@ pub(super) struct Lookups {
 /// The last answers for a name.
 #[derive(Debug, Default)]
 struct KnownAddresses {
-    ipv4: Option<Family>,
-    ipv6: Option<Family>,
+    ipv4: Option<FamilyAddresses>,
+    ipv6: Option<FamilyAddresses>,
 }
 
 impl KnownAddresses {
-    fn family(&mut self, kind: RecordType) -> &mut Option<Family> {
+    fn family(&mut self, kind: RecordType) -> &mut Option<FamilyAddresses> {
         if kind == RecordType::A { &mut self.ipv4 } else { &mut self.ipv6 }
     }
 }
@@ -82,52 +82,52 @@ impl Lookups {
                 (ips, until.min(others_until), false)
             }
             (Ok((mut ips, until)), Err(_)) => {
-                ips.extend(self.last(name, other_kind));
+                ips.extend(self.last_addresses(name, other_kind));
                 (ips, until, true)
             }
             (Err(_), Ok((mut ips, until))) => {
-                ips.extend(self.last(name, first_kind));
+                ips.extend(self.last_addresses(name, first_kind));
                 (ips, until, true)
             }
             (Err(reason), Err(_)) => return Err(reason),
         };
         all.sort();
         all.dedup();
-        Ok(Addresses { ips: all, until, is_partial })
+        Ok(Addresses { ips: all, valid_until: until, is_partial })
     }
 
     /// What the addresses of the name were last.
     pub(super) fn last_known(&self, name: &str) -> Vec<IpAddr> {
-        let mut ips = self.last(name, RecordType::A);
-        ips.extend(self.last(name, RecordType::AAAA));
+        let mut ips = self.last_addresses(name, RecordType::A);
+        ips.extend(self.last_addresses(name, RecordType::AAAA));
         ips.sort();
         ips
     }
 
     /// Forgets all names but these.
     pub(super) fn retain(&self, is_wanted: impl Fn(&str) -> bool) {
-        self.known().retain(|name, _| is_wanted(name));
+        self.lock_known().retain(|name, _| is_wanted(name));
     }
 
-    fn last(&self, name: &str, kind: RecordType) -> Vec<IpAddr> {
-        let mut known = self.known();
+    fn last_addresses(&self, name: &str, kind: RecordType) -> Vec<IpAddr> {
+        let mut known = self.lock_known();
         let family = known.get_mut(name).and_then(|known| known.family(kind).as_ref());
         family.map(|(ips, _)| ips.clone()).unwrap_or_default()
     }
 
     /// In a task of its own: an answer that comes late is known the next time.
-    fn spawn(&self, name: &str, kind: RecordType) -> JoinHandle<Result<Family, String>> {
+    fn spawn(&self, name: &str, kind: RecordType) -> JoinHandle<Result<FamilyAddresses, String>> {
         let (lookups, name) = (self.clone(), name.to_owned());
         tokio::spawn(async move {
             let answer = lookups.family(&name, kind).await;
             if let Ok(family) = &answer {
-                *lookups.known().entry(name).or_default().family(kind) = Some(family.clone());
+                *lookups.lock_known().entry(name).or_default().family(kind) = Some(family.clone());
             }
             answer
         })
     }
 
-    async fn family(&self, name: &str, kind: RecordType) -> Result<Family, String> {
+    async fn family(&self, name: &str, kind: RecordType) -> Result<FamilyAddresses, String> {
         match self.resolver.lookup(name, kind).await {
             Ok(answer) => {
                 let ips = own_records(&answer).filter_map(|record| match &record.data {
@@ -143,7 +143,7 @@ impl Lookups {
     }
 
     /// What it protects is whole between any two statements.
-    fn known(&self) -> MutexGuard<'_, BTreeMap<String, KnownAddresses>> {
+    fn lock_known(&self) -> MutexGuard<'_, BTreeMap<String, KnownAddresses>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -24,7 +24,7 @@ const MAX_WEIGHT: u32 = 1000;
 pub(super) struct ServiceAnswer {
     pub found: Vec<DiscoveredEndpoint>,
     /// Until when it holds.
-    pub until: Instant,
+    pub valid_until: Instant,
     /// Whether a part of it was not answered; what that was last is in it.
     pub is_partial: bool,
     /// Targets without an address, each with the reason.
@@ -34,7 +34,10 @@ pub(super) struct ServiceAnswer {
 }
 
 /// Asks for the endpoints that there are now.
-pub(super) async fn ask(lookups: &Lookups, records: &RecordKind) -> Result<ServiceAnswer, String> {
+pub(super) async fn lookup_services(
+    lookups: &Lookups,
+    records: &RecordKind,
+) -> Result<ServiceAnswer, String> {
     match records {
         RecordKind::Addresses(name, port) => hosts(lookups, name, *port).await,
         RecordKind::Services(name) => services(lookups, name).await,
@@ -42,7 +45,7 @@ pub(super) async fn ask(lookups: &Lookups, records: &RecordKind) -> Result<Servi
 }
 
 async fn hosts(lookups: &Lookups, name: &str, port: u16) -> Result<ServiceAnswer, String> {
-    let Addresses { ips, until, is_partial } = lookups.addresses(name).await?;
+    let Addresses { ips, valid_until: until, is_partial } = lookups.addresses(name).await?;
     if ips.is_empty() {
         return Err("the name has no address".to_owned());
     }
@@ -56,7 +59,7 @@ async fn hosts(lookups: &Lookups, name: &str, port: u16) -> Result<ServiceAnswer
     let found = found.collect();
     Ok(ServiceAnswer {
         found,
-        until,
+        valid_until: until,
         is_partial,
         unresolved: BTreeMap::new(),
         is_unavailable: false,
@@ -85,7 +88,7 @@ async fn services(lookups: &Lookups, name: &str) -> Result<ServiceAnswer, String
     for host in &hosts {
         let ips = match addresses.get(host) {
             Some(answered) => {
-                until = until.min(answered.until);
+                until = until.min(answered.valid_until);
                 is_partial |= answered.is_partial;
                 answered.ips.clone()
             }
@@ -119,7 +122,7 @@ async fn services(lookups: &Lookups, name: &str) -> Result<ServiceAnswer, String
     });
     let found: Vec<DiscoveredEndpoint> = found.collect();
     let is_unavailable = services.is_empty() && has_root;
-    Ok(ServiceAnswer { found, until, is_partial, unresolved, is_unavailable })
+    Ok(ServiceAnswer { found, valid_until: until, is_partial, unresolved, is_unavailable })
 }
 
 /// The addresses of those that are answered while answers come, and why the others have none.
@@ -129,17 +132,17 @@ async fn resolve(
 ) -> (BTreeMap<String, Addresses>, BTreeMap<String, String>) {
     let (mut resolved, mut unresolved) = (BTreeMap::new(), BTreeMap::new());
     let mut waiting = hosts.iter();
-    let mut running = JoinSet::new();
+    let mut pending = JoinSet::new();
     let mut deadline: Option<Deadline> = None;
     loop {
-        while running.len() < MAX_LOOKUPS {
+        while pending.len() < MAX_LOOKUPS {
             let Some(host) = waiting.next().cloned() else { break };
             let lookups = lookups.clone();
-            running.spawn(async move { (lookups.addresses(&host).await, host) });
+            pending.spawn(async move { (lookups.addresses(&host).await, host) });
         }
         let next = match deadline {
-            None => running.join_next().await,
-            Some(deadline) => match timeout_at(deadline, running.join_next()).await {
+            None => pending.join_next().await,
+            Some(deadline) => match timeout_at(deadline, pending.join_next()).await {
                 Ok(next) => next,
                 Err(_) => break,
             },

@@ -112,8 +112,8 @@ fn slow_start_ramps_share_after_recovery() {
     // A tenth of its turns at first, half of them at half time, all in the end.
     for (after, expected) in [(1, 500), (50, 2_500), (75, 3_750)] {
         let picks = picks(&pool, back + after * SECOND, 10_000);
-        let told = format!("after {after} s: {picks:?}, not {expected} of 10,000");
-        assert!(picks[1].abs_diff(expected) < 200, "{told}");
+        let summary = format!("after {after} s: {picks:?}, not {expected} of 10,000");
+        assert!(picks[1].abs_diff(expected) < 200, "{summary}");
     }
     assert_eq!(picks(&pool, back + 101 * SECOND, 10_000), [5_000, 5_000]);
 }

@@ -16,7 +16,7 @@ pub(super) const HEALTH_CHECK_PATH: &str = "/grpc.health.v1.Health/Check";
 const MAX_RESPONSE_SIZE: usize = 4096;
 
 /// Asks for the health of a service; an empty name is that of the whole server.
-pub(super) async fn ask(
+pub(super) async fn check_service(
     session: &mut HttpSession,
     peer: &HttpPeer,
     request: RequestHeader,
@@ -26,7 +26,7 @@ pub(super) async fn ask(
         return Error::e_explain(ErrorType::H2Error, "the endpoint does not speak HTTP/2");
     }
     send_head(session, peer, request).await?;
-    if let Err(error) = session.write_request_body(question(service), true).await {
+    if let Err(error) = session.write_request_body(encode_request(service), true).await {
         // Why the stream has ended is known where its answer is awaited.
         session.read_response_header().await?;
         return Err(error);
@@ -40,13 +40,13 @@ pub(super) async fn ask(
         return Error::e_explain(ErrorType::HTTPStatus(status), "the status of the response");
     }
     // An answer without a message has its status in the head.
-    if let Some(refusal) = refusal(&head.headers) {
+    if let Some(refusal) = status_error(&head.headers) {
         return refusal;
     }
     let mut answer = Vec::new();
     while let Some(piece) = session.read_response_body().await? {
         if answer.len() + piece.len() > MAX_RESPONSE_SIZE {
-            return fault("the response is too long");
+            return health_error("the response is too long");
         }
         answer.extend_from_slice(&piece);
     }
@@ -54,28 +54,28 @@ pub(super) async fn ask(
         HttpSession::H2(session) => session.read_trailers().await?,
         _ => None,
     };
-    if let Some(refusal) = trailers.as_ref().and_then(refusal) {
+    if let Some(refusal) = trailers.as_ref().and_then(status_error) {
         return refusal;
     }
     if !trailers.is_some_and(|it| it.contains_key(GRPC_STATUS)) {
-        return fault("the response has no grpc-status");
+        return health_error("the response has no grpc-status");
     }
     match serving_status(&answer) {
         Some(1) => Ok(()),
-        Some(0) => fault("the service is UNKNOWN"),
-        Some(2) => fault("the service is NOT_SERVING"),
-        Some(3) => fault("the endpoint does not know the service (SERVICE_UNKNOWN)"),
-        Some(_) => fault("the serving status in the response is invalid"),
-        None => fault("the response is not a HealthCheckResponse"),
+        Some(0) => health_error("the service is UNKNOWN"),
+        Some(2) => health_error("the service is NOT_SERVING"),
+        Some(3) => health_error("the endpoint does not know the service (SERVICE_UNKNOWN)"),
+        Some(_) => health_error("the serving status in the response is invalid"),
+        None => health_error("the response is not a HealthCheckResponse"),
     }
 }
 
-fn fault(reason: &'static str) -> Result<()> {
+fn health_error(reason: &'static str) -> Result<()> {
     Error::e_explain(ErrorType::Custom("GrpcHealth"), reason)
 }
 
 /// The error that a `grpc-status` other than 0 is.
-fn refusal(headers: &HeaderMap) -> Option<Result<()>> {
+fn status_error(headers: &HeaderMap) -> Option<Result<()>> {
     let status = headers.get(GRPC_STATUS)?.to_str().unwrap_or("");
     let reason = match status {
         "0" => return None,
@@ -87,7 +87,7 @@ fn refusal(headers: &HeaderMap) -> Option<Result<()>> {
 }
 
 /// `HealthCheckRequest {service}` as a message of gRPC: uncompressed, with its length.
-fn question(service: &str) -> Bytes {
+fn encode_request(service: &str) -> Bytes {
     let mut message = Vec::with_capacity(service.len() + 3);
     if !service.is_empty() {
         message.push(0x0a);
@@ -153,9 +153,9 @@ mod tests {
 
     #[test]
     fn grpc_check_request_is_a_framed_message() {
-        assert_eq!(&question("")[..], [0, 0, 0, 0, 0]);
-        assert_eq!(&question("a.B")[..], [0, 0, 0, 0, 5, 0x0a, 3, b'a', b'.', b'B']);
-        let long = question(&"x".repeat(300));
+        assert_eq!(&encode_request("")[..], [0, 0, 0, 0, 0]);
+        assert_eq!(&encode_request("a.B")[..], [0, 0, 0, 0, 5, 0x0a, 3, b'a', b'.', b'B']);
+        let long = encode_request(&"x".repeat(300));
         assert_eq!(long[..8], [0, 0, 0, 1, 0x2f, 0x0a, 0xac, 0x02]);
     }
 

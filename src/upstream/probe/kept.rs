@@ -57,7 +57,7 @@ impl KeptConnection {
     /// Whether it may serve a check of the endpoint at this time.
     pub(super) fn may_serve(&self, endpoint: &Endpoint, now: Instant) -> bool {
         now.saturating_duration_since(self.opened) < CONNECTION_TIMEOUT
-            && endpoint.has(&self.address)
+            && endpoint.has_address(&self.address)
     }
 
     /// Reads the rest of the answer. Completes when the connection can't be used again: the endpoint has closed
@@ -81,14 +81,14 @@ impl KeptConnection {
         match &mut this.state {
             KeptState::Http1(stream) => {
                 let id = stream.id();
-                poll_fn(|cx| match watch.rest(id, cx.waker()) {
+                poll_fn(|cx| match watch.try_idle(id, cx.waker()) {
                     true => poll_input(stream, cx),
                     false => Poll::Ready(()),
                 })
                 .await;
             }
             KeptState::Http2(connection) => {
-                poll_fn(|cx| match watch.rest(connection.id(), cx.waker()) {
+                poll_fn(|cx| match watch.try_idle(connection.id(), cx.waker()) {
                     true => Poll::Pending,
                     false => Poll::Ready(()),
                 })

@@ -102,7 +102,7 @@ impl FrameInterceptor {
                     let state = &self.client_to_upstream;
                     let sent = state
                         .ping()
-                        .map(|ping| ping.sent)
+                        .map(|ping| ping.sent_at)
                         .filter(|&sent| state.last_activity <= sent);
                     let pinged = sent.unwrap_or(state.last_activity + ping.interval);
                     (pinged + ping.timeout, TimeLimit::Ping)
@@ -190,8 +190,8 @@ impl FrameInterceptor {
             }
         };
         // Any byte shows that the peer is alive; only its pong must not be forwarded.
-        if let Some(unanswered) = state.ping().filter(|sent| state.last_activity <= sent.sent) {
-            let deadline = unanswered.sent + ping.timeout;
+        if let Some(unanswered) = state.ping().filter(|sent| state.last_activity <= sent.sent_at) {
+            let deadline = unanswered.sent_at + ping.timeout;
             if is_upstream && deadline <= now && !self.is_drained {
                 self.must_drain = true;
             } else if timer.is_due(deadline) {
@@ -199,14 +199,14 @@ impl FrameInterceptor {
             }
             return Ok(());
         }
-        let last_ping = state.ping().map(|ping| ping.sent);
+        let last_ping = state.ping().map(|ping| ping.sent_at);
         let since = last_ping.map_or(state.last_activity, |sent| state.last_activity.max(sent));
         if timer.is_due(since + ping.interval) {
             self.ping_count = self.ping_count.wrapping_add(1);
             let [a, b, c, d] = self.ping_key;
             let [e, f, g, h] = self.ping_count.to_be_bytes();
             let payload = [a, b, c, d, e, f, g, h];
-            state.record_ping(OutstandingPing { payload, sent: now });
+            state.record_ping(OutstandingPing { payload, sent_at: now });
             // A ping to a peer goes among the frames of the other one.
             let key = is_upstream.then(random_mask);
             other.inject_ping(frame::ping(payload, key));

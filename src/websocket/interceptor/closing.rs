@@ -45,7 +45,7 @@ impl FrameInterceptor {
         self.state_mut(direction).is_cut = true;
         let (code, reason) = violation.close();
         self.close(End::new(Initiator::Limit, code, reason));
-        if violation.is_of_close() {
+        if violation.is_in_close_frame() {
             // This peer will send no other close frame.
             self.state_mut(direction).close.get_or_insert_default();
         }
@@ -71,11 +71,11 @@ impl FrameInterceptor {
             None => format!("{UPSTREAM_GONE_PREFIX} ended without a close frame"),
             Some(error) => format!("{UPSTREAM_GONE_PREFIX} failed: {}", error.kind()),
         };
-        self.lose_upstream(Initiator::Upstream, reason);
+        self.close_for_lost_upstream(Initiator::Upstream, reason);
     }
 
     /// Closes the session of a client whose upstream is gone, with the close code of the route.
-    pub(super) fn lose_upstream(&mut self, initiator: Initiator, reason: String) {
+    pub(super) fn close_for_lost_upstream(&mut self, initiator: Initiator, reason: String) {
         self.upstream_has_ended = true;
         self.upstream_to_client.is_cut = true;
         // If the client has sent a close frame, the gateway answers it in place of the upstream.
@@ -191,7 +191,7 @@ impl FrameInterceptor {
         if direction == Direction::UpstreamToClient {
             self.upstream_is_broken = true;
             let reason = format!("the upstream answered no ping within {timeout}");
-            self.lose_upstream(Initiator::Network, reason);
+            self.close_for_lost_upstream(Initiator::Network, reason);
             return Ok(());
         }
         let reason = format!("the client answered no ping within {timeout}");
@@ -216,7 +216,7 @@ impl FrameInterceptor {
             u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
         ));
         let reason = format!("the upstream read nothing for {time} ({key})");
-        self.lose_upstream(Initiator::Network, reason);
+        self.close_for_lost_upstream(Initiator::Network, reason);
     }
 
     /// Sends nothing more to the upstream: within a frame of the client no other frame has a place.

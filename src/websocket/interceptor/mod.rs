@@ -58,7 +58,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tidegate_http::websocket::frame::Direction;
-use tidegate_http::websocket::response_head::Heads;
+use tidegate_http::websocket::response_head::ResponseHeads;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -120,7 +120,7 @@ pub(super) struct UpstreamTimeouts {
 /// What the handshake needs until it is answered; a session does not.
 #[derive(Debug)]
 struct PendingHandshake {
-    heads: Heads,
+    heads: ResponseHeads,
     /// The limit for the answer.
     timeout: HandshakeTimeout,
     /// Maximum time between two parts of a refusal.
@@ -154,7 +154,7 @@ impl FrameInterceptor {
                 (end, timeout) = (of_session, bound);
             }
         }
-        let heads = Heads::default();
+        let heads = ResponseHeads::default();
         let pending = Box::new(PendingHandshake { heads, timeout, read_timeout: timeouts.read });
         Self {
             upstream,

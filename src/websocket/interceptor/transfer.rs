@@ -3,7 +3,7 @@
 
 use super::{FrameInterceptor, InterceptorPhase};
 use crate::upstream::MAX_READ_SIZE;
-use crate::websocket::direction_state::Inspection;
+use crate::websocket::direction_state::InspectionOutcome;
 use crate::websocket::observer::MessageObserver;
 use crate::websocket::settings::LogFrames;
 use std::io;
@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tidegate_http::websocket::frame::Direction;
-use tidegate_http::websocket::response_head::Answer;
+use tidegate_http::websocket::response_head::AfterHeads;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -51,9 +51,9 @@ impl FrameInterceptor {
                         &self.settings.frame_limits,
                         &self.session,
                     ) {
-                        Inspection::Forward(count) => count,
-                        Inspection::Taken(count) => return Poll::Ready(count),
-                        Inspection::Violation(violation) => {
+                        InspectionOutcome::Forward(count) => count,
+                        InspectionOutcome::Taken(count) => return Poll::Ready(count),
+                        InspectionOutcome::Violation(violation) => {
                             self.close_for_violation(Direction::ClientToUpstream, violation);
                             continue;
                         }
@@ -110,10 +110,10 @@ impl FrameInterceptor {
             let bytes = buffer.filled().get(start..).unwrap_or_default();
             match pending.heads.feed(bytes) {
                 None => return Poll::Ready(Ok(true)),
-                Some((_, Answer::Refusal)) => {
+                Some((_, AfterHeads::Refusal)) => {
                     self.phase = InterceptorPhase::Refused(pending.read_timeout)
                 }
-                Some((length, Answer::Frames { deflate })) => {
+                Some((length, AfterHeads::Frames { deflate })) => {
                     frames += length;
                     self.open(deflate);
                 }
@@ -171,7 +171,7 @@ impl FrameInterceptor {
     /// Attaches the observer to both directions, if it wants frames of this session by now.
     pub(super) fn start_observing(&mut self, inflates: bool) {
         let Some(observer) = &self.observer else { return };
-        let wants = observer.wants(&self.session);
+        let wants = observer.frames_wanted(&self.session);
         if wants == LogFrames::Off || self.client_to_upstream.observer.is_some() {
             return;
         }

@@ -19,7 +19,7 @@ pub(super) struct RegistryEntry {
     /// Open sessions by number: the first is the oldest.
     pub(super) counted: BTreeMap<u64, Arc<Session>>,
     /// Sessions that make room for others: they are closing, and no limit counts them.
-    pub(super) leaving: BTreeMap<u64, Arc<Session>>,
+    pub(super) displaced: BTreeMap<u64, Arc<Session>>,
     /// Numbers of the open sessions of a user, in order; a user has few.
     by_user: HashMap<Box<str>, Vec<u64>>,
     by_address: HashMap<IpAddr, BTreeSet<u64>>,
@@ -78,7 +78,7 @@ impl RegistryEntry {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.counted.len() + self.leaving.len() + self.pending.len()
+        self.counted.len() + self.displaced.len() + self.pending.len()
     }
 
     /// The limit for which a handshake cannot become a session, whatever the upstream answers.
@@ -117,8 +117,8 @@ impl RegistryEntry {
         for (key, limit) in pending_keys(new, quota) {
             let numbers = self.pending_by_client.entry(key).or_default();
             numbers.push(number);
-            let most = limit.max(MIN_PENDING);
-            if numbers.len() > most {
+            let max_pending = limit.max(MIN_PENDING);
+            if numbers.len() > max_pending {
                 let oldest = numbers.remove(0);
                 displaced.extend(self.pending.get(&oldest).cloned());
             }
@@ -202,19 +202,19 @@ impl RegistryEntry {
     /// Stops counting a session that is still open.
     fn mark_leaving(&mut self, number: u64) -> Option<Arc<Session>> {
         let session = self.remove_counted(number)?;
-        self.leaving.insert(number, Arc::clone(&session));
+        self.displaced.insert(number, Arc::clone(&session));
         Some(session)
     }
 
     fn restore(&mut self, sessions: &[Arc<Session>]) {
         let numbers: Vec<u64> = self
-            .leaving
+            .displaced
             .iter()
             .filter(|(_, leaving)| sessions.iter().any(|session| Arc::ptr_eq(leaving, session)))
             .map(|(&number, _)| number)
             .collect();
         for number in numbers {
-            if let Some(session) = self.leaving.remove(&number) {
+            if let Some(session) = self.displaced.remove(&number) {
                 self.add_counted(number, &session);
             }
         }

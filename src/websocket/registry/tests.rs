@@ -66,7 +66,7 @@ fn session_limits_are_exact_under_concurrency_and_counters_reset() {
     assert_eq!(registry.count(), 0);
     let routes = lock(&registry.routes);
     let live = lock(&routes.get("ws").expect("the route").live);
-    assert!(live.has_empty_indexes() && live.leaving.is_empty());
+    assert!(live.has_empty_indexes() && live.displaced.is_empty());
 }
 
 #[test]

@@ -4,12 +4,12 @@
 use serde::ser::{Serialize, Serializer};
 use std::str::FromStr;
 use tidegate_http::host::{is_authority, without_port};
-use tidegate_http::path::{self, Forwarded, PathPolicy, Spelling};
+use tidegate_http::path::{self, ForwardedForm, ParsedPath, PathPolicy};
 use tidegate_http::websocket::close_code;
 
 /// The leaves that are strings within, each judged by a function.
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident: $judge:expr;)*) => {
+    ($($(#[$doc:meta])* $name:ident: $check_format:expr;)*) => {
         $(
             $(#[$doc])*
             #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,8 +32,8 @@ macro_rules! names {
                 type Err = String;
 
                 fn from_str(written: &str) -> Result<Self, String> {
-                    let judge: fn(&str) -> Result<(), String> = $judge;
-                    judge(written).map(|()| Self(written.to_owned()))
+                    let check_format: fn(&str) -> Result<(), String> = $check_format;
+                    check_format(written).map(|()| Self(written.to_owned()))
                 }
             }
         )*
@@ -42,26 +42,26 @@ macro_rules! names {
 
 names! {
     /// `scheme://host[:port]`, `scheme://*.host[:port]`, `*`, or `null`.
-    OriginPattern: judge_origin;
+    OriginPattern: check_origin;
     /// `host` or `*.host`, without port.
-    HostPattern: judge_host;
+    HostPattern: check_host;
     /// The name of a header field (RFC 9110, section 5.1).
-    HeaderName: judge_header;
+    HeaderName: check_header;
     /// A request method (RFC 9110, section 9.1).
-    Method: judge_method;
+    Method: check_method;
     /// A path, beginning with `/`.
-    Path: judge_path;
+    Path: check_path;
     /// A path with or without a query, as a health check asks for it.
-    ProbeTarget: judge_probe_target;
+    ProbeTarget: check_probe_target;
     /// A text with variables of the request: `{client.address}`.
-    Template: judge_template;
+    Template: check_template;
     /// A status of an error, or their class: `404`, `4xx`, `5xx`.
-    ErrorStatus: judge_error_status;
+    ErrorStatus: check_error_status;
     /// A value, to be matched as it is.
     Exactly: |_| Ok(());
 }
 
-fn judge_origin(written: &str) -> Result<(), String> {
+fn check_origin(written: &str) -> Result<(), String> {
     if tidegate_http::origin::OriginPattern::parse(written).is_some() {
         return Ok(());
     }
@@ -83,7 +83,7 @@ fn is_host(written: &str) -> bool {
     (is_ipv6 || is_name) && tidegate_http::host::canonical(written).is_some()
 }
 
-fn judge_host(written: &str) -> Result<(), String> {
+fn check_host(written: &str) -> Result<(), String> {
     // Another never equals the host of a request.
     if is_host(written.strip_prefix("*.").unwrap_or(written)) {
         return Ok(());
@@ -96,14 +96,14 @@ fn judge_host(written: &str) -> Result<(), String> {
     })
 }
 
-fn judge_header(written: &str) -> Result<(), String> {
+fn check_header(written: &str) -> Result<(), String> {
     match http::HeaderName::from_bytes(written.as_bytes()) {
         Ok(_) => Ok(()),
         Err(_) => Err("not a valid header name; write it like `X-User-Id`".to_owned()),
     }
 }
 
-fn judge_method(written: &str) -> Result<(), String> {
+fn check_method(written: &str) -> Result<(), String> {
     let upper = written.to_ascii_uppercase();
     if http::Method::from_bytes(written.as_bytes()).is_err() {
         return Err("not an HTTP method; write it like `GET`".to_owned());
@@ -117,7 +117,7 @@ fn judge_method(written: &str) -> Result<(), String> {
     }
 }
 
-fn judge_template(written: &str) -> Result<(), String> {
+fn check_template(written: &str) -> Result<(), String> {
     use tidegate_http::template::{Template, TemplateError, Variable};
     written.parse::<Template>().map(drop).map_err(|error| {
         let names = Variable::ALL.map(Variable::name);
@@ -131,7 +131,7 @@ fn judge_template(written: &str) -> Result<(), String> {
     })
 }
 
-fn judge_error_status(written: &str) -> Result<(), String> {
+fn check_error_status(written: &str) -> Result<(), String> {
     let is_status =
         written.len() == 3 && written.parse().is_ok_and(|code| (400..600).contains(&code));
     match is_status || matches!(written, "4xx" | "5xx") {
@@ -140,9 +140,9 @@ fn judge_error_status(written: &str) -> Result<(), String> {
     }
 }
 
-fn judge_probe_target(written: &str) -> Result<(), String> {
+fn check_probe_target(written: &str) -> Result<(), String> {
     let (path, query) = written.split_once('?').unwrap_or((written, ""));
-    judge_path(path)?;
+    check_path(path)?;
     match query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         true => Ok(()),
         false => {
@@ -153,7 +153,7 @@ fn judge_probe_target(written: &str) -> Result<(), String> {
     }
 }
 
-fn judge_path(written: &str) -> Result<(), String> {
+fn check_path(written: &str) -> Result<(), String> {
     if !written.starts_with('/') {
         return Err("a path must begin with `/`".to_owned());
     }
@@ -162,11 +162,11 @@ fn judge_path(written: &str) -> Result<(), String> {
             .to_owned());
     }
     let in_words = |error: path::PathError| error.to_string();
-    let spelling = Spelling::read(written).map_err(in_words)?;
+    let spelling = ParsedPath::parse(written).map_err(in_words)?;
     let forwarded = spelling.forwarded(PathPolicy::NORMAL).map_err(in_words)?;
     let normal = match &forwarded {
-        Forwarded::Spelt(form) | Forwarded::Other(form) => form,
-        Forwarded::Normal | Forwarded::AsItCame => &*spelling.normal,
+        ForwardedForm::Spelt(form) | ForwardedForm::Other(form) => form,
+        ForwardedForm::Normal | ForwardedForm::AsItCame => &*spelling.normal,
     };
     // Reserved characters are written as one likes, and so are those beyond ASCII.
     match normal == written || *normal == path::encode(written, false) {

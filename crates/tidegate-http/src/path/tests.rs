@@ -49,8 +49,8 @@ fn every_escaping_of_a_path_has_one_normal_form() {
     ] {
         assert_eq!(normal(path), expected, "{path}");
     }
-    let spelling = Spelling::read("/%40a//caf\u{e9}%2b").expect("a path");
-    let spelt = Forwarded::Spelt("/%40a/caf%C3%A9%2B".to_owned());
+    let spelling = ParsedPath::parse("/%40a//caf\u{e9}%2b").expect("a path");
+    let spelt = ForwardedForm::Spelt("/%40a/caf%C3%A9%2B".to_owned());
     assert_eq!(spelling.forwarded(PathPolicy::NORMAL), Ok(spelt));
 }
 
@@ -105,11 +105,11 @@ fn each_path_policy_forwards_its_own_form() {
         keeps_dot_segments,
     };
     let form = |path: &str, policy| {
-        let spelling = Spelling::read(path).expect(path);
+        let spelling = ParsedPath::parse(path).expect(path);
         match spelling.forwarded(policy).expect(path) {
-            Forwarded::Normal => spelling.normal.clone().into_owned(),
-            Forwarded::AsItCame => path.to_owned(),
-            Forwarded::Spelt(form) | Forwarded::Other(form) => form,
+            ForwardedForm::Normal => spelling.normal.clone().into_owned(),
+            ForwardedForm::AsItCame => path.to_owned(),
+            ForwardedForm::Spelt(form) | ForwardedForm::Other(form) => form,
         }
     };
     let path = "/%61//b%2fc/../d%2e";
@@ -121,7 +121,7 @@ fn each_path_policy_forwards_its_own_form() {
     assert_eq!(form(path, PathPolicy::RAW), path);
     assert_eq!(form("//a/./b", policy(REJECT, true, false)), "//a/b");
     assert_eq!(form("//a/./b", policy(REJECT, false, true)), "/a/./b");
-    assert_eq!(Spelling::read(path).expect(path).normal, "/a/b/d.");
+    assert_eq!(ParsedPath::parse(path).expect(path).normal, "/a/b/d.");
 }
 
 #[test]
@@ -148,7 +148,7 @@ proptest! {
         if let Ok(once) = normalize(&path) {
             prop_assert_eq!(normalize(&once), Ok(Cow::Borrowed(&*once)));
         }
-        if let Ok(spelling) = Spelling::read(&path) {
+        if let Ok(spelling) = ParsedPath::parse(&path) {
             let normal = &*spelling.normal;
             prop_assert!(normal.starts_with('/'));
             prop_assert!(!normal.contains("//"));

@@ -1,6 +1,6 @@
 //! Names what is wrong with a head that is rejected. Repairs nothing.
 
-use super::{Fault, HEAD_TOO_LARGE, MALFORMED, MANY_HOSTS, parse, request_line};
+use super::{HEAD_MALFORMED, HEAD_TOO_LARGE, HeadError, MANY_HOSTS, parse, request_line};
 use crate::framing::BAD_LENGTH;
 use crate::header_name::lower;
 
@@ -8,45 +8,45 @@ use crate::header_name::lower;
 const MAX_NAME_LENGTH: usize = 65_535;
 
 /// Why Pingora's parser rejects a head, as far as can be determined.
-pub fn fault(head: &[u8]) -> Option<Fault> {
+pub fn fault(head: &[u8]) -> Option<HeadError> {
     parse(head, |parsed, request| match parsed {
-        Ok(httparse::Status::Complete(_)) => fault_of_fields(request),
+        Ok(httparse::Status::Complete(_)) => header_error(request),
         Ok(httparse::Status::Partial) => Some(HEAD_TOO_LARGE),
         Err(error) => Some(named(error)),
     })
 }
 
 /// The syntax error in the received part of a head, if there is one.
-pub(super) fn of_syntax(head: &[u8]) -> Option<Fault> {
+pub(super) fn syntax_error(head: &[u8]) -> Option<HeadError> {
     parse(head, |parsed, _| parsed.err().map(named))
 }
 
-fn named(error: httparse::Error) -> Fault {
-    Fault::bad(match error {
+fn named(error: httparse::Error) -> HeadError {
+    HeadError::bad_request(match error {
         httparse::Error::TooManyHeaders => {
-            return Fault::too_large("the request has too many headers");
+            return HeadError::too_large("the request has too many headers");
         }
         httparse::Error::Version => "the HTTP version of the request is not HTTP/1.0 or HTTP/1.1",
         httparse::Error::HeaderName => "a header name contains an invalid character",
         httparse::Error::HeaderValue => "a header value contains a control character",
         httparse::Error::NewLine => "a line of the request does not end with CRLF",
         httparse::Error::Token => "the request line contains an invalid character",
-        httparse::Error::Status => MALFORMED.reason,
+        httparse::Error::Status => HEAD_MALFORMED.reason,
     })
 }
 
 /// An ambiguity in a complete head that Pingora's parser accepts, although other servers could read two requests.
-pub(super) fn ambiguity(head: &[u8]) -> Option<Fault> {
-    if let Some(fault) = of_syntax(head) {
+pub(super) fn ambiguity(head: &[u8]) -> Option<HeadError> {
+    if let Some(fault) = syntax_error(head) {
         return Some(fault);
     }
     let has_bare_feed =
         head.split(|byte| *byte == b'\n').rev().skip(1).any(|line| !line.ends_with(b"\r"));
     if has_bare_feed {
-        return Some(Fault::bad("a line of the request ends with LF instead of CRLF"));
+        return Some(HeadError::bad_request("a line of the request ends with LF instead of CRLF"));
     }
     if request_line(head).is_some_and(|(_, line)| line.contains(&b'#')) {
-        return Some(Fault::bad("the request target contains a fragment (`#`)"));
+        return Some(HeadError::bad_request("the request target contains a fragment (`#`)"));
     }
     parse(head, |_, request| {
         let all = |name: &'static str| {
@@ -70,11 +70,11 @@ pub(super) fn ambiguity(head: &[u8]) -> Option<Fault> {
             _ => Some(BAD_LENGTH),
         }
     })
-    .map(Fault::bad)
+    .map(HeadError::bad_request)
 }
 
 /// The fault for which Pingora rejects the headers of a head.
-fn fault_of_fields(request: &httparse::Request<'_, '_>) -> Option<Fault> {
+fn header_error(request: &httparse::Request<'_, '_>) -> Option<HeadError> {
     let all = |name: &'static str| {
         let same = request.headers.iter().filter(move |it| it.name.eq_ignore_ascii_case(name));
         same.map(|field| field.value)
@@ -88,7 +88,7 @@ fn fault_of_fields(request: &httparse::Request<'_, '_>) -> Option<Fault> {
     let has_at = |value: &[u8]| value.contains(&b'@');
     let reason = match last_coding {
         _ if request.headers.iter().any(|field| field.name.len() > MAX_NAME_LENGTH) => {
-            return Some(Fault::too_large("a header name is too long"));
+            return Some(HeadError::too_large("a header name is too long"));
         }
         _ if all(lower::HOST).count() > 1 => MANY_HOSTS,
         _ if all(lower::HOST).any(has_at) => {
@@ -109,7 +109,7 @@ fn fault_of_fields(request: &httparse::Request<'_, '_>) -> Option<Fault> {
         None if all(lower::CONTENT_LENGTH).next().is_some() => BAD_LENGTH,
         _ => return None,
     };
-    Some(Fault::bad(reason))
+    Some(HeadError::bad_request(reason))
 }
 
 #[cfg(test)]

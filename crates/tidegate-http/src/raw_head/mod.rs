@@ -6,7 +6,7 @@ mod scan;
 mod target;
 
 pub use fault::fault;
-pub use scan::{AnnouncedBody, Scan, may_end, scan};
+pub use scan::{AnnouncedBody, HeadScan, may_end, scan_head};
 
 use crate::error_code::ErrorCode;
 use crate::head::MAX_HEADER_COUNT;
@@ -14,7 +14,7 @@ use bytes::{Buf, BytesMut};
 use http::StatusCode;
 use memchr::memrchr;
 use std::mem::MaybeUninit;
-use target::Characters;
+use target::TargetCharacters;
 
 /// Maximum size of a target, in bytes. Pingora's type for it has room for no more.
 const MAX_TARGET: usize = 65_534;
@@ -27,16 +27,16 @@ pub const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Why a head is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
+pub struct HeadError {
     /// The status of the response.
     pub status: StatusCode,
     /// The reason, for the client's developer.
     pub reason: &'static str,
 }
 
-impl Fault {
+impl HeadError {
     /// A 400 for this reason.
-    pub const fn bad(reason: &'static str) -> Self {
+    pub const fn bad_request(reason: &'static str) -> Self {
         Self { status: StatusCode::BAD_REQUEST, reason }
     }
 
@@ -61,17 +61,18 @@ pub const MANY_HOSTS: &str = "the request has more than one Host header";
 pub const TOO_SLOW: &str = "the request did not arrive in time";
 
 /// The fault if no more precise one is found.
-pub const MALFORMED: Fault = Fault::bad("the request is malformed");
+pub const HEAD_MALFORMED: HeadError = HeadError::bad_request("the request is malformed");
 
 /// The fault of a head that is larger than [`MAX_HEAD_SIZE`](crate::head::MAX_HEAD_SIZE).
-const HEAD_TOO_LARGE: Fault = Fault::too_large("the headers of the request are too large");
+const HEAD_TOO_LARGE: HeadError = HeadError::too_large("the headers of the request are too large");
 
 /// The fault of a target that is larger than [`MAX_TARGET`].
-const TARGET_TOO_LONG: Fault =
-    Fault { status: StatusCode::URI_TOO_LONG, reason: "the request target is too long" };
+const TARGET_TOO_LONG: HeadError =
+    HeadError { status: StatusCode::URI_TOO_LONG, reason: "the request target is too long" };
 
 /// The fault of a client that closes its sending side within a head.
-pub const CUT_OFF: Fault = Fault::bad("the connection ended before the end of the request headers");
+pub const HEAD_CUT_OFF: HeadError =
+    HeadError::bad_request("the connection ended before the end of the request headers");
 
 /// Removes the empty lines that may stand before a head (RFC 9112, section 2.2).
 pub fn skip_empty_lines(bytes: &mut BytesMut) {
@@ -84,13 +85,13 @@ pub fn skip_empty_lines(bytes: &mut BytesMut) {
 ///
 /// # Errors
 /// Heads that Pingora's parser would repair, or accept although another server may read them differently.
-pub fn judge(head: &mut BytesMut) -> Result<(), Fault> {
+pub fn validate(head: &mut BytesMut) -> Result<(), HeadError> {
     target::prepare(head)?;
     fault::ambiguity(head).map_or(Ok(()), Err)
 }
 
 /// The fault that the beginning of a head has already, whatever its rest is. So many of its bytes are new.
-pub fn early_fault(beginning: &[u8], new: usize) -> Option<Fault> {
+pub fn early_error(beginning: &[u8], new: usize) -> Option<HeadError> {
     if beginning.len() > MAX_EARLY_CHECK {
         return None;
     }
@@ -106,20 +107,20 @@ pub fn early_fault(beginning: &[u8], new: usize) -> Option<Fault> {
     let beginning = beginning.get(..=last)?;
     match target::check_line(line) {
         Err(fault) => Some(fault),
-        Ok(Characters::Plain) => fault::of_syntax(beginning),
+        Ok(TargetCharacters::Plain) => fault::syntax_error(beginning),
         // The parser takes it once it is encoded.
-        Ok(Characters::ToBeEncoded) => None,
+        Ok(TargetCharacters::ToBeEncoded) => None,
     }
 }
 
 /// The fault of a head that is larger than [`MAX_HEAD_SIZE`](crate::head::MAX_HEAD_SIZE): it begins with these bytes, which are no fewer.
-pub fn excess(beginning: &[u8]) -> Fault {
+pub fn oversize_error(beginning: &[u8]) -> HeadError {
     let line = request_line(beginning).map(|(_, line)| line).unwrap_or_default();
     match target::check_line(line) {
         _ if line.len() > MAX_TARGET + 64 => TARGET_TOO_LONG,
         Err(fault) => fault,
-        Ok(Characters::Plain) => fault::of_syntax(beginning).unwrap_or(HEAD_TOO_LARGE),
-        Ok(Characters::ToBeEncoded) => HEAD_TOO_LARGE,
+        Ok(TargetCharacters::Plain) => fault::syntax_error(beginning).unwrap_or(HEAD_TOO_LARGE),
+        Ok(TargetCharacters::ToBeEncoded) => HEAD_TOO_LARGE,
     }
 }
 

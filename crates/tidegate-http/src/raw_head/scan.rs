@@ -6,14 +6,14 @@ use memchr::memchr_iter;
 
 /// What one pass over the lines of a head finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scan {
+pub struct HeadScan {
     /// The length of the head in bytes, with its final empty line.
     pub length: usize,
     /// The body that it announces.
     pub body: AnnouncedBody,
     /// Whether it has an `Upgrade` header.
     pub is_upgrade: bool,
-    /// Whether Pingora can have it unchanged; if not, [`judge`](super::judge) rejects or adapts it.
+    /// Whether Pingora can have it unchanged; if not, [`validate`](super::judge) rejects or adapts it.
     pub is_plain: bool,
 }
 
@@ -28,11 +28,11 @@ pub enum AnnouncedBody {
 
 /// Scans the head at the beginning of these bytes; `None` if it is incomplete. Empty lines before it must be removed
 /// first.
-pub fn scan(bytes: &[u8]) -> Option<Scan> {
+pub fn scan_head(bytes: &[u8]) -> Option<HeadScan> {
     let mut feeds = memchr_iter(b'\n', bytes);
     let line_end = feeds.next()?;
     let line = bytes.get(..line_end)?;
-    let mut found = Found::default();
+    let mut found = FramingHeaders::default();
     let mut ends_plainly = line.ends_with(b"\r");
     let mut start = line_end + 1;
     for feed in feeds {
@@ -40,7 +40,7 @@ pub fn scan(bytes: &[u8]) -> Option<Scan> {
         start = feed + 1;
         match line {
             [] | b"\r" => {
-                return Some(Scan {
+                return Some(HeadScan {
                     length: start,
                     body: found.body(),
                     is_upgrade: found.is_upgrade,
@@ -53,7 +53,7 @@ pub fn scan(bytes: &[u8]) -> Option<Scan> {
             [first, .., last] => {
                 ends_plainly &= *last == b'\r';
                 if matches!(first | 0x20, b'c' | b't' | b'u') {
-                    found.note(line);
+                    found.record_line(line);
                 }
             }
             [_] => ends_plainly = false,
@@ -71,22 +71,22 @@ pub fn may_end(bytes: &[u8], new: usize) -> bool {
 
 /// The headers that determine where a request ends, and what may follow it.
 #[derive(Debug, Default)]
-struct Found {
+struct FramingHeaders {
     length: Option<u64>,
     has_unclear_length: bool,
     is_chunked: bool,
     is_upgrade: bool,
 }
 
-impl Found {
-    fn note(&mut self, line: &[u8]) {
-        if let Some(value) = value_of(line, b"content-length:") {
+impl FramingHeaders {
+    fn record_line(&mut self, line: &[u8]) {
+        if let Some(value) = header_value(line, b"content-length:") {
             let number = number(value);
             self.has_unclear_length |= self.length.is_some() || number.is_none();
             self.length = number;
-        } else if value_of(line, b"transfer-encoding:").is_some() {
+        } else if header_value(line, b"transfer-encoding:").is_some() {
             self.is_chunked = true;
-        } else if value_of(line, b"upgrade:").is_some() {
+        } else if header_value(line, b"upgrade:").is_some() {
             self.is_upgrade = true;
         }
     }
@@ -105,7 +105,7 @@ impl Found {
 }
 
 /// The value of a header line, if the line begins with this name and a colon.
-fn value_of<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
+fn header_value<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
     let (begin, value) = line.split_at_checked(name.len())?;
     begin.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
 }
@@ -150,12 +150,12 @@ const IS_PLAIN_TARGET_BYTE: [bool; 256] = {
 
 #[cfg(test)]
 mod tests {
-    use super::super::judge;
+    use super::super::validate;
     use super::*;
     use crate::path::is_to_be_encoded;
 
     fn found(head: &str) -> Option<(usize, AnnouncedBody, bool, bool)> {
-        let Scan { length, body, is_upgrade, is_plain } = scan(head.as_bytes())?;
+        let HeadScan { length, body, is_upgrade, is_plain } = scan_head(head.as_bytes())?;
         Some((length, body, is_upgrade, is_plain))
     }
 
@@ -174,7 +174,7 @@ mod tests {
             let expected = Some((head.len(), body, is_upgrade, true));
             assert_eq!(found(&format!("{head}GET / HTTP/1.1\r\n\r\n")), expected, "{head:?}");
             for length in 0..head.len() {
-                assert_eq!(scan(&head.as_bytes()[..length]), None, "{head:?} up to {length}");
+                assert_eq!(scan_head(&head.as_bytes()[..length]), None, "{head:?} up to {length}");
                 assert!(may_end(head.as_bytes(), head.len() - length));
             }
         }
@@ -196,9 +196,9 @@ mod tests {
         }
         for byte in 0..=255 {
             let head = [b"GET /", &[byte][..], b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
-            let Some(scan) = scan(&head) else { panic!("{byte}") };
+            let Some(scan) = scan_head(&head) else { panic!("{byte}") };
             let mut judged = bytes::BytesMut::from(head.as_slice());
-            let is_good = judge(&mut judged).is_ok() && judged == head;
+            let is_good = validate(&mut judged).is_ok() && judged == head;
             assert_eq!(scan.is_plain, is_good && !is_to_be_encoded(byte, false), "{byte}");
         }
     }

@@ -1,7 +1,7 @@
 //! Request targets that Pingora would misread: characters that must be percent-encoded, and absolute targets, whose
 //! host replaces `Host`. Knows no route.
 
-use super::{Fault, MALFORMED, MAX_TARGET, TARGET_TOO_LONG, parse, request_line};
+use super::{HEAD_MALFORMED, HeadError, MAX_TARGET, TARGET_TOO_LONG, parse, request_line};
 use crate::header_name::lower;
 use crate::host;
 use crate::path::is_to_be_encoded;
@@ -10,7 +10,7 @@ use bytes::BytesMut;
 
 /// The characters of a request line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Characters {
+pub(super) enum TargetCharacters {
     Plain,
     /// Some must be percent-encoded.
     ToBeEncoded,
@@ -20,13 +20,13 @@ pub(super) enum Characters {
 ///
 /// Pingora would repair a line with spaces and control characters, which section 3.2 forbids, and reject some harmless
 /// ones.
-pub(super) fn check_line(line: &[u8]) -> Result<Characters, Fault> {
+pub(super) fn check_line(line: &[u8]) -> Result<TargetCharacters, HeadError> {
     let characters = check_characters(line)?;
     let mut parts = line.split(|byte| *byte == b' ');
     let (Some(_), Some(target), Some(_), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        return Err(Fault::bad(
+        return Err(HeadError::bad_request(
             "the request line must consist of method, target and version, separated by one space each",
         ));
     };
@@ -34,15 +34,15 @@ pub(super) fn check_line(line: &[u8]) -> Result<Characters, Fault> {
 }
 
 /// Checks the received part of a request line.
-pub(super) fn check_characters(line: &[u8]) -> Result<Characters, Fault> {
-    let (mut characters, mut is_query) = (Characters::Plain, false);
+pub(super) fn check_characters(line: &[u8]) -> Result<TargetCharacters, HeadError> {
+    let (mut characters, mut is_query) = (TargetCharacters::Plain, false);
     for &byte in line {
         if byte.is_ascii_control() {
-            return Err(Fault::bad("the request line contains a control character"));
+            return Err(HeadError::bad_request("the request line contains a control character"));
         }
         is_query |= byte == b'?';
         if is_to_be_encoded(byte, is_query) {
-            characters = Characters::ToBeEncoded;
+            characters = TargetCharacters::ToBeEncoded;
         }
     }
     Ok(characters)
@@ -50,7 +50,7 @@ pub(super) fn check_characters(line: &[u8]) -> Result<Characters, Fault> {
 
 /// Gives the host of an absolute target the spelling of `Host`, if both are equivalent: case, the default port and a final
 /// dot make no difference (RFC 9110, section 4.2.3), but Pingora compares bytes.
-fn spell_host_once(head: &mut BytesMut) {
+fn align_target_host(head: &mut BytesMut) {
     let Some((start, line)) = request_line(head) else { return };
     let mut parts = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target)) = (parts.next(), parts.next()) else { return };
@@ -88,10 +88,10 @@ fn spell_host_once(head: &mut BytesMut) {
 }
 
 /// Percent-encodes characters of the target where that is unambiguous; rejects an invalid request line.
-pub(super) fn prepare(head: &mut BytesMut) -> Result<(), Fault> {
+pub(super) fn prepare(head: &mut BytesMut) -> Result<(), HeadError> {
     encode_target(head)?;
     name_host(head);
-    spell_host_once(head);
+    align_target_host(head);
     Ok(())
 }
 
@@ -125,13 +125,15 @@ fn name_host(head: &mut BytesMut) {
     *head = named;
 }
 
-fn encode_target(head: &mut BytesMut) -> Result<(), Fault> {
-    let Some((start, line)) = request_line(head) else { return Err(MALFORMED) };
-    if check_line(line)? == Characters::Plain {
+fn encode_target(head: &mut BytesMut) -> Result<(), HeadError> {
+    let Some((start, line)) = request_line(head) else { return Err(HEAD_MALFORMED) };
+    if check_line(line)? == TargetCharacters::Plain {
         return Ok(());
     }
     let mut parts = line.splitn(3, |byte| *byte == b' ');
-    let (Some(method), Some(target)) = (parts.next(), parts.next()) else { return Err(MALFORMED) };
+    let (Some(method), Some(target)) = (parts.next(), parts.next()) else {
+        return Err(HEAD_MALFORMED);
+    };
     let begin = start + method.len() + 1;
     let mut prepared = BytesMut::with_capacity(head.len() + 3 * target.len());
     prepared.extend_from_slice(head.get(..begin).unwrap_or_default());

@@ -86,7 +86,7 @@ pub fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<(
     if !has_token(headers, &header::CONNECTION, "upgrade") {
         return Err(HandshakeError::Connection);
     }
-    if tokens(headers, &header::CONNECTION).any(is_of_handshake) {
+    if tokens(headers, &header::CONNECTION).any(is_handshake_header) {
         return Err(HandshakeError::HopByHop);
     }
     check_version(headers)?;
@@ -177,7 +177,7 @@ fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 }
 
 /// Whether this is the name of a header that a handshake consists of.
-fn is_of_handshake(name: &str) -> bool {
+fn is_handshake_header(name: &str) -> bool {
     const START: &[u8] = WEBSOCKET_PREFIX.as_bytes();
     name.as_bytes().get(..START.len()).is_some_and(|it| it.eq_ignore_ascii_case(START))
 }

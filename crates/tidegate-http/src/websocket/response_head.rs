@@ -2,11 +2,11 @@
 
 /// Follows the response heads of an upstream as they pass, in pieces of any size.
 #[derive(Debug, Default)]
-pub struct Heads {
+pub struct ResponseHeads {
     /// Bytes of the head so far.
-    at: u32,
+    head_length: u32,
     /// Bytes of the line so far.
-    line: u32,
+    line_length: u32,
     status: u16,
     /// How many letters of `DEFLATE` the last bytes match.
     matched: u8,
@@ -16,9 +16,9 @@ pub struct Heads {
 /// The extension whose messages may set RSV1 (RFC 7692).
 const DEFLATE: &[u8] = b"permessage-deflate";
 
-/// What follows the last head.
+/// What follows the last response head.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum AfterHeads {
     /// Frames: the handshake is done.
     Frames {
         /// Whether permessage-deflate was negotiated.
@@ -28,27 +28,29 @@ pub enum Answer {
     Refusal,
 }
 
-impl Heads {
+impl ResponseHeads {
     /// Reads up to the end of the last head; returns how many bytes belong to heads, and what
     /// follows them.
-    pub fn feed(&mut self, bytes: &[u8]) -> Option<(usize, Answer)> {
+    pub fn feed(&mut self, bytes: &[u8]) -> Option<(usize, AfterHeads)> {
         for (index, &byte) in bytes.iter().enumerate() {
             // RFC 9112, section 4: `HTTP/1.1 101 …`.
-            if (9..12).contains(&self.at) {
+            if (9..12).contains(&self.head_length) {
                 self.status = self.status * 10 + u16::from(byte.wrapping_sub(b'0').min(9));
             }
-            self.at = self.at.saturating_add(1);
+            self.head_length = self.head_length.saturating_add(1);
             self.follow_extension(byte);
             match byte {
                 b'\r' => {}
-                b'\n' if self.line == 0 => match self.status {
-                    101 => return Some((index + 1, Answer::Frames { deflate: self.has_deflate })),
+                b'\n' if self.line_length == 0 => match self.status {
+                    101 => {
+                        return Some((index + 1, AfterHeads::Frames { deflate: self.has_deflate }));
+                    }
                     // RFC 9110, section 15.2: another head comes.
                     100..=199 => *self = Self::default(),
-                    _ => return Some((index + 1, Answer::Refusal)),
+                    _ => return Some((index + 1, AfterHeads::Refusal)),
                 },
-                b'\n' => self.line = 0,
-                _ => self.line = self.line.saturating_add(1),
+                b'\n' => self.line_length = 0,
+                _ => self.line_length = self.line_length.saturating_add(1),
             }
         }
         None
@@ -69,8 +71,8 @@ impl Heads {
 mod tests {
     use super::*;
 
-    fn answer(text: &str, split: usize) -> Option<(usize, Answer)> {
-        let mut heads = Heads::default();
+    fn answer(text: &str, split: usize) -> Option<(usize, AfterHeads)> {
+        let mut heads = ResponseHeads::default();
         let mut before = 0;
         for part in text.as_bytes().chunks(split) {
             if let Some((length, answer)) = heads.feed(part) {
@@ -89,10 +91,10 @@ mod tests {
         let refusal = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
         for split in 1..80 {
             for (head, answered) in [
-                (switch, Answer::Frames { deflate: false }),
-                (deflate, Answer::Frames { deflate: true }),
-                (&early, Answer::Frames { deflate: false }),
-                (refusal, Answer::Refusal),
+                (switch, AfterHeads::Frames { deflate: false }),
+                (deflate, AfterHeads::Frames { deflate: true }),
+                (&early, AfterHeads::Frames { deflate: false }),
+                (refusal, AfterHeads::Refusal),
             ] {
                 assert_eq!(answer(head, split).map(|it| it.0), Some(head.len()), "{head}");
                 assert_eq!(answer(&format!("{head}\u{1}x"), split), Some((head.len(), answered)));

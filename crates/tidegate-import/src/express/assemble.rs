@@ -4,21 +4,21 @@
 mod routes;
 mod websockets;
 
-use super::conditions::{Conditions, Demand, Scope};
+use super::conditions::{ConditionKind, Conditions, RequestScope};
 use super::cors;
-use super::handlers::Kind;
+use super::handlers::HandlerKind;
 use super::names::{is_harmless, is_proxy, may_guard};
 use super::paths::{self, join, rule_path};
-use super::program::Entry;
+use super::program::AppCall;
 use super::rates;
-use super::run::Run;
-use super::text::Written;
+use super::run::Interpreter;
+use super::text::TextWithVariables;
 use super::value::Value;
 use crate::draft::{Action, Compression, Draft, Files, Listener, PathRule, Route, Text, Tls, slug};
-use crate::note::Place;
+use crate::note::SourcePosition;
 
-pub(super) struct Assembly<'a> {
-    pub run: Run<'a>,
+pub(super) struct RouteAssembly<'a> {
+    pub run: Interpreter<'a>,
     pub draft: Draft,
     /// The first number of http-proxy-middleware's version, where a package.json says it.
     pub version: Option<u32>,
@@ -39,12 +39,12 @@ const MAX_ROUTER_DEPTH: usize = 16;
 struct Mount<'m> {
     path: &'m str,
     /// The conditions that are known to hold.
-    held: &'m [usize],
+    conditions: &'m [usize],
     depth: usize,
 }
 
-impl<'a> Assembly<'a> {
-    pub(super) fn new(run: Run<'a>, version: Option<u32>) -> Self {
+impl<'a> RouteAssembly<'a> {
+    pub(super) fn new(run: Interpreter<'a>, version: Option<u32>) -> Self {
         Self {
             run,
             draft: Draft::default(),
@@ -56,7 +56,7 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    pub(super) fn finish(mut self, position: &Place) -> Draft {
+    pub(super) fn finish(mut self, position: &SourcePosition) -> Draft {
         self.listeners(position);
         let mounted = self.mounted();
         let has_application = self.run.program.routers.len() < self.run.program.apps.len();
@@ -67,15 +67,15 @@ impl<'a> Assembly<'a> {
                     .notes
                     .left_out(position, "a router: the import found no place where it is mounted");
             } else if !mounted.contains(&app) {
-                self.entries(app, Mount { path: "/", held: &[], depth: 0 });
+                self.entries(app, Mount { path: "/", conditions: &[], depth: 0 });
             }
         }
-        for (route, held) in std::mem::take(&mut self.closed_files) {
+        for (route, conditions) in std::mem::take(&mut self.closed_files) {
             let is_there = |it: &Route| it.path == route.path && it.methods == route.methods;
             if !self.routes.iter().any(is_there)
                 && self.covering_route(self.routes.len(), &route).is_none()
             {
-                self.push_route(route, &held);
+                self.push_route(route, &conditions);
             }
         }
         self.upgrades();
@@ -100,14 +100,14 @@ impl<'a> Assembly<'a> {
         handlers.filter_map(|it| if let Value::App(app) = it { Some(*app) } else { None }).collect()
     }
 
-    fn listeners(&mut self, position: &Place) {
+    fn listeners(&mut self, position: &SourcePosition) {
         for listen in std::mem::take(&mut self.run.program.listens) {
             let host = match listen.host.as_deref() {
                 None | Some("0.0.0.0" | "::" | "") => "0.0.0.0",
                 Some("localhost") => "127.0.0.1",
                 Some(host) => host,
             };
-            let address = Written::plain(&format!("{host}:")).then(listen.port).text();
+            let address = TextWithVariables::plain(&format!("{host}:")).then(listen.port).text();
             let tls = listen.tls.map(|pair| Tls {
                 certificates: vec![pair],
                 h1_only: true,
@@ -150,10 +150,10 @@ impl<'a> Assembly<'a> {
 
     fn rules(
         &mut self,
-        entry: &Entry<'a>,
+        entry: &AppCall<'a>,
         paths: &Value<'a>,
         mount: Mount<'_>,
-        position: &Place,
+        position: &SourcePosition,
     ) -> Vec<PathRule> {
         let mut rules = Vec::new();
         for path in paths.items() {
@@ -171,16 +171,17 @@ impl<'a> Assembly<'a> {
     /// A path that can't be converted. A guard for it guards everything below its literal start.
     fn pattern(
         &mut self,
-        entry: &Entry<'a>,
+        entry: &AppCall<'a>,
         path: Option<String>,
         mount: Mount<'_>,
-        position: &Place,
+        position: &SourcePosition,
     ) {
         let shown = path.clone().unwrap_or("a pattern".to_owned());
         if self.guards(&entry.handlers, mount.depth) {
             let stem = join(mount.path, paths::stem(path.as_deref().unwrap_or_default()));
-            let scope = Scope { path: PathRule::Prefix(stem), methods: entry.methods.clone() };
-            self.closes(&format!("the handler for the path `{shown}`"), &scope, position);
+            let scope =
+                RequestScope { path: PathRule::Prefix(stem), methods: entry.methods.clone() };
+            self.add_guard(&format!("the handler for the path `{shown}`"), &scope, position);
             return;
         }
         let text = format!(
@@ -195,7 +196,7 @@ impl<'a> Assembly<'a> {
         handlers.iter().any(|handler| match handler {
             Value::Native(name) => may_guard(name),
             Value::Call(call) => may_guard(&call.name),
-            Value::Function(function) => matches!(self.run.kind_of(*function), Kind::Guards),
+            Value::Function(function) => matches!(self.run.kind_of(*function), HandlerKind::Guards),
             Value::App(router) if depth < MAX_ROUTER_DEPTH && self.run.may_go_on() => {
                 let entries = self.run.program.apps.get(*router).cloned().unwrap_or_default();
                 entries.iter().any(|entry| self.guards(&entry.handlers, depth + 1))
@@ -205,11 +206,17 @@ impl<'a> Assembly<'a> {
     }
 
     /// Handlers one after another.
-    fn chain(&mut self, entry: &Entry<'a>, path: &PathRule, mount: Mount<'_>, position: &Place) {
+    fn chain(
+        &mut self,
+        entry: &AppCall<'a>,
+        path: &PathRule,
+        mount: Mount<'_>,
+        position: &SourcePosition,
+    ) {
         let written = rule_path(path).to_owned();
         let is_prefix = matches!(path, PathRule::Prefix(_));
-        let scope = Scope { path: path.clone(), methods: entry.methods.clone() };
-        let mut held = mount.held.to_vec();
+        let scope = RequestScope { path: path.clone(), methods: entry.methods.clone() };
+        let mut conditions = mount.conditions.to_vec();
         let count = entry.handlers.len();
         for (number, handler) in entry.handlers.iter().enumerate() {
             if !self.run.may_go_on() {
@@ -220,14 +227,17 @@ impl<'a> Assembly<'a> {
                 Value::App(router) => {
                     if mount.depth < MAX_ROUTER_DEPTH {
                         let depth = mount.depth + 1;
-                        self.entries(*router, Mount { path: &written, held: &held, depth });
+                        self.entries(
+                            *router,
+                            Mount { path: &written, conditions: &conditions, depth },
+                        );
                     }
                 }
                 Value::Call(call) if is_proxy(&call.name) => {
                     let before = self.routes.len();
                     let routes = self.proxy(call, &written, is_prefix);
                     for route in routes.clone() {
-                        self.add_after(before, route, &routes, entry, &held);
+                        self.add_after(before, route, &routes, entry, &conditions);
                     }
                     return;
                 }
@@ -239,14 +249,22 @@ impl<'a> Assembly<'a> {
                     let made = cors::policy(call.arguments.first(), &at, self.run.notes);
                     match made {
                         Some(made) if is_last && written == "/" => self.draft.cors = Some(made),
-                        Some(made) => held.push(self.demand(&scope, Demand::Cors(made), &at)),
+                        Some(made) => conditions.push(self.add_condition(
+                            &scope,
+                            ConditionKind::Cors(made),
+                            &at,
+                        )),
                         None => {}
                     }
                 }
                 Value::Call(call) if rates::is_limit(&call.name) => {
                     let at = self.run.position(call.line);
                     if let Some(limit) = rates::limit(call, &at, self.run.notes) {
-                        held.push(self.demand(&scope, Demand::Limit(limit), position));
+                        conditions.push(self.add_condition(
+                            &scope,
+                            ConditionKind::Limit(limit),
+                            position,
+                        ));
                     }
                 }
                 Value::Call(call)
@@ -262,7 +280,7 @@ impl<'a> Assembly<'a> {
                             let mut route =
                                 Route::new(at, slug(&written), path, Action::Files(files));
                             route.prefix = (written != "/").then(|| "/".to_owned());
-                            self.add(route, entry, &held);
+                            self.add(route, entry, &conditions);
                         }
                         None => self.run.notes.left_out(
                             &at,
@@ -286,7 +304,7 @@ impl<'a> Assembly<'a> {
                     }
                 }
                 Value::Call(call) if call.arguments.iter().any(|it| it.get("verify").is_some()) => {
-                    held.push(self.closes(
+                    conditions.push(self.add_guard(
                         &format!("`{}` with `verify`", call.name),
                         &scope,
                         position,
@@ -294,51 +312,51 @@ impl<'a> Assembly<'a> {
                 }
                 Value::Call(call) => {
                     let at = self.run.position(call.line);
-                    held.extend(self.named(&call.name, &scope, &at));
+                    conditions.extend(self.named(&call.name, &scope, &at));
                 }
-                Value::Native(name) => held.extend(self.named(name, &scope, position)),
+                Value::Native(name) => conditions.extend(self.named(name, &scope, position)),
                 Value::Function(function) => match self.run.kind_of(*function) {
-                    Kind::Answers(action) => {
+                    HandlerKind::Answers(action) => {
                         let route =
                             Route::new(position.clone(), slug(&written), path.clone(), action);
-                        self.add(route, entry, &held);
+                        self.add(route, entry, &conditions);
                         return;
                     }
-                    Kind::Proxies(target) => {
-                        let route = self.passes(&target, path, entry.is_prefix, position);
-                        self.add(route, entry, &held);
+                    HandlerKind::Proxies(target) => {
+                        let route = self.proxy_route(&target, path, entry.is_prefix, position);
+                        self.add(route, entry, &conditions);
                         return;
                     }
-                    Kind::Sends(file) => {
-                        self.sends(&file, position);
+                    HandlerKind::Sends(file) => {
+                        self.add_file_response(&file, position);
                         return;
                     }
-                    Kind::Errors => {
+                    HandlerKind::Errors => {
                         let text =
                             "error responses are the gateway's own; use `error_pages` instead";
                         self.run.notes.changed(position, text);
                     }
-                    Kind::Passes => {}
-                    Kind::Guards => {
-                        held.push(self.closes(
+                    HandlerKind::Passes => {}
+                    HandlerKind::Guards => {
+                        conditions.push(self.add_guard(
                             "a handler that may reject requests",
                             &scope,
                             position,
                         ));
                     }
-                    Kind::Middles => {
+                    HandlerKind::Middles => {
                         let text =
                             "code that runs for each request: use `headers`, or write a filter";
                         self.run.notes.left_out(position, text);
                     }
-                    Kind::Code => {
+                    HandlerKind::Code => {
                         let text = "this handler is code: move it to a service and add a route to that; \
                             until then its requests go to other matching routes";
                         self.run.notes.left_out(position, text);
                         return;
                     }
                 },
-                _ => held.push(self.closes(
+                _ => conditions.push(self.add_guard(
                     "a handler that the import cannot follow",
                     &scope,
                     position,
@@ -347,9 +365,14 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    fn demand(&mut self, scope: &Scope, demand: Demand, position: &Place) -> usize {
+    fn add_condition(
+        &mut self,
+        scope: &RequestScope,
+        demand: ConditionKind,
+        position: &SourcePosition,
+    ) -> usize {
         let is_front_page = scope.path == PathRule::Exact("/".to_owned());
-        if is_front_page && matches!(demand, Demand::Limit(_)) {
+        if is_front_page && matches!(demand, ConditionKind::Limit(_)) {
             self.run.notes.left_out(
                 position,
                 "a rate limit of only `/` applies to the handlers of its own line",
@@ -359,9 +382,14 @@ impl<'a> Assembly<'a> {
     }
 
     /// A handler from another file; it adds a condition if it may reject requests.
-    fn named(&mut self, name: &str, scope: &Scope, position: &Place) -> Option<usize> {
+    fn named(
+        &mut self,
+        name: &str,
+        scope: &RequestScope,
+        position: &SourcePosition,
+    ) -> Option<usize> {
         if may_guard(name) {
-            return Some(self.closes(&format!("`{name}`"), scope, position));
+            return Some(self.add_guard(&format!("`{name}`"), scope, position));
         }
         if is_harmless(name) {
             return None;
@@ -374,17 +402,17 @@ impl<'a> Assembly<'a> {
         None
     }
 
-    fn closes(&mut self, what: &str, scope: &Scope, position: &Place) -> usize {
+    fn add_guard(&mut self, what: &str, scope: &RequestScope, position: &SourcePosition) -> usize {
         let text = format!(
             "{what}: access control that the import cannot convert; the routes behind it answer 403 \
              until you replace them"
         );
         self.run.notes.left_out(position, text);
-        self.demand(scope, Demand::Guard, position)
+        self.add_condition(scope, ConditionKind::Guard, position)
     }
 
     /// `res.sendFile('index.html')` for all that is left, beside the folder that it stands in.
-    fn sends(&mut self, file: &str, position: &Place) {
+    fn add_file_response(&mut self, file: &str, position: &SourcePosition) {
         let (folder, name) = file.rsplit_once('/').unwrap_or((".", file));
         for route in &mut self.routes {
             if let Action::Files(files) = &mut route.action

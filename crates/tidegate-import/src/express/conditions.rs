@@ -8,7 +8,7 @@ use crate::draft::{Cors, PathRule, RateLimit};
 const MAX_PARTS: usize = 64;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Demand {
+pub(super) enum ConditionKind {
     /// The handler may reject them.
     Guard,
     Limit(RateLimit),
@@ -17,19 +17,19 @@ pub(super) enum Demand {
 
 /// A set of requests, by path and method.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Scope {
+pub(super) struct RequestScope {
     pub path: PathRule,
     /// None are all.
     pub methods: Vec<String>,
 }
 
-impl Scope {
+impl RequestScope {
     /// The intersection.
     fn intersection(&self, other: &Self) -> Option<Self> {
         let (mine, its) = (rule_path(&self.path), rule_path(&other.path));
-        let path = if self.path == other.path || self.path.rest(its).is_some() {
+        let path = if self.path == other.path || self.path.path_below(its).is_some() {
             &other.path
-        } else if other.path.rest(mine).is_some() {
+        } else if other.path.path_below(mine).is_some() {
             &self.path
         } else {
             return None;
@@ -50,8 +50,8 @@ impl Scope {
 
 #[derive(Debug)]
 pub(super) struct Condition {
-    pub scope: Scope,
-    pub demand: Demand,
+    pub scope: RequestScope,
+    pub kind: ConditionKind,
     pub line: usize,
     /// Whether the condition applies only to the handlers of its own line.
     is_own: bool,
@@ -65,18 +65,23 @@ impl Conditions {
     /// Adds one. What is for a path alone is for all below it as well: Express takes a slash at its end
     /// for the same path, and a path that is rewritten is a prefix here. But the front page is not
     /// everything, and a policy of CORS opens.
-    pub(super) fn add(&mut self, mut scope: Scope, demand: Demand, line: usize) -> usize {
+    pub(super) fn add(
+        &mut self,
+        mut scope: RequestScope,
+        demand: ConditionKind,
+        line: usize,
+    ) -> usize {
         let mut is_own = false;
         if let PathRule::Exact(path) = &scope.path {
             match &demand {
-                Demand::Guard if path == "/" => {}
-                Demand::Guard | Demand::Limit(_) if path != "/" => {
+                ConditionKind::Guard if path == "/" => {}
+                ConditionKind::Guard | ConditionKind::Limit(_) if path != "/" => {
                     scope.path = PathRule::Prefix(path.clone());
                 }
                 _ => is_own = true,
             }
         }
-        self.0.push(Condition { scope, demand, line, is_own });
+        self.0.push(Condition { scope, kind: demand, line, is_own });
         self.0.len() - 1
     }
 
@@ -89,12 +94,12 @@ impl Conditions {
     }
 
     /// The conditions that hold for all of these requests.
-    pub(super) fn covering(&self, scope: &Scope) -> Vec<usize> {
+    pub(super) fn covering(&self, scope: &RequestScope) -> Vec<usize> {
         self.numbers(|condition| condition.scope.covers(scope))
     }
 
     /// The conditions that hold for some of these requests.
-    pub(super) fn touching(&self, scope: &Scope) -> Vec<usize> {
+    pub(super) fn overlapping(&self, scope: &RequestScope) -> Vec<usize> {
         self.numbers(|condition| condition.scope.intersection(scope).is_some())
     }
 
@@ -106,7 +111,7 @@ impl Conditions {
     }
 
     /// The parts of these requests with different conditions; `None` if there are too many.
-    pub(super) fn parts(&self, whole: &Scope) -> Option<Vec<Scope>> {
+    pub(super) fn parts(&self, whole: &RequestScope) -> Option<Vec<RequestScope>> {
         let mut parts = vec![whole.clone()];
         let mut next = 0;
         while let Some(part) = parts.get(next).cloned() {
@@ -128,17 +133,17 @@ impl Conditions {
 mod tests {
     use super::*;
 
-    fn scope(path: &str, methods: &[&str]) -> Scope {
+    fn scope(path: &str, methods: &[&str]) -> RequestScope {
         let methods = methods.iter().map(|it| (*it).to_owned()).collect();
-        Scope { path: PathRule::Prefix(path.to_owned()), methods }
+        RequestScope { path: PathRule::Prefix(path.to_owned()), methods }
     }
 
     #[test]
     fn route_is_divided_where_conditions_differ() {
         let mut conditions = Conditions::default();
-        conditions.add(scope("/api/login", &["POST"]), Demand::Guard, 1);
-        conditions.add(scope("/api/login/x", &[]), Demand::Guard, 2);
-        conditions.add(scope("/other", &[]), Demand::Guard, 3);
+        conditions.add(scope("/api/login", &["POST"]), ConditionKind::Guard, 1);
+        conditions.add(scope("/api/login/x", &[]), ConditionKind::Guard, 2);
+        conditions.add(scope("/other", &[]), ConditionKind::Guard, 3);
         let parts = conditions.parts(&scope("/api", &[])).expect("not many");
         assert_eq!(
             parts,
@@ -151,8 +156,8 @@ mod tests {
         );
         assert_eq!(conditions.covering(&scope("/api/login/x", &["POST"])), [0, 1]);
         assert_eq!(conditions.covering(&scope("/api/login", &["GET"])), [0_usize; 0]);
-        assert_eq!(conditions.touching(&scope("/api", &["POST"])), [0, 1]);
-        let exact = Scope { path: PathRule::Exact("/api".to_owned()), methods: Vec::new() };
+        assert_eq!(conditions.overlapping(&scope("/api", &["POST"])), [0, 1]);
+        let exact = RequestScope { path: PathRule::Exact("/api".to_owned()), methods: Vec::new() };
         assert_eq!(conditions.parts(&exact).expect("one"), [exact]);
     }
 
@@ -160,7 +165,7 @@ mod tests {
     fn too_many_route_parts_give_none() {
         let mut conditions = Conditions::default();
         for number in 0..MAX_PARTS {
-            conditions.add(scope(&format!("/{number}"), &[]), Demand::Guard, 1);
+            conditions.add(scope(&format!("/{number}"), &[]), ConditionKind::Guard, 1);
         }
         assert_eq!(conditions.parts(&scope("/", &[])), None);
     }

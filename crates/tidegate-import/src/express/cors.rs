@@ -2,12 +2,12 @@
 
 use super::value::Value;
 use crate::draft::{Cors, Text};
-use crate::note::{Notes, Place};
+use crate::note::{Notes, SourcePosition};
 
 /// The policy; `None` if it can't be converted.
 pub(super) fn policy(
     options: Option<&Value<'_>>,
-    position: &Place,
+    position: &SourcePosition,
     notes: &mut Notes,
 ) -> Option<Cors> {
     let get = |key: &str| options.and_then(|options| options.get(key));

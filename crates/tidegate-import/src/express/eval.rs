@@ -1,7 +1,7 @@
 //! Evaluates expressions, as far as their value is known without running the program. It does not know Express.
 
-use super::run::Run;
-use super::text::Written;
+use super::run::Interpreter;
+use super::text::TextWithVariables;
 use super::value::{Call, Field, Function, Value};
 use oxc_ast::ast::{
     Argument, ArrayExpressionElement, BinaryExpression, ChainElement, Expression,
@@ -23,7 +23,7 @@ const GLOBALS: [&str; 9] = [
     "setInterval",
 ];
 
-impl<'a> Run<'a> {
+impl<'a> Interpreter<'a> {
     pub(super) fn eval(&mut self, expression: &'a Expression<'a>) -> Value<'a> {
         if !self.may_go_on() {
             return Value::Unknown;
@@ -85,7 +85,7 @@ impl<'a> Run<'a> {
                 let (left, right) = (self.eval(&logical.left), self.eval(&logical.right));
                 let is_default = !logical.operator.is_and();
                 match (left, right) {
-                    (Value::Text(left), right) if is_default => match right.written() {
+                    (Value::Text(left), right) if is_default => match right.text_with_variables() {
                         Some(right) => Value::Text(left.or(&right)),
                         None => Value::Text(left),
                     },
@@ -125,7 +125,7 @@ impl<'a> Run<'a> {
             Expression::CallExpression(call) => {
                 self.call(&call.callee, &call.arguments, expression.span())
             }
-            Expression::NewExpression(new) => self.made(new),
+            Expression::NewExpression(new) => self.construct(new),
             Expression::ChainExpression(chain) => match &chain.expression {
                 ChainElement::CallExpression(call) => {
                     self.call(&call.callee, &call.arguments, call.span)
@@ -171,12 +171,12 @@ impl<'a> Run<'a> {
     }
 
     fn template(&mut self, template: &'a TemplateLiteral<'a>) -> Value<'a> {
-        let mut made = Written::default();
+        let mut made = TextWithVariables::default();
         for (number, quasi) in template.quasis.iter().enumerate() {
             let text = quasi.value.cooked.as_ref().map(|text| text.as_str());
-            made = made.then(Written::plain(text.unwrap_or_default()));
+            made = made.then(TextWithVariables::plain(text.unwrap_or_default()));
             if let Some(expression) = template.expressions.get(number) {
-                match self.eval(expression).written() {
+                match self.eval(expression).text_with_variables() {
                     Some(written) => made = made.then(written),
                     None => return Value::Unknown,
                 }
@@ -202,7 +202,7 @@ impl<'a> Run<'a> {
             }
         }
         match binary.operator.as_str() {
-            "+" => match (left.written(), right.written()) {
+            "+" => match (left.text_with_variables(), right.text_with_variables()) {
                 (Some(left), Some(right)) => Value::Text(left.then(right)),
                 _ => Value::Unknown,
             },
@@ -303,17 +303,17 @@ impl<'a> Run<'a> {
             }
             "fs.readFileSync" => first.cloned().unwrap_or(Value::Unknown),
             "http.createServer" => {
-                self.stands_before(arguments.last(), line);
+                self.close_if_called_by(arguments.last(), line);
                 Value::Server(None)
             }
             "https.createServer" => {
-                self.stands_before(arguments.last(), line);
+                self.close_if_called_by(arguments.last(), line);
                 let file = |key| first.and_then(|it| it.get(key)).and_then(Value::plain);
                 Value::Server(file("cert").zip(file("key")))
             }
             _ => {
                 if name.starts_with('.') {
-                    self.note_escaping(&arguments, line);
+                    self.note_escaped_app(&arguments, line);
                 }
                 Value::Call(Rc::new(Call { name: name.to_owned(), arguments, line }))
             }

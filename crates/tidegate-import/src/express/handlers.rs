@@ -2,14 +2,14 @@
 //! know where a handler is mounted.
 
 use super::names::refuses;
-use super::run::Run;
+use super::run::Interpreter;
 use super::value::{Function, Value};
 use crate::draft::Action;
 use oxc_ast::ast::{BindingPattern, Expression, Statement};
 use oxc_span::GetSpan;
 
 /// The kind of a handler.
-pub(super) enum Kind<'a> {
+pub(super) enum HandlerKind<'a> {
     /// A fixed response.
     Answers(Action),
     /// A call of http-proxy with these options.
@@ -40,12 +40,12 @@ const REJECTION_WORDS: [&str; 9] = [
     "throw ",
     "verify",
 ];
-impl<'a> Run<'a> {
-    pub(super) fn kind_of(&mut self, function: Function<'a>) -> Kind<'a> {
+impl<'a> Interpreter<'a> {
+    pub(super) fn kind_of(&mut self, function: Function<'a>) -> HandlerKind<'a> {
         let text = self.text_of(function.span);
         let parameters = function.parameters.items.len();
         if parameters == 4 {
-            return Kind::Errors;
+            return HandlerKind::Errors;
         }
         let third = function.parameters.items.get(2).map(|third| self.text_of(third.span));
         let uses = third.map_or(0, |third| words(self.text_of(function.body.span), third));
@@ -54,14 +54,14 @@ impl<'a> Run<'a> {
                 .filter(|_| uses == 1)
                 .and_then(|third| self.lets_pass(function, third))
             {
-                None => Kind::Guards,
-                Some(true) => Kind::Passes,
-                Some(false) => Kind::Middles,
+                None => HandlerKind::Guards,
+                Some(true) => HandlerKind::Passes,
+                Some(false) => HandlerKind::Middles,
             };
         }
         let refuses = refuses(text);
         let kind = self.proxies(function).or_else(|| self.answer(function));
-        kind.unwrap_or(if refuses { Kind::Guards } else { Kind::Code })
+        kind.unwrap_or(if refuses { HandlerKind::Guards } else { HandlerKind::Code })
     }
 
     /// Whether all that a handler does is to log; nothing, when it may do else than to go on with
@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
     }
 
     /// `(req, res) => proxy.web(req, res, {target})`, whatever is logged beside.
-    fn proxies(&mut self, function: Function<'a>) -> Option<Kind<'a>> {
+    fn proxies(&mut self, function: Function<'a>) -> Option<HandlerKind<'a>> {
         let mut found = None;
         for statement in &function.body.statements {
             let Statement::ExpressionStatement(statement) = statement else { return None };
@@ -107,13 +107,13 @@ impl<'a> Run<'a> {
             let own = made.arguments.first().map(Value::fields).unwrap_or_default().to_vec();
             let given = self.arguments(&call.arguments);
             let given = given.get(2).map(Value::fields).unwrap_or_default();
-            found = Some(Kind::Proxies(Value::Object([&own, given].concat())));
+            found = Some(HandlerKind::Proxies(Value::Object([&own, given].concat())));
         }
         found
     }
 
     /// The fixed response of a function.
-    fn answer(&mut self, function: Function<'a>) -> Option<Kind<'a>> {
+    fn answer(&mut self, function: Function<'a>) -> Option<HandlerKind<'a>> {
         let response = match &function.parameters.items.get(1)?.pattern {
             BindingPattern::BindingIdentifier(identifier) => identifier.name.as_str(),
             _ => return None,
@@ -162,15 +162,15 @@ impl<'a> Run<'a> {
                         _ => (302, to.plain()?),
                     };
                     let to = to.replace('{', "{{").replace('}', "}}");
-                    return Some(Kind::Answers(Action::Redirect(status, to)));
+                    return Some(HandlerKind::Answers(Action::Redirect(status, to)));
                 }
-                ("sendFile", Some(file)) => return Some(Kind::Sends(file.plain()?)),
+                ("sendFile", Some(file)) => return Some(HandlerKind::Sends(file.plain()?)),
                 _ => return None,
             }
         }
         let (body, content_type) = kind?;
         let content_type = content_type.map(str::to_owned);
-        Some(Kind::Answers(Action::Respond { status, body, content_type }))
+        Some(HandlerKind::Answers(Action::Respond { status, body, content_type }))
     }
 
     /// `res.status(200).json({…})` as its calls.

@@ -18,13 +18,13 @@ mod unread;
 mod value;
 
 use super::draft::Draft;
-use super::note::{Notes, Place};
-use super::{Unreadable, text_of};
-use assemble::Assembly;
+use super::note::{Notes, SourcePosition};
+use super::{ImportError, text_of};
+use assemble::RouteAssembly;
 use oxc_allocator::Allocator;
 use oxc_parser::Parser;
 use oxc_span::SourceType;
-use run::Run;
+use run::Interpreter;
 use std::path::Path;
 
 /// Maximum nesting of brackets, which bounds the parser's recursion.
@@ -35,28 +35,28 @@ const MAX_PROGRAM_SIZE: usize = 256 << 10;
 const PARSER_STACK_SIZE: usize = 512 << 20;
 
 /// Reads a program in JavaScript or TypeScript.
-pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
-    let failed = |_| Unreadable::new(path, 1, "not enough memory to parse the program");
+pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, ImportError> {
+    let failed = |_| ImportError::new(path, 1, "not enough memory to parse the program");
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(PARSER_STACK_SIZE);
         let reader = thread.spawn_scoped(scope, || read(path, notes)).map_err(failed)?;
         reader
             .join()
-            .unwrap_or_else(|_| Err(Unreadable::new(path, 1, "the program cannot be parsed")))
+            .unwrap_or_else(|_| Err(ImportError::new(path, 1, "the program cannot be parsed")))
     })
 }
 
-fn read(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
+fn read(path: &Path, notes: &mut Notes) -> Result<Draft, ImportError> {
     let text = text_of(path)?;
     if text.len() > MAX_PROGRAM_SIZE {
-        return Err(Unreadable::new(
+        return Err(ImportError::new(
             path,
             1,
             format!("the program is larger than {MAX_PROGRAM_SIZE} bytes"),
         ));
     }
     if depth_of(&text) > MAX_BRACKET_DEPTH {
-        return Err(Unreadable::new(path, 1, "the program is nested too deeply"));
+        return Err(ImportError::new(path, 1, "the program is nested too deeply"));
     }
     let allocator = Allocator::default();
     let kind = SourceType::from_path(path).unwrap_or_default().with_unambiguous(true);
@@ -65,16 +65,16 @@ fn read(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
         let at =
             error.labels.as_ref().and_then(|labels| labels.first()).map_or(0, |it| it.offset());
         let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
-        return Err(Unreadable::new(path, line, error.message.to_string()));
+        return Err(ImportError::new(path, line, error.message.to_string()));
     }
-    let mut run = Run::new(&text, path, notes);
+    let mut run = Interpreter::new(&text, path, notes);
     run.statements(&parsed.program.body);
     if run.program.apps.is_empty() {
-        return Err(Unreadable::new(path, 1, "the program has no call of `express()`"));
+        return Err(ImportError::new(path, 1, "the program has no call of `express()`"));
     }
     run.close_unread(parsed.program.comments.iter().map(|comment| comment.span));
-    let position = Place { file: path.to_owned(), line: 1 };
-    Ok(Assembly::new(run, version(path)).finish(&position))
+    let position = SourcePosition { file: path.to_owned(), line: 1 };
+    Ok(RouteAssembly::new(run, version(path)).finish(&position))
 }
 
 /// The maximum nesting of brackets, including those in strings.

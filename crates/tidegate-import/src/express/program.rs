@@ -1,6 +1,6 @@
 //! The calls of a program on its application, in order. It does not know routes.
 
-use super::text::Written;
+use super::text::TextWithVariables;
 use super::value::{Call, Value};
 use crate::draft::PathRule;
 use std::rc::Rc;
@@ -8,12 +8,12 @@ use std::rc::Rc;
 #[derive(Debug, Default)]
 pub(super) struct Program<'a> {
     /// The applications and routers.
-    pub apps: Vec<Vec<Entry<'a>>>,
+    pub apps: Vec<Vec<AppCall<'a>>>,
     /// Which of them are routers.
     pub routers: Vec<usize>,
     pub listens: Vec<Listen>,
     /// WebSockets that `upgrade` handlers proxy themselves.
-    pub upgrades: Vec<Upgrade<'a>>,
+    pub upgrades: Vec<UpgradeProxy<'a>>,
     /// Proxies whose own `upgrade` is used, and for which paths; none are all.
     pub upgraded: Vec<(Rc<Call<'a>>, Vec<PathRule>)>,
     /// Query parameters that an upgrade handler reads for a user.
@@ -27,9 +27,9 @@ impl Program<'_> {
     }
 }
 
-/// `app.use(…)`, `app.get(…)` and their kin.
+/// A call such as `app.use(…)` or `app.get(…)`.
 #[derive(Debug, Clone)]
-pub(super) struct Entry<'a> {
+pub(super) struct AppCall<'a> {
     pub line: usize,
     /// None are all.
     pub methods: Vec<String>,
@@ -39,7 +39,7 @@ pub(super) struct Entry<'a> {
     pub handlers: Vec<Value<'a>>,
 }
 
-impl Entry<'_> {
+impl AppCall<'_> {
     /// A handler with unknown behaviour.
     pub(super) fn unseen(line: usize) -> Self {
         let handlers = vec![Value::Unknown];
@@ -49,7 +49,7 @@ impl Entry<'_> {
 
 #[derive(Debug)]
 pub(super) struct Listen {
-    pub port: Written,
+    pub port: TextWithVariables,
     pub host: Option<String>,
     /// The files of the certificate and its key.
     pub tls: Option<(String, String)>,
@@ -57,7 +57,7 @@ pub(super) struct Listen {
 }
 
 #[derive(Debug)]
-pub(super) struct Upgrade<'a> {
+pub(super) struct UpgradeProxy<'a> {
     pub paths: Vec<PathRule>,
     pub target: Value<'a>,
     pub line: usize,

@@ -4,28 +4,28 @@
 mod rewrite;
 mod settings;
 
-use super::assemble::Assembly;
+use super::assemble::RouteAssembly;
 use super::paths::{self, join, rule_path};
 use super::target::UpstreamTarget;
 use super::value::{Call, Value};
 use crate::draft::{Action, PathRule, Route, slug};
-use crate::note::Place;
+use crate::note::SourcePosition;
 
 /// A proxy's options, whatever its version.
-struct Options<'c, 'a> {
+struct ProxyOptions<'c, 'a> {
     call: &'c Call<'a>,
     options: Value<'a>,
     /// The proxy's own path filter, besides its mount.
     filter: Option<Value<'a>>,
 }
 
-impl<'a> Options<'_, 'a> {
+impl<'a> ProxyOptions<'_, 'a> {
     fn get(&self, key: &str) -> Option<&Value<'a>> {
         self.options.get(key)
     }
 }
 
-impl<'a> Assembly<'a> {
+impl<'a> RouteAssembly<'a> {
     /// The routes of a proxy that is mounted at a path.
     pub(super) fn proxy(&mut self, call: &Call<'a>, mount: &str, is_prefix: bool) -> Vec<Route> {
         let position = self.run.position(call.line);
@@ -48,7 +48,7 @@ impl<'a> Assembly<'a> {
                 return vec![self.answering(&position, mount, 501)];
             }
         };
-        let options = Options { call, options, filter };
+        let options = ProxyOptions { call, options, filter };
         let Some(target) = options
             .get("target")
             .and_then(|it| UpstreamTarget::parse(it, &position, self.run.notes))
@@ -87,7 +87,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// express-http-proxy, of which just the target is read; it takes the mount off the path.
-    fn simple(&mut self, target: &Value<'a>, mount: &str, position: &Place) -> Vec<Route> {
+    fn simple(&mut self, target: &Value<'a>, mount: &str, position: &SourcePosition) -> Vec<Route> {
         let Some(target) = UpstreamTarget::parse(target, position, self.run.notes) else {
             self.run.notes.left_out(
                 position,
@@ -105,12 +105,12 @@ impl<'a> Assembly<'a> {
     }
 
     /// `proxy.web(req, res, {target})` of http-proxy, at a mount or at a path of its own.
-    pub(super) fn passes(
+    pub(super) fn proxy_route(
         &mut self,
         options: &Value<'a>,
         path: &PathRule,
         strips: bool,
-        position: &Place,
+        position: &SourcePosition,
     ) -> Route {
         let target = options
             .get("target")
@@ -138,14 +138,19 @@ impl<'a> Assembly<'a> {
         route
     }
 
-    pub(super) fn answering(&self, position: &Place, path: &str, status: u16) -> Route {
+    pub(super) fn answering(&self, position: &SourcePosition, path: &str, status: u16) -> Route {
         let action = Action::Respond { status, body: None, content_type: None };
         Route::new(position.clone(), slug(path), PathRule::Prefix(path.to_owned()), action)
     }
 
     /// Whether the path that the service is asked for is without the mount: so with version 3 of
     /// http-proxy-middleware, which takes what Express leaves of the path.
-    fn strips(&mut self, options: &Options<'_, 'a>, mount: &str, position: &Place) -> bool {
+    fn strips(
+        &mut self,
+        options: &ProxyOptions<'_, 'a>,
+        mount: &str,
+        position: &SourcePosition,
+    ) -> bool {
         if mount == "/" {
             return false;
         }
@@ -174,10 +179,10 @@ impl<'a> Assembly<'a> {
     /// The paths of a proxy.
     fn filtered(
         &mut self,
-        options: &Options<'_, 'a>,
+        options: &ProxyOptions<'_, 'a>,
         mount: &str,
         strips: bool,
-        position: &Place,
+        position: &SourcePosition,
     ) -> Vec<PathRule> {
         let Some(filter) = &options.filter else { return vec![PathRule::Prefix(mount.to_owned())] };
         let mut paths = Vec::new();
@@ -194,11 +199,13 @@ impl<'a> Assembly<'a> {
             match rule.and_then(|path| paths::rule(below, path, true)) {
                 // The path must also be below the mount.
                 Some(rule)
-                    if PathRule::Prefix(mount.to_owned()).rest(rule_path(&rule)).is_some() =>
+                    if PathRule::Prefix(mount.to_owned())
+                        .path_below(rule_path(&rule))
+                        .is_some() =>
                 {
                     paths.push(rule);
                 }
-                Some(rule) if rule.rest(mount).is_some() => {
+                Some(rule) if rule.path_below(mount).is_some() => {
                     paths.push(PathRule::Prefix(mount.to_owned()));
                 }
                 Some(rule) => {

@@ -3,7 +3,7 @@
 
 use super::value::{Call, Value};
 use crate::draft::{RateLimit, RateLimitBy};
-use crate::note::{Notes, Place};
+use crate::note::{Notes, SourcePosition};
 
 /// Maximum period of a rate limit, in milliseconds.
 const MAX_PERIOD_MILLIS: u64 = 24 * 60 * 60 * 1000;
@@ -14,7 +14,11 @@ pub(super) fn is_limit(name: &str) -> bool {
 }
 
 /// The limit of a call; `None` if it can't be converted.
-pub(super) fn limit(call: &Call<'_>, position: &Place, notes: &mut Notes) -> Option<RateLimit> {
+pub(super) fn limit(
+    call: &Call<'_>,
+    position: &SourcePosition,
+    notes: &mut Notes,
+) -> Option<RateLimit> {
     let options = call.arguments.first();
     let get = |key: &str| options.and_then(|options| options.get(key));
     let number = |value: Option<&Value<'_>>, default: u64| match value {

@@ -8,7 +8,7 @@ mod upgrades;
 use super::program::Program;
 use super::value::{Function, Value};
 use crate::draft::PathRule;
-use crate::note::{Notes, Place};
+use crate::note::{Notes, SourcePosition};
 use oxc_ast::ast::{
     Declaration, ForStatementLeft, ImportDeclarationSpecifier, Statement, VariableDeclaration,
 };
@@ -21,7 +21,7 @@ const MAX_CALL_DEPTH: usize = 150;
 /// Maximum number of evaluation steps; lists of services are short.
 const MAX_STEPS: usize = 200_000;
 
-pub(super) struct Run<'a> {
+pub(super) struct Interpreter<'a> {
     pub source: &'a str,
     path: &'a Path,
     /// The offset of each line.
@@ -30,16 +30,16 @@ pub(super) struct Run<'a> {
     scopes: Vec<HashMap<String, Value<'a>>>,
     pub program: Program<'a>,
     pub depth: usize,
-    steps: usize,
+    steps_taken: usize,
     /// Within an upgrade handler: what the path must be for what is looked at.
-    asked: Option<Vec<PathRule>>,
+    required_paths: Option<Vec<PathRule>>,
     /// The positions of the application calls that were reached.
     pub visited: HashSet<usize>,
     /// The names of applications.
     pub app_names: BTreeSet<String>,
 }
 
-impl<'a> Run<'a> {
+impl<'a> Interpreter<'a> {
     pub(super) fn new(source: &'a str, path: &'a Path, notes: &'a mut Notes) -> Self {
         let ends = source.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let lines = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
@@ -51,21 +51,21 @@ impl<'a> Run<'a> {
             scopes: vec![HashMap::new()],
             program: Program::default(),
             depth: 0,
-            steps: 0,
-            asked: None,
+            steps_taken: 0,
+            required_paths: None,
             visited: HashSet::new(),
             app_names: BTreeSet::new(),
         }
     }
 
     pub(super) fn may_go_on(&mut self) -> bool {
-        self.steps += 1;
-        self.depth < MAX_CALL_DEPTH && self.steps < MAX_STEPS
+        self.steps_taken += 1;
+        self.depth < MAX_CALL_DEPTH && self.steps_taken < MAX_STEPS
     }
 
     /// Whether the step limit was reached.
     pub(super) fn is_exhausted(&self) -> bool {
-        self.steps >= MAX_STEPS
+        self.steps_taken >= MAX_STEPS
     }
 
     pub(super) fn line_of(&self, span: Span) -> usize {
@@ -73,8 +73,8 @@ impl<'a> Run<'a> {
         self.lines.partition_point(|line| *line <= start)
     }
 
-    pub(super) fn position(&self, line: usize) -> Place {
-        Place { file: self.path.to_owned(), line }
+    pub(super) fn position(&self, line: usize) -> SourcePosition {
+        SourcePosition { file: self.path.to_owned(), line }
     }
 
     /// The text of a piece of the program.
@@ -183,14 +183,14 @@ impl<'a> Run<'a> {
     }
 
     fn condition(&mut self, statement: &'a oxc_ast::ast::IfStatement<'a>) {
-        if let Some(outside) = self.asked.clone() {
+        if let Some(outside) = self.required_paths.clone() {
             // What the test asks of the path holds within.
-            self.asked = Some(Vec::new());
+            self.required_paths = Some(Vec::new());
             self.eval(&statement.test);
-            let found = self.asked.take().unwrap_or_default();
-            self.asked = Some(if found.is_empty() { outside.clone() } else { found });
+            let found = self.required_paths.take().unwrap_or_default();
+            self.required_paths = Some(if found.is_empty() { outside.clone() } else { found });
             self.statement(&statement.consequent);
-            self.asked = Some(outside);
+            self.required_paths = Some(outside);
             if let Some(alternate) = &statement.alternate {
                 self.statement(alternate);
             }

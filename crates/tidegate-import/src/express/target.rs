@@ -1,9 +1,9 @@
 //! The URL of an upstream service in a program. It does not know the options beside it.
 
-use super::text::{Piece, Written};
+use super::text::{TextPiece, TextWithVariables};
 use super::value::Value;
 use crate::draft::{Endpoint, Text, Upstream};
-use crate::note::{Notes, Place};
+use crate::note::{Notes, SourcePosition};
 
 /// An upstream service.
 pub(super) struct UpstreamTarget {
@@ -16,35 +16,44 @@ pub(super) struct UpstreamTarget {
 
 impl UpstreamTarget {
     /// Reads `http://host:port/path`, or `{host, port, protocol}`.
-    pub(super) fn parse(value: &Value<'_>, position: &Place, notes: &mut Notes) -> Option<Self> {
+    pub(super) fn parse(
+        value: &Value<'_>,
+        position: &SourcePosition,
+        notes: &mut Notes,
+    ) -> Option<Self> {
         if let Value::Object(_) = value {
             let scheme = value.get("protocol").and_then(Value::plain).unwrap_or("http:".to_owned());
-            let host = value.get("host").or(value.get("hostname"))?.written()?;
-            let url = Written::plain(&format!("{scheme}//")).then(host);
-            let port = value.get("port").and_then(Value::written);
+            let host = value.get("host").or(value.get("hostname"))?.text_with_variables()?;
+            let url = TextWithVariables::plain(&format!("{scheme}//")).then(host);
+            let port = value.get("port").and_then(Value::text_with_variables);
             return Self::parse_url(
-                &port.map_or(url.clone(), |port| url.then(Written::plain(":")).then(port)),
+                &port
+                    .map_or(url.clone(), |port| url.then(TextWithVariables::plain(":")).then(port)),
                 position,
                 notes,
             );
         }
-        Self::parse_url(&value.written()?, position, notes)
+        Self::parse_url(&value.text_with_variables()?, position, notes)
     }
 
-    fn parse_url(written: &Written, position: &Place, notes: &mut Notes) -> Option<Self> {
+    fn parse_url(
+        written: &TextWithVariables,
+        position: &SourcePosition,
+        notes: &mut Notes,
+    ) -> Option<Self> {
         let variable = written.first_variable().map(str::to_owned);
         let url = match written.0.first() {
             // `process.env.URL || 'http://…'`: an endpoint is no URL.
-            Some(Piece::Variable { name, default }) => {
+            Some(TextPiece::Variable { name, default }) => {
                 let Some(default) = default.as_ref().filter(|it| it.contains("://")) else {
-                    return Some(Self::of_variable(name, position, notes));
+                    return Some(Self::from_variable(name, position, notes));
                 };
                 let text = format!(
                     "`process.env.{name}` holds a URL, but an endpoint is `host:port`; the import uses \
                      `{default}` and ignores the variable"
                 );
                 notes.changed(position, text);
-                Written::plain(&written.by_default()?)
+                TextWithVariables::plain(&written.by_default()?)
             }
             _ => written.clone(),
         };
@@ -68,7 +77,7 @@ impl UpstreamTarget {
             false => authority.text().then(&Text::literal(port)),
         };
         let name = match variable {
-            Some(name) => name_of(&name),
+            Some(name) => upstream_name(&name),
             None => authority.as_plain().unwrap_or("service").to_owned(),
         };
         let mut upstream = named(name, address);
@@ -79,10 +88,10 @@ impl UpstreamTarget {
     }
 
     /// A variable with an unknown value.
-    fn of_variable(name: &str, position: &Place, notes: &mut Notes) -> Self {
+    fn from_variable(name: &str, position: &SourcePosition, notes: &mut Notes) -> Self {
         let text = format!("the variable `${{{name}}}` must be `host:port`, without `http://`");
         notes.changed(position, text);
-        let upstream = named(name_of(name), Text::variable(name, ""));
+        let upstream = named(upstream_name(name), Text::variable(name, ""));
         Self { upstream, base: String::new(), host: None }
     }
 }
@@ -93,7 +102,7 @@ fn named(name: String, address: Text) -> Upstream {
 }
 
 /// `USER_SERVICE_URL` is the user service.
-fn name_of(variable: &str) -> String {
+fn upstream_name(variable: &str) -> String {
     let ends = ["_URL", "_URI", "_HOST", "_TARGET", "_ADDRESS", "_ADDR", "_PORT"];
     let stem = ends.iter().find_map(|end| variable.strip_suffix(end)).unwrap_or(variable);
     stem.to_ascii_lowercase().replace('_', "-")

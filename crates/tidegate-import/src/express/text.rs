@@ -3,7 +3,7 @@
 use crate::draft::Text;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(super) enum TextPiece {
     Plain(String),
     /// `process.env.NAME`, with its default after `||`.
     Variable {
@@ -12,23 +12,24 @@ pub(super) enum Piece {
     },
 }
 
+/// A text of the program that may contain environment variables.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Written(pub Vec<Piece>);
+pub(super) struct TextWithVariables(pub Vec<TextPiece>);
 
-impl Written {
+impl TextWithVariables {
     pub(super) fn plain(text: &str) -> Self {
-        Self(vec![Piece::Plain(text.to_owned())])
+        Self(vec![TextPiece::Plain(text.to_owned())])
     }
 
     pub(super) fn variable(name: &str) -> Self {
-        Self(vec![Piece::Variable { name: name.to_owned(), default: None }])
+        Self(vec![TextPiece::Variable { name: name.to_owned(), default: None }])
     }
 
     /// The text, if it has no variable.
     pub(super) fn as_plain(&self) -> Option<&str> {
         match self.0.as_slice() {
             [] => Some(""),
-            [Piece::Plain(text)] => Some(text),
+            [TextPiece::Plain(text)] => Some(text),
             _ => None,
         }
     }
@@ -37,7 +38,7 @@ impl Written {
     pub(super) fn then(mut self, other: Self) -> Self {
         for piece in other.0 {
             match (self.0.last_mut(), piece) {
-                (Some(Piece::Plain(before)), Piece::Plain(text)) => before.push_str(&text),
+                (Some(TextPiece::Plain(before)), TextPiece::Plain(text)) => before.push_str(&text),
                 (_, piece) => self.0.push(piece),
             }
         }
@@ -47,8 +48,8 @@ impl Written {
     /// The approximate size in bytes.
     pub(super) fn size(&self) -> usize {
         let sizes = self.0.iter().map(|piece| match piece {
-            Piece::Plain(text) => text.len(),
-            Piece::Variable { name, default } => {
+            TextPiece::Plain(text) => text.len(),
+            TextPiece::Variable { name, default } => {
                 name.len() + default.as_ref().map_or(0, String::len)
             }
         });
@@ -57,7 +58,7 @@ impl Written {
 
     /// `this || other`.
     pub(super) fn or(mut self, other: &Self) -> Self {
-        if let [Piece::Variable { default: default @ None, .. }] = self.0.as_mut_slice() {
+        if let [TextPiece::Variable { default: default @ None, .. }] = self.0.as_mut_slice() {
             *default = other.as_plain().map(str::to_owned);
         }
         self
@@ -66,8 +67,8 @@ impl Written {
     /// The text with each variable's default; `None` if one has no default.
     pub(super) fn by_default(&self) -> Option<String> {
         let texts = self.0.iter().map(|piece| match piece {
-            Piece::Plain(text) => Some(text.as_str()),
-            Piece::Variable { default, .. } => default.as_deref(),
+            TextPiece::Plain(text) => Some(text.as_str()),
+            TextPiece::Variable { default, .. } => default.as_deref(),
         });
         texts.collect()
     }
@@ -75,16 +76,16 @@ impl Written {
     /// The name of the first variable.
     pub(super) fn first_variable(&self) -> Option<&str> {
         self.0.iter().find_map(|piece| match piece {
-            Piece::Variable { name, .. } => Some(name.as_str()),
-            Piece::Plain(_) => None,
+            TextPiece::Variable { name, .. } => Some(name.as_str()),
+            TextPiece::Plain(_) => None,
         })
     }
 
     /// The text in the configuration's notation.
     pub(super) fn text(&self) -> Text {
         self.0.iter().fold(Text::literal(""), |text, piece| match piece {
-            Piece::Plain(plain) => text.then(&Text::literal(plain)),
-            Piece::Variable { name, default } => {
+            TextPiece::Plain(plain) => text.then(&Text::literal(plain)),
+            TextPiece::Variable { name, default } => {
                 text.then(&Text::variable(name, default.as_deref().unwrap_or_default()))
             }
         })
@@ -92,8 +93,8 @@ impl Written {
 
     /// The rest after a prefix, which must be literal.
     pub(super) fn strip_prefix(&self, prefix: &str) -> Option<Self> {
-        let (Piece::Plain(first), rest) = self.0.split_first()? else { return None };
-        let first = Piece::Plain(first.strip_prefix(prefix)?.to_owned());
+        let (TextPiece::Plain(first), rest) = self.0.split_first()? else { return None };
+        let first = TextPiece::Plain(first.strip_prefix(prefix)?.to_owned());
         Some(Self(std::iter::once(first).chain(rest.iter().cloned()).collect()))
     }
 
@@ -102,12 +103,12 @@ impl Written {
         let (mut before, mut behind) = (Vec::new(), Vec::new());
         for piece in &self.0 {
             match piece {
-                Piece::Plain(text) if behind.is_empty() => {
+                TextPiece::Plain(text) if behind.is_empty() => {
                     let at = text.find(characters).unwrap_or(text.len());
                     let (head, tail) = text.split_at_checked(at).unwrap_or((text, ""));
-                    before.push(Piece::Plain(head.to_owned()));
+                    before.push(TextPiece::Plain(head.to_owned()));
                     if !tail.is_empty() {
-                        behind.push(Piece::Plain(tail.to_owned()));
+                        behind.push(TextPiece::Plain(tail.to_owned()));
                     }
                 }
                 piece if behind.is_empty() => before.push(piece.clone()),

@@ -1,31 +1,31 @@
 //! Closes routes that come after code that is not followed, since that code may contain a guard. It does not know how
 //! routes are built.
 
-use super::program::Entry;
-use super::run::Run;
+use super::program::AppCall;
+use super::run::Interpreter;
 use super::value::Value;
 use oxc_span::Span;
 
 /// The usual names of an application or a router in a program.
 const USUAL_APP_NAMES: [&str; 2] = ["app", "router"];
 
-impl<'a> Run<'a> {
+impl<'a> Interpreter<'a> {
     /// Records that an application is passed to code that may add handlers.
-    pub(super) fn note_escaping(&mut self, arguments: &[Value<'a>], line: usize) {
+    pub(super) fn note_escaped_app(&mut self, arguments: &[Value<'a>], line: usize) {
         for argument in arguments.iter().flat_map(Value::items) {
             let fields = argument.fields().iter().map(|field| &field.value);
             for value in std::iter::once(argument).chain(fields) {
                 if let Value::App(app) = value
                     && let Some(entries) = self.program.apps.get_mut(*app)
                 {
-                    entries.push(Entry::unseen(line));
+                    entries.push(AppCall::unseen(line));
                 }
             }
         }
     }
 
     /// What stands before all applications, as a server that asks them itself does.
-    pub(super) fn stands_before(&mut self, before: Option<&Value<'a>>, line: usize) {
+    pub(super) fn close_if_called_by(&mut self, before: Option<&Value<'a>>, line: usize) {
         let is_before = match before {
             Some(Value::Function(function)) => {
                 let text = self.text_of(function.span);
@@ -44,7 +44,7 @@ impl<'a> Run<'a> {
 
     fn close_all(&mut self, line: usize) {
         for entries in &mut self.program.apps {
-            entries.insert(0, Entry::unseen(line));
+            entries.insert(0, AppCall::unseen(line));
         }
     }
 

@@ -1,13 +1,13 @@
 //! The values of expressions, as far as they are known without running the program. It does not know Express.
 
-use super::text::Written;
+use super::text::TextWithVariables;
 use oxc_ast::ast::{FormalParameters, FunctionBody};
 use oxc_span::Span;
 use std::rc::Rc;
 
 #[derive(Debug, Clone)]
 pub(super) enum Value<'a> {
-    Text(Written),
+    Text(TextWithVariables),
     Number(f64),
     Bool(bool),
     Null,
@@ -56,7 +56,7 @@ pub(super) struct Call<'a> {
 
 impl<'a> Value<'a> {
     pub(super) fn text(text: &str) -> Self {
-        Self::Text(Written::plain(text))
+        Self::Text(TextWithVariables::plain(text))
     }
 
     /// A text without variables.
@@ -69,10 +69,10 @@ impl<'a> Value<'a> {
     }
 
     /// Text, numbers among them.
-    pub(super) fn written(&self) -> Option<Written> {
+    pub(super) fn text_with_variables(&self) -> Option<TextWithVariables> {
         match self {
             Self::Text(written) => Some(written.clone()),
-            Self::Number(number) => Some(Written::plain(&number.to_string())),
+            Self::Number(number) => Some(TextWithVariables::plain(&number.to_string())),
             _ => None,
         }
     }
@@ -136,7 +136,9 @@ impl<'a> Value<'a> {
     pub(super) fn member(&self, name: &str) -> Self {
         match self {
             Self::Object(_) => self.get(name).cloned().unwrap_or(Self::Null),
-            Self::Native(native) if native == "process.env" => Self::Text(Written::variable(name)),
+            Self::Native(native) if native == "process.env" => {
+                Self::Text(TextWithVariables::variable(name))
+            }
             Self::Native(native) if name == "default" => Self::Native(native.clone()),
             Self::Native(native) => Self::Native(format!("{native}.{name}")),
             Self::Call(call) if name == "upgrade" => Self::UpgradeOf(Rc::clone(call)),

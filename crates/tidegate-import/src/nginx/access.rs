@@ -1,7 +1,7 @@
 //! `allow`, `deny` and authentication. A rule that cannot be converted closes the routes that it guards, so that an
 //! import never opens them; this module does not know how routes are matched.
 
-use super::scope::Scope;
+use super::scope::BlockScope;
 use crate::draft::Action;
 use crate::note::Notes;
 
@@ -18,8 +18,8 @@ const ACCESS_DIRECTIVES: [(&str, &str); 8] = [
 ];
 
 /// The answer in the place of what is guarded.
-pub(super) fn closed(scope: &Scope<'_>, notes: &mut Notes) -> Option<Action> {
-    if scope.own().iter().any(|directive| directive.name == "internal") {
+pub(super) fn denied_response(scope: &BlockScope<'_>, notes: &mut Notes) -> Option<Action> {
+    if scope.own_directives().iter().any(|directive| directive.name == "internal") {
         return Some(respond(404));
     }
     let (allow, deny) = (scope.all("allow"), scope.all("deny"));
@@ -41,7 +41,7 @@ pub(super) fn closed(scope: &Scope<'_>, notes: &mut Notes) -> Option<Action> {
             let text = format!(
                 "`{}`: access control that the import cannot convert; the route answers 403 until you \
                  replace it",
-                directive.shown()
+                directive.display()
             );
             notes.left_out(&directive.position, text);
         }

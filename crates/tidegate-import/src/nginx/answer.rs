@@ -1,22 +1,22 @@
 //! `return`, and `rewrite`s that are redirects, as fixed responses. It does not know how routes are matched.
 
 use super::access::respond;
-use super::scope::Scope;
+use super::scope::BlockScope;
 use super::tree::Directive;
 use super::values;
 use crate::draft::Action;
 use crate::note::Notes;
 
 /// The fixed response of a block.
-pub(super) fn fixed_response(scope: &Scope<'_>, notes: &mut Notes) -> Option<Action> {
-    scope.own().iter().find_map(|directive| match directive.name.as_str() {
-        "return" => Some(returned(directive, scope, notes)),
-        "rewrite" => redirected(directive, notes),
+pub(super) fn fixed_response(scope: &BlockScope<'_>, notes: &mut Notes) -> Option<Action> {
+    scope.own_directives().iter().find_map(|directive| match directive.name.as_str() {
+        "return" => Some(return_action(directive, scope, notes)),
+        "rewrite" => rewrite_redirect(directive, notes),
         _ => None,
     })
 }
 
-fn returned(directive: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Action {
+fn return_action(directive: &Directive, scope: &BlockScope<'_>, notes: &mut Notes) -> Action {
     let first = directive.argument(0).unwrap_or_default();
     let (status, rest) = match first.parse::<u16>() {
         Ok(status) => (status, directive.argument(1)),
@@ -42,7 +42,7 @@ fn returned(directive: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Acti
             let content_type = body.as_ref().map(|_| content_type);
             Action::Respond { status, body, content_type }
         }
-        _ => uncarried(directive, notes),
+        _ => note_not_imported(directive, notes),
     }
 }
 
@@ -61,7 +61,7 @@ fn redirect(directive: &Directive, status: u16, to: &str, notes: &mut Notes) -> 
 }
 
 /// `rewrite ^ URL permanent` and its kin, where the whole path goes along or nothing of it.
-fn redirected(directive: &Directive, notes: &mut Notes) -> Option<Action> {
+fn rewrite_redirect(directive: &Directive, notes: &mut Notes) -> Option<Action> {
     let [pattern, to, flag] = directive.arguments.as_slice() else { return None };
     let status = match flag.as_str() {
         "permanent" => 301,
@@ -77,13 +77,13 @@ fn redirected(directive: &Directive, notes: &mut Notes) -> Option<Action> {
     Some(redirect(directive, status, &to, notes))
 }
 
-fn uncarried(directive: &Directive, notes: &mut Notes) -> Action {
+fn note_not_imported(directive: &Directive, notes: &mut Notes) -> Action {
     notes.left_out(
         &directive.position,
         format!(
             "`{}`: the import does not support it; these requests \
              are answered with 501",
-            directive.shown()
+            directive.display()
         ),
     );
     respond(501)

@@ -1,15 +1,15 @@
 //! `root`, `alias`, `try_files`, `index` and `expires` as a route that serves files. It does not know how routes are
 //! matched.
 
-use super::scope::Scope;
+use super::scope::BlockScope;
 use super::values;
 use crate::draft::{Action, Files, Route};
 use crate::note::Notes;
 
 /// Gives the route files to serve; without `root`, nothing is served, as nginx does for most.
-pub(super) fn serve(route: &mut Route, scope: &Scope<'_>, location: &str, notes: &mut Notes) {
-    let alias = scope.own().iter().find(|directive| directive.name == "alias");
-    let Some(root) = alias.or(scope.one("root")) else {
+pub(super) fn serve(route: &mut Route, scope: &BlockScope<'_>, location: &str, notes: &mut Notes) {
+    let alias = scope.own_directives().iter().find(|directive| directive.name == "alias");
+    let Some(root) = alias.or(scope.last("root")) else {
         return;
     };
     let folder = root.argument(0).unwrap_or_default();
@@ -35,14 +35,14 @@ pub(super) fn serve(route: &mut Route, scope: &Scope<'_>, location: &str, notes:
         }
         route.prefix = Some("/".to_owned());
     }
-    if let Some(index) = scope.one("index") {
+    if let Some(index) = scope.last("index") {
         let first = index.arguments.first().cloned();
         if index.arguments.len() > 1 {
             notes.changed(&index.position, "only the first index file is used");
         }
         files.index = first.filter(|name| name != "index.html");
     }
-    if let Some(tried) = scope.one("try_files") {
+    if let Some(tried) = scope.last("try_files") {
         let mut arguments = tried.arguments.iter().map(String::as_str);
         let last = arguments.next_back().unwrap_or_default();
         let is_usual = arguments.all(|it| matches!(it, "$uri" | "$uri/"));
@@ -58,11 +58,11 @@ pub(super) fn serve(route: &mut Route, scope: &Scope<'_>, location: &str, notes:
             "=404" | "$uri" | "$uri/" if is_usual => {}
             _ => notes.left_out(
                 &tried.position,
-                format!("`{}`: use `files.fallback` instead", tried.shown()),
+                format!("`{}`: use `files.fallback` instead", tried.display()),
             ),
         }
     }
-    files.cache_control = scope.one("expires").and_then(|expires| {
+    files.cache_control = scope.last("expires").and_then(|expires| {
         let made = match expires.argument(0).unwrap_or_default() {
             "off" => return None,
             "epoch" | "-1" => Some("no-cache".to_owned()),
@@ -72,7 +72,7 @@ pub(super) fn serve(route: &mut Route, scope: &Scope<'_>, location: &str, notes:
         if made.is_none() {
             notes.left_out(
                 &expires.position,
-                format!("`{}`: use `files.cache_control` instead", expires.shown()),
+                format!("`{}`: use `files.cache_control` instead", expires.display()),
             );
         }
         made

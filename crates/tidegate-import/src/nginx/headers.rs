@@ -1,7 +1,7 @@
 //! `proxy_set_header`, `proxy_hide_header` and `add_header` as header changes. It does not know how routes are matched.
 
 use super::known;
-use super::scope::Scope;
+use super::scope::BlockScope;
 use super::tree::Directive;
 use super::values;
 use crate::draft::{Action, Files, Route};
@@ -11,7 +11,7 @@ use crate::note::Notes;
 /// server's, where it has just one.
 pub(super) fn to_upstream(
     route: &mut Route,
-    scope: &Scope<'_>,
+    scope: &BlockScope<'_>,
     proxy_host: &str,
     port: Option<u16>,
     notes: &mut Notes,
@@ -122,7 +122,7 @@ fn set(
 }
 
 /// Response headers for the client.
-pub(super) fn to_client(route: &mut Route, scope: &Scope<'_>, notes: &mut Notes) {
+pub(super) fn to_client(route: &mut Route, scope: &BlockScope<'_>, notes: &mut Notes) {
     for directive in scope.all("proxy_hide_header") {
         route.response.remove.extend(directive.argument(0).map(str::to_owned));
     }

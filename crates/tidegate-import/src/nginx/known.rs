@@ -221,7 +221,7 @@ const DIRECTIVE_HINTS: &[(&str, &str)] = &[
 pub(super) fn review(directives: &[Directive], notes: &mut Notes) {
     for directive in directives {
         let name = directive.name.as_str();
-        if is_moot(directive) {
+        if is_ignored(directive) {
             continue;
         }
         if !IMPORTED_DIRECTIVES.contains(&name) && !IGNORED_DIRECTIVES.contains(&name) {
@@ -244,7 +244,7 @@ pub(super) fn review(directives: &[Directive], notes: &mut Notes) {
 }
 
 /// A directive that matters only with other arguments.
-fn is_moot(directive: &Directive) -> bool {
+fn is_ignored(directive: &Directive) -> bool {
     let is_off = directive.argument(0) == Some("off");
     match directive.name.as_str() {
         // The variable that everybody makes for WebSockets.

@@ -6,12 +6,12 @@ use std::str::Chars;
 /// A token, with its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
-    pub kind: Kind,
+    pub kind: TokenKind,
     pub line: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TokenKind {
     /// A word, without quotes.
     Word(String),
     Semicolon,
@@ -21,58 +21,60 @@ pub(super) enum Kind {
 
 /// A quoted word without its end, with its first line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unclosed(pub usize);
+pub(super) struct UnclosedBlock(pub usize);
 
 /// All tokens of a text.
-pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Unclosed> {
-    let mut reader = Reader { rest: text.chars().peekable(), line: 1 };
+pub(super) fn tokens(text: &str) -> Result<Vec<Token>, UnclosedBlock> {
+    let mut reader = Lexer { rest: text.chars().peekable(), line: 1 };
     let mut tokens = Vec::new();
     while let Some(&next) = reader.rest.peek() {
         let line = reader.line;
         let kind = match next {
             c if c.is_ascii_whitespace() => {
-                reader.take();
+                reader.next_char();
                 continue;
             }
             '#' => {
                 while reader.rest.peek().is_some_and(|&c| c != '\n') {
-                    reader.take();
+                    reader.next_char();
                 }
                 continue;
             }
-            ';' => reader.single(Kind::Semicolon),
-            '{' => reader.single(Kind::Open),
-            '}' => reader.single(Kind::Close),
-            quote @ ('"' | '\'') => Kind::Word(reader.quoted(quote).ok_or(Unclosed(line))?),
-            _ => Kind::Word(reader.word()),
+            ';' => reader.single(TokenKind::Semicolon),
+            '{' => reader.single(TokenKind::Open),
+            '}' => reader.single(TokenKind::Close),
+            quote @ ('"' | '\'') => {
+                TokenKind::Word(reader.quoted(quote).ok_or(UnclosedBlock(line))?)
+            }
+            _ => TokenKind::Word(reader.word()),
         };
         tokens.push(Token { kind, line });
     }
     Ok(tokens)
 }
 
-struct Reader<'t> {
+struct Lexer<'t> {
     rest: Peekable<Chars<'t>>,
     line: usize,
 }
 
-impl Reader<'_> {
-    fn take(&mut self) -> Option<char> {
+impl Lexer<'_> {
+    fn next_char(&mut self) -> Option<char> {
         let taken = self.rest.next();
         self.line += usize::from(taken == Some('\n'));
         taken
     }
 
-    fn single(&mut self, kind: Kind) -> Kind {
-        self.take();
+    fn single(&mut self, kind: TokenKind) -> TokenKind {
+        self.next_char();
         kind
     }
 
     fn quoted(&mut self, quote: char) -> Option<String> {
-        self.take();
+        self.next_char();
         let mut word = String::new();
         loop {
-            match self.take()? {
+            match self.next_char()? {
                 '\\' => self.escaped(&mut word),
                 end if end == quote => return Some(word),
                 other => word.push(other),
@@ -89,7 +91,7 @@ impl Reader<'_> {
                 c if c.is_ascii_whitespace() || matches!(c, ';' | '{') => break,
                 _ => {}
             }
-            match self.take() {
+            match self.next_char() {
                 Some('\\') => self.escaped(&mut word),
                 Some(other) => word.push(other),
                 None => break,
@@ -100,7 +102,7 @@ impl Reader<'_> {
 
     /// The characters after a backslash, which is removed only before some of them.
     fn escaped(&mut self, word: &mut String) {
-        match self.take() {
+        match self.next_char() {
             Some(plain @ ('"' | '\'' | '\\')) => word.push(plain),
             Some('t') => word.push('\t'),
             Some('r') => word.push('\r'),
@@ -119,10 +121,10 @@ mod tests {
         let tokens = tokens(text).expect(text).into_iter();
         tokens
             .map(|token| match token.kind {
-                Kind::Word(word) => word,
-                Kind::Semicolon => ";".to_owned(),
-                Kind::Open => "{".to_owned(),
-                Kind::Close => "}".to_owned(),
+                TokenKind::Word(word) => word,
+                TokenKind::Semicolon => ";".to_owned(),
+                TokenKind::Open => "{".to_owned(),
+                TokenKind::Close => "}".to_owned(),
             })
             .collect()
     }
@@ -140,7 +142,7 @@ mod tests {
     fn quotes_are_removed_and_backslashes_kept_as_by_nginx() {
         assert_eq!(words(r#""a b;" 'c"d' "e\"f""#), ["a b;", "c\"d", "e\"f"]);
         assert_eq!(words(r"~ \.php$"), ["~", r"\.php$"]);
-        assert_eq!(tokens("\n'a"), Err(Unclosed(2)));
+        assert_eq!(tokens("\n'a"), Err(UnclosedBlock(2)));
     }
 
     #[test]

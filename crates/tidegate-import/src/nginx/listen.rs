@@ -1,14 +1,14 @@
 //! `listen`, `server_name` and certificates as a listener. It does not know routes.
 
-use super::scope::Scope;
+use super::scope::BlockScope;
 use super::tree::Directive;
 use crate::draft::Tls;
-use crate::note::{Notes, Place};
+use crate::note::{Notes, SourcePosition};
 
 /// An address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Listen {
-    pub position: Place,
+pub(super) struct ListenDirective {
+    pub position: SourcePosition,
     /// With its port.
     pub address: String,
     pub port: u16,
@@ -20,14 +20,14 @@ pub(super) struct Listen {
 /// All addresses of a server.
 pub(super) fn listen_addresses(
     server: &Directive,
-    scope: &Scope<'_>,
+    scope: &BlockScope<'_>,
     notes: &mut Notes,
-) -> Vec<Listen> {
-    let written: Vec<_> = server.within("listen").collect();
+) -> Vec<ListenDirective> {
+    let written: Vec<_> = server.children("listen").collect();
     if written.is_empty() {
         let (address, port) = ("0.0.0.0:80".to_owned(), 80);
         let position = server.position.clone();
-        return vec![Listen {
+        return vec![ListenDirective {
             position,
             address,
             port,
@@ -36,10 +36,14 @@ pub(super) fn listen_addresses(
             is_default: false,
         }];
     }
-    written.into_iter().filter_map(|listen| one(listen, scope, notes)).collect()
+    written.into_iter().filter_map(|listen| parse_listen(listen, scope, notes)).collect()
 }
 
-fn one(directive: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Option<Listen> {
+fn parse_listen(
+    directive: &Directive,
+    scope: &BlockScope<'_>,
+    notes: &mut Notes,
+) -> Option<ListenDirective> {
     let written = directive.argument(0)?;
     if written.starts_with("unix:") {
         notes.left_out(&directive.position, "a Unix socket: use `listeners[].address` instead");
@@ -64,7 +68,7 @@ fn one(directive: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Option<Li
         notes.left_out(&directive.position, text);
         return None;
     };
-    let mut listen = Listen {
+    let mut listen = ListenDirective {
         position: directive.position.clone(),
         address,
         port,
@@ -96,13 +100,13 @@ fn one(directive: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Option<Li
 }
 
 /// The certificates of a server, for its listeners with TLS.
-pub(super) fn tls(scope: &Scope<'_>, http2: bool, notes: &mut Notes) -> Tls {
+pub(super) fn tls(scope: &BlockScope<'_>, http2: bool, notes: &mut Notes) -> Tls {
     let certificates = scope.all("ssl_certificate");
     let keys = scope.all("ssl_certificate_key");
     let pair = |(cert, key): (&&Directive, &&Directive)| {
         Some((cert.argument(0)?.to_owned(), key.argument(0)?.to_owned()))
     };
-    let versions = scope.one("ssl_protocols");
+    let versions = scope.last("ssl_protocols");
     let has = |version: &str| {
         versions.is_some_and(|it| it.arguments.iter().any(|written| written == version))
     };
@@ -117,7 +121,7 @@ pub(super) fn tls(scope: &Scope<'_>, http2: bool, notes: &mut Notes) -> Tls {
             notes.changed(&certificate.position, text);
         }
     }
-    if let Some(verify) = scope.one("ssl_verify_client").filter(|it| it.argument(0) != Some("off"))
+    if let Some(verify) = scope.last("ssl_verify_client").filter(|it| it.argument(0) != Some("off"))
     {
         let text = "client certificates are not converted: set `listeners[].tls.client_auth`; until \
             then the routes of this server answer 403";
@@ -133,7 +137,7 @@ pub(super) fn tls(scope: &Scope<'_>, http2: bool, notes: &mut Notes) -> Tls {
 /// The hosts of a server in the configuration's notation; none for names that match no request.
 pub(super) fn hosts(server: &Directive, notes: &mut Notes) -> Vec<String> {
     let mut hosts = Vec::new();
-    for directive in server.within("server_name") {
+    for directive in server.children("server_name") {
         for name in &directive.arguments {
             let name = name.to_ascii_lowercase();
             if name.starts_with('~') || name.ends_with(".*") || name.contains('$') {

@@ -1,15 +1,15 @@
 //! `location` blocks as routes. It does not know listeners.
 
-use super::proxy::Mode;
-use super::scope::Scope;
+use super::proxy::LocationKind;
+use super::scope::BlockScope;
 use super::tree::Directive;
 use super::{Importer, access, answer, files, headers, rates, values};
 use crate::draft::{Action, Compression, PathRule, Route, slug};
-use crate::note::Place;
+use crate::note::SourcePosition;
 
 /// A location: how it matches, and its path.
-struct Matcher {
-    mode: Mode,
+struct LocationMatcher {
+    mode: LocationKind,
     path: String,
 }
 
@@ -24,7 +24,7 @@ impl Importer<'_> {
     pub(super) fn routes(
         &mut self,
         server: &Directive,
-        scope: &Scope<'_>,
+        scope: &BlockScope<'_>,
         port: Option<u16>,
     ) -> Vec<Route> {
         self.review_rewrites(scope);
@@ -36,24 +36,27 @@ impl Importer<'_> {
         }
         let mut routes: Vec<Route> = Vec::new();
         let mut redirects = Vec::new();
-        for location in server.within("location") {
+        for location in server.children("location") {
             let Some(matcher) = self.matcher(location) else { continue };
             let inner = scope.inherit(location.block.as_deref().unwrap_or_default());
             let is_proxy = ["proxy_pass", "grpc_pass"]
                 .iter()
-                .any(|name| inner.own().iter().any(|directive| directive.name == *name));
+                .any(|name| inner.own_directives().iter().any(|directive| directive.name == *name));
             let route = self.location(location, &matcher, &inner, port);
-            if matcher.mode == Mode::Prefix && matcher.path.ends_with('/') && matcher.path != "/" {
+            if matcher.mode == LocationKind::Prefix
+                && matcher.path.ends_with('/')
+                && matcher.path != "/"
+            {
                 redirects.push((route.clone(), is_proxy));
             }
             routes.extend(self.other_methods(location, &route));
-            let methods = location.within("limit_except").flat_map(|it| it.arguments.clone());
+            let methods = location.children("limit_except").flat_map(|it| it.arguments.clone());
             routes.push(Route { methods: with_head(methods), ..route });
         }
         if !routes.iter().any(|route| route.path == PathRule::prefix("/")) {
             let mut route =
                 self.route(&server.position, PathRule::prefix("/"), access::respond(404));
-            if let Some(closed) = access::closed(scope, self.notes) {
+            if let Some(closed) = access::denied_response(scope, self.notes) {
                 route.action = closed;
             } else {
                 files::serve(&mut route, scope, "/", self.notes);
@@ -65,7 +68,7 @@ impl Importer<'_> {
         routes
     }
 
-    fn route(&self, position: &Place, path: PathRule, action: Action) -> Route {
+    fn route(&self, position: &SourcePosition, path: PathRule, action: Action) -> Route {
         let (PathRule::Exact(written) | PathRule::Prefix(written)) = &path;
         Route::new(position.clone(), slug(written), path, action)
     }
@@ -73,13 +76,13 @@ impl Importer<'_> {
     /// What `limit_except` says of all methods but those that it names. A rule that can't be
     /// carried closes them.
     fn other_methods(&mut self, location: &Directive, route: &Route) -> Option<Route> {
-        let limit = location.within("limit_except").next()?;
+        let limit = location.children("limit_except").next()?;
         let rules: Vec<_> = limit.block.iter().flatten().collect();
         let denies_all = |it: &&Directive| it.name == "deny" && it.argument(0) == Some("all");
         if !rules.iter().all(denies_all) {
             let text = format!(
                 "`{}` and its block: the other methods answer 403 until you replace that route",
-                limit.shown()
+                limit.display()
             );
             self.notes.left_out(&limit.position, text);
         }
@@ -89,7 +92,7 @@ impl Importer<'_> {
     }
 
     /// How a location matches; `None`, said why, when nothing here matches so.
-    fn matcher(&mut self, location: &Directive) -> Option<Matcher> {
+    fn matcher(&mut self, location: &Directive) -> Option<LocationMatcher> {
         let arguments: Vec<&str> = location.arguments.iter().map(String::as_str).collect();
         let (mode, path) = match arguments.as_slice() {
             [path] if path.starts_with('@') => {
@@ -98,8 +101,8 @@ impl Importer<'_> {
                 self.notes.left_out(&location.position, text);
                 return None;
             }
-            ["=", path] => (Mode::Exact, (*path).to_owned()),
-            ["^~", path] | [path] => (Mode::Prefix, (*path).to_owned()),
+            ["=", path] => (LocationKind::Exact, (*path).to_owned()),
+            ["^~", path] | [path] => (LocationKind::Prefix, (*path).to_owned()),
             ["~", pattern] => match regex(pattern) {
                 Some((mode, path)) => {
                     let text = format!(
@@ -116,21 +119,21 @@ impl Importer<'_> {
         if !path.starts_with('/') {
             return self.leave_out(location);
         }
-        if mode != Mode::Exact && !path.ends_with('/') {
+        if mode != LocationKind::Exact && !path.ends_with('/') {
             let text = format!(
                 "nginx matches every path that begins with `{path}`, such as `{path}x`; Tidegate's \
                  `path_prefix` matches whole segments, such as `{path}` and `{path}/x`"
             );
             self.notes.changed(&location.position, text);
         }
-        Some(Matcher { mode, path })
+        Some(LocationMatcher { mode, path })
     }
 
-    fn leave_out(&mut self, location: &Directive) -> Option<Matcher> {
+    fn leave_out(&mut self, location: &Directive) -> Option<LocationMatcher> {
         let text = format!(
             "`{}`: a route matches only an exact path or a prefix; requests for this location go to \
              other matching routes",
-            location.shown()
+            location.display()
         );
         self.notes.left_out(&location.position, text);
         None
@@ -139,26 +142,28 @@ impl Importer<'_> {
     fn location(
         &mut self,
         location: &Directive,
-        matcher: &Matcher,
-        scope: &Scope<'_>,
+        matcher: &LocationMatcher,
+        scope: &BlockScope<'_>,
         port: Option<u16>,
     ) -> Route {
         let path = match matcher.mode {
-            Mode::Exact => PathRule::Exact(matcher.path.clone()),
-            Mode::Prefix | Mode::Regex => PathRule::prefix(&matcher.path),
+            LocationKind::Exact => PathRule::Exact(matcher.path.clone()),
+            LocationKind::Prefix | LocationKind::Regex => PathRule::prefix(&matcher.path),
         };
-        for nested in location.within("location") {
-            let text =
-                format!("`{}` inside another location: move it out, to the server", nested.shown());
+        for nested in location.children("location") {
+            let text = format!(
+                "`{}` inside another location: move it out, to the server",
+                nested.display()
+            );
             self.notes.left_out(&nested.position, text);
         }
         let mut route = self.route(&location.position, path, access::respond(404));
         let passes = ["proxy_pass", "grpc_pass"];
         let others = ["fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass"];
         let own = |names: &[&str]| {
-            scope.own().iter().find(|directive| names.contains(&directive.name.as_str()))
+            scope.own_directives().iter().find(|directive| names.contains(&directive.name.as_str()))
         };
-        if let Some(closed) = access::closed(scope, self.notes) {
+        if let Some(closed) = access::denied_response(scope, self.notes) {
             route.action = closed;
         } else if let Some(answer) = answer::fixed_response(scope, self.notes) {
             route.action = answer;
@@ -169,7 +174,7 @@ impl Importer<'_> {
             let text = format!(
                 "`{}`: Tidegate supports only HTTP upstreams; requests for this location are \
                     answered with 501",
-                pass.shown()
+                pass.display()
             );
             self.notes.left_out(&pass.position, text);
             route.action = access::respond(501);
@@ -184,11 +189,11 @@ impl Importer<'_> {
     }
 
     /// The settings of every route.
-    fn settings(&mut self, route: &mut Route, scope: &Scope<'_>) {
+    fn settings(&mut self, route: &mut Route, scope: &BlockScope<'_>) {
         headers::to_client(route, scope, self.notes);
-        for condition in scope.own().iter().filter(|directive| directive.name == "if") {
+        for condition in scope.own_directives().iter().filter(|directive| directive.name == "if") {
             let text =
-                format!("`{}` and its block: use `match` of a route instead", condition.shown());
+                format!("`{}` and its block: use `match` of a route instead", condition.display());
             self.notes.left_out(&condition.position, text);
         }
         // nginx's default is a megabyte; 0 is no limit.
@@ -199,13 +204,13 @@ impl Importer<'_> {
     }
 
     /// Rewrites of a server, which come before all locations, and of locations that answer.
-    fn review_rewrites(&mut self, scope: &Scope<'_>) {
-        let own = scope.own().iter();
+    fn review_rewrites(&mut self, scope: &BlockScope<'_>) {
+        let own = scope.own_directives().iter();
         for rewrite in own.filter(|directive| directive.name == "rewrite") {
             if !matches!(rewrite.argument(2), Some("permanent" | "redirect")) {
                 let text = format!(
                     "`{}`: Tidegate can only replace the prefix of a path (`rewrite.prefix`)",
-                    rewrite.shown()
+                    rewrite.display()
                 );
                 self.notes.left_out(&rewrite.position, text);
             }
@@ -263,30 +268,30 @@ fn with_head(methods: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 /// The path of a regular expression that is a literal path.
-fn regex(pattern: &str) -> Option<(Mode, String)> {
+fn regex(pattern: &str) -> Option<(LocationKind, String)> {
     let anchored = pattern.strip_prefix('^')?;
     let (mode, path) = match anchored.strip_suffix('$') {
         Some(rest) => {
             let below = ["(/.*)?", "(/|"].iter().find_map(|end| rest.strip_suffix(end));
             let rest = rest.strip_suffix("/(.*)").or(rest.strip_suffix("/.*"));
             match (below, rest) {
-                (Some(prefix), _) => (Mode::Regex, prefix.to_owned()),
-                (None, Some(prefix)) => (Mode::Regex, format!("{prefix}/")),
-                (None, None) => (Mode::Exact, anchored.trim_end_matches('$').to_owned()),
+                (Some(prefix), _) => (LocationKind::Regex, prefix.to_owned()),
+                (None, Some(prefix)) => (LocationKind::Regex, format!("{prefix}/")),
+                (None, None) => (LocationKind::Exact, anchored.trim_end_matches('$').to_owned()),
             }
         }
         None => {
             let rest = anchored.strip_suffix("(/|$)").or(anchored.strip_suffix("(.*)"));
-            (Mode::Regex, rest.unwrap_or(anchored).to_owned())
+            (LocationKind::Regex, rest.unwrap_or(anchored).to_owned())
         }
     };
     let path = path.replace("\\.", ".").replace("\\-", "-").replace("\\/", "/");
     (path.starts_with('/') && is_literal(&path.replace('.', ""))).then_some((mode, path))
 }
 
-fn compression(scope: &Scope<'_>) -> Compression {
+fn compression(scope: &BlockScope<'_>) -> Compression {
     let mut types = vec!["text/html".to_owned()];
-    let written = scope.one("gzip_types").map(|it| it.arguments.clone()).unwrap_or_default();
+    let written = scope.last("gzip_types").map(|it| it.arguments.clone()).unwrap_or_default();
     for media_type in written {
         if media_type == "*" {
             types = vec!["*/*".to_owned()];
@@ -311,10 +316,10 @@ mod tests {
     #[test]
     fn regex_that_is_a_path_becomes_a_prefix_or_exact_path() {
         for (pattern, mode, path) in [
-            ("^/api/", Mode::Regex, "/api/"),
-            ("^/api(/|$)", Mode::Regex, "/api"),
-            ("^/api/(.*)$", Mode::Regex, "/api/"),
-            (r"^/robots\.txt$", Mode::Exact, "/robots.txt"),
+            ("^/api/", LocationKind::Regex, "/api/"),
+            ("^/api(/|$)", LocationKind::Regex, "/api"),
+            ("^/api/(.*)$", LocationKind::Regex, "/api/"),
+            (r"^/robots\.txt$", LocationKind::Exact, "/robots.txt"),
         ] {
             assert_eq!(regex(pattern), Some((mode, path.to_owned())), "{pattern}");
         }

@@ -17,10 +17,10 @@ mod tree;
 mod upstream;
 mod values;
 
-use super::Unreadable;
+use super::ImportError;
 use super::draft::Draft;
 use super::note::Notes;
-use scope::Scope;
+use scope::BlockScope;
 use std::path::Path;
 use tree::Directive;
 
@@ -33,12 +33,12 @@ struct Importer<'i> {
 }
 
 /// Reads `nginx.conf`, or a file of those that it includes.
-pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
+pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, ImportError> {
     let tree = tree::read(path, notes)?;
     known::review(&tree, notes);
     let http = tree.iter().find(|directive| directive.name == "http");
     let outermost = http.and_then(|http| http.block.as_deref()).unwrap_or(&tree);
-    let scope = Scope::outermost(outermost);
+    let scope = BlockScope::outermost(outermost);
     let named = |name: &'static str| outermost.iter().filter(move |it| it.name == name);
     let mut importer =
         Importer { draft: Draft::default(), notes, upstreams: named("upstream").collect() };
@@ -55,7 +55,7 @@ pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable
     }
     let servers: Vec<_> = named("server").collect();
     if servers.is_empty() {
-        return Err(Unreadable::new(path, 1, "the file has no `server` block"));
+        return Err(ImportError::new(path, 1, "the file has no `server` block"));
     }
     importer.servers(&servers, &scope);
     Ok(importer.draft)

@@ -1,22 +1,22 @@
 //! `proxy_pass` and its directives as a route's upstream, rewrite and timeouts. It does not know how routes are matched.
 
 use super::access::respond;
-use super::scope::Scope;
+use super::scope::BlockScope;
 use super::tree::Directive;
 use super::{Importer, headers, upstream, values};
 use crate::draft::{Action, PathRule, Retry, Route};
 use crate::note::Notes;
 
-/// How a location is written.
+/// The kind of a location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum LocationKind {
     Exact,
     Prefix,
     Regex,
 }
 
-/// What stands in `proxy_pass`.
-struct Target<'u> {
+/// The argument of `proxy_pass`.
+struct ProxyPass<'u> {
     tls: bool,
     h2c: bool,
     authority: &'u str,
@@ -24,7 +24,7 @@ struct Target<'u> {
     uri: Option<&'u str>,
 }
 
-impl<'u> Target<'u> {
+impl<'u> ProxyPass<'u> {
     fn parse(written: &'u str) -> Option<Self> {
         let (scheme, rest) = written.split_once("://")?;
         let (tls, h2c) = match scheme {
@@ -56,12 +56,12 @@ impl Importer<'_> {
         &mut self,
         route: &mut Route,
         pass: &Directive,
-        scope: &Scope<'_>,
-        location: (Mode, &str),
+        scope: &BlockScope<'_>,
+        location: (LocationKind, &str),
         port: Option<u16>,
     ) {
         let written = pass.argument(0).unwrap_or_default();
-        let Some(target) = Target::parse(written) else {
+        let Some(target) = ProxyPass::parse(written) else {
             let text = format!(
                 "`{written}`: the import supports only `http://` or `https://` with a host or the name \
                  of an `upstream`, without variables; requests for this location are answered with 501"
@@ -86,12 +86,17 @@ impl Importer<'_> {
         redirects(route, scope, &target, pass, self.notes);
     }
 
-    fn upstream_of(&mut self, target: &Target<'_>, scope: &Scope<'_>, pass: &Directive) -> String {
+    fn upstream_of(
+        &mut self,
+        target: &ProxyPass<'_>,
+        scope: &BlockScope<'_>,
+        pass: &Directive,
+    ) -> String {
         let port = if target.tls { 443 } else { 80 };
         let block = self.upstreams.iter().find(|it| it.argument(0) == Some(target.authority));
         let mut made = match block {
-            Some(block) => upstream::of_block(block, port, self.notes),
-            None => upstream::of_address(target.authority, port),
+            Some(block) => upstream::upstream_from_block(block, port, self.notes),
+            None => upstream::upstream_for(target.authority, port),
         };
         made.h2c = target.h2c;
         if target.tls {
@@ -108,8 +113,9 @@ impl Importer<'_> {
     }
 
     /// `rewrite ^/old/(.*)$ /new/$1 break`, which is a prefix in the place of another.
-    fn rewrite(&mut self, route: &mut Route, scope: &Scope<'_>) {
-        for rewrite in scope.own().iter().filter(|directive| directive.name == "rewrite") {
+    fn rewrite(&mut self, route: &mut Route, scope: &BlockScope<'_>) {
+        for rewrite in scope.own_directives().iter().filter(|directive| directive.name == "rewrite")
+        {
             let replaced = match (rewrite.argument(0), rewrite.argument(1), rewrite.argument(2)) {
                 (Some(pattern), Some(to), Some("break")) => prefix_rewrite(pattern, to),
                 _ => None,
@@ -123,7 +129,7 @@ impl Importer<'_> {
                 _ => {
                     let text = format!(
                         "`{}`: Tidegate can only replace the prefix of a path (`rewrite.prefix`)",
-                        rewrite.shown()
+                        rewrite.display()
                     );
                     self.notes.left_out(&rewrite.position, text);
                 }
@@ -131,17 +137,17 @@ impl Importer<'_> {
         }
     }
 
-    fn times(&mut self, route: &mut Route, scope: &Scope<'_>) {
+    fn times(&mut self, route: &mut Route, scope: &BlockScope<'_>) {
         let timeouts = &mut route.timeouts;
         for (name, time) in [
             ("proxy_connect_timeout", &mut timeouts.connect),
             ("proxy_read_timeout", &mut timeouts.read),
             ("proxy_send_timeout", &mut timeouts.write),
         ] {
-            let Some(directive) = scope.one(name) else { continue };
+            let Some(directive) = scope.last(name) else { continue };
             *time = directive.argument(0).and_then(values::duration);
             if time.is_none() {
-                let text = format!("`{}` is not a valid time", directive.shown());
+                let text = format!("`{}` is not a valid time", directive.display());
                 self.notes.left_out(&directive.position, text);
             }
         }
@@ -165,13 +171,13 @@ fn prefix_rewrite<'d>(pattern: &'d str, to: &'d str) -> Option<(&'d str, &'d str
 fn replace(
     route: &mut Route,
     uri: &str,
-    (mode, location): (Mode, &str),
+    (mode, location): (LocationKind, &str),
     pass: &Directive,
     notes: &mut Notes,
 ) {
     match mode {
-        Mode::Exact if uri == location => {}
-        Mode::Exact => {
+        LocationKind::Exact if uri == location => {}
+        LocationKind::Exact => {
             // Without a prefix there is nothing to replace; what is below goes along.
             route.path = PathRule::prefix(location);
             route.prefix = Some(uri.to_owned());
@@ -181,7 +187,7 @@ fn replace(
             );
             notes.changed(&pass.position, text);
         }
-        Mode::Prefix => {
+        LocationKind::Prefix => {
             let is_aligned = uri.ends_with('/') == location.ends_with('/');
             route.prefix = (uri != location).then(|| uri.to_owned());
             if !is_aligned {
@@ -198,12 +204,12 @@ fn replace(
                 notes.changed(&pass.position, text);
             }
         }
-        Mode::Regex => {}
+        LocationKind::Regex => {}
     }
 }
 
-fn retry(scope: &Scope<'_>, notes: &mut Notes) -> Option<Retry> {
-    let directive = scope.one("proxy_next_upstream")?;
+fn retry(scope: &BlockScope<'_>, notes: &mut Notes) -> Option<Retry> {
+    let directive = scope.last("proxy_next_upstream")?;
     let mut on = Vec::new();
     for condition in &directive.arguments {
         match condition.as_str() {
@@ -229,15 +235,16 @@ fn retry(scope: &Scope<'_>, notes: &mut Notes) -> Option<Retry> {
 /// nginx puts its own address into `Location`s that name the upstream.
 fn redirects(
     route: &Route,
-    scope: &Scope<'_>,
-    target: &Target<'_>,
+    scope: &BlockScope<'_>,
+    target: &ProxyPass<'_>,
     pass: &Directive,
     notes: &mut Notes,
 ) {
-    match scope.one("proxy_redirect") {
+    match scope.last("proxy_redirect") {
         Some(directive) if directive.argument(0) == Some("off") => {}
         Some(directive) if directive.argument(0) != Some("default") => {
-            let text = format!("`{}`: Tidegate passes `Location` on unchanged", directive.shown());
+            let text =
+                format!("`{}`: Tidegate passes `Location` on unchanged", directive.display());
             notes.left_out(&directive.position, text);
         }
         // A client's own host comes back in it and needs no change.

@@ -1,15 +1,15 @@
 //! `limit_req` and its zones as rate limits. It does not know how routes are matched.
 
-use super::scope::Scope;
+use super::scope::BlockScope;
 use super::tree::Directive;
 use crate::draft::{RateLimit, RateLimitBy, Route};
 use crate::note::Notes;
 
 /// The limits of a location.
-pub(super) fn limit(route: &mut Route, scope: &Scope<'_>, notes: &mut Notes) {
+pub(super) fn limit(route: &mut Route, scope: &BlockScope<'_>, notes: &mut Notes) {
     for directive in scope.all("limit_req") {
-        let Some(limit) = carried(directive, scope) else {
-            let text = format!("`{}`: use `rate_limits` instead", directive.shown());
+        let Some(limit) = imported_rate(directive, scope) else {
+            let text = format!("`{}`: use `rate_limits` instead", directive.display());
             notes.left_out(&directive.position, text);
             continue;
         };
@@ -28,7 +28,7 @@ pub(super) fn limit(route: &mut Route, scope: &Scope<'_>, notes: &mut Notes) {
     }
 }
 
-fn carried(directive: &Directive, scope: &Scope<'_>) -> Option<RateLimit> {
+fn imported_rate(directive: &Directive, scope: &BlockScope<'_>) -> Option<RateLimit> {
     let named =
         |name: &str| directive.arguments.iter().find_map(|argument| argument.strip_prefix(name));
     let wanted = named("zone=")?;

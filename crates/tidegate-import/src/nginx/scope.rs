@@ -4,11 +4,11 @@ use super::tree::Directive;
 
 /// A block with those around it, the outermost first.
 #[derive(Debug, Clone)]
-pub(super) struct Scope<'d> {
+pub(super) struct BlockScope<'d> {
     levels: Vec<&'d [Directive]>,
 }
 
-impl<'d> Scope<'d> {
+impl<'d> BlockScope<'d> {
     pub(super) fn outermost(outermost: &'d [Directive]) -> Self {
         Self { levels: vec![outermost] }
     }
@@ -30,13 +30,13 @@ impl<'d> Scope<'d> {
     }
 
     /// The one of this name that holds.
-    pub(super) fn one(&self, name: &str) -> Option<&'d Directive> {
+    pub(super) fn last(&self, name: &str) -> Option<&'d Directive> {
         self.all(name).into_iter().next_back()
     }
 
     /// The first argument of the one that holds.
     pub(super) fn value(&self, name: &str) -> Option<&'d str> {
-        self.one(name).and_then(|directive| directive.argument(0))
+        self.last(name).and_then(|directive| directive.argument(0))
     }
 
     /// Whether it is `on`.
@@ -45,7 +45,7 @@ impl<'d> Scope<'d> {
     }
 
     /// The directives of the innermost block alone.
-    pub(super) fn own(&self) -> &'d [Directive] {
+    pub(super) fn own_directives(&self) -> &'d [Directive] {
         self.levels.last().copied().unwrap_or_default()
     }
 }

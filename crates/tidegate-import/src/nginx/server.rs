@@ -1,27 +1,27 @@
 //! `server` blocks: their listeners, and the hosts of their routes. It does not know how a `location` is converted.
 
-use super::listen::{self, Listen};
+use super::listen::{self, ListenDirective};
 
-use super::scope::Scope;
+use super::scope::BlockScope;
 use super::tree::Directive;
 use super::{Importer, answer};
 use crate::draft::{Listener, Tls};
-use crate::note::Place;
+use crate::note::SourcePosition;
 use crate::sites::{self, Site};
 
 /// A parsed server block.
-struct Server<'d> {
+struct ServerBlock<'d> {
     directive: &'d Directive,
-    scope: Scope<'d>,
+    scope: BlockScope<'d>,
     hosts: Vec<String>,
-    listens: Vec<Listen>,
+    listens: Vec<ListenDirective>,
     tls: Tls,
     /// The port of the server's HTTPS redirect, and its line.
-    to_https: Option<(u16, Place)>,
+    to_https: Option<(u16, SourcePosition)>,
 }
 
 impl Importer<'_> {
-    pub(super) fn servers(&mut self, servers: &[&Directive], scope: &Scope<'_>) {
+    pub(super) fn servers(&mut self, servers: &[&Directive], scope: &BlockScope<'_>) {
         let read: Vec<_> = servers.iter().map(|server| self.server(server, scope)).collect();
         self.listeners(&read);
         let first_tls = read.iter().any(|server| server.listens.iter().any(|it| it.tls));
@@ -52,11 +52,11 @@ impl Importer<'_> {
             }
             found.push(Site { position: server.directive.position.clone(), hosts, routes });
         }
-        self.say_where_listeners_differ(&read);
-        sites::arrange(&mut self.draft, found, self.notes);
+        self.note_listener_differences(&read);
+        sites::add_routes(&mut self.draft, found, self.notes);
     }
 
-    fn server<'d>(&mut self, directive: &'d Directive, scope: &Scope<'d>) -> Server<'d> {
+    fn server<'d>(&mut self, directive: &'d Directive, scope: &BlockScope<'d>) -> ServerBlock<'d> {
         let scope = scope.inherit(directive.block.as_deref().unwrap_or_default());
         let hosts = listen::hosts(directive, self.notes);
         let listens = listen::listen_addresses(directive, &scope, self.notes);
@@ -69,11 +69,11 @@ impl Importer<'_> {
             true => None,
             false => to_https(directive, &scope, &hosts),
         };
-        Server { directive, scope, hosts, listens, tls, to_https }
+        ServerBlock { directive, scope, hosts, listens, tls, to_https }
     }
 
     /// One listener for each address, from all servers of that address.
-    fn listeners(&mut self, servers: &[Server<'_>]) {
+    fn listeners(&mut self, servers: &[ServerBlock<'_>]) {
         let all =
             servers.iter().flat_map(|server| server.listens.iter().map(move |it| (server, it)));
         let all: Vec<_> = all.collect();
@@ -136,8 +136,8 @@ impl Importer<'_> {
     }
 
     /// Whether the server is the default for unknown hosts.
-    fn is_default(&self, server: &Server<'_>, servers: &[Server<'_>]) -> bool {
-        let is_chosen = |it: &Listen| {
+    fn is_default(&self, server: &ServerBlock<'_>, servers: &[ServerBlock<'_>]) -> bool {
+        let is_chosen = |it: &ListenDirective| {
             let mut others = servers
                 .iter()
                 .filter(|other| other.listens.iter().any(|listen| listen.address == it.address));
@@ -146,13 +146,13 @@ impl Importer<'_> {
             });
             named.or(others.next()).is_some_and(|chosen| std::ptr::eq(chosen, server))
         };
-        let serving = |it: &&Listen| !self.redirects(&it.address);
+        let serving = |it: &&ListenDirective| !self.redirects(&it.address);
         server.listens.iter().filter(serving).any(is_chosen)
     }
 
-    fn say_where_listeners_differ(&mut self, servers: &[Server<'_>]) {
+    fn note_listener_differences(&mut self, servers: &[ServerBlock<'_>]) {
         let serving = servers.iter().filter(|server| server.to_https.is_none());
-        let addresses = |server: &Server<'_>| {
+        let addresses = |server: &ServerBlock<'_>| {
             let mut all: Vec<_> = server.listens.iter().map(|it| it.address.clone()).collect();
             all.sort();
             all
@@ -168,11 +168,16 @@ impl Importer<'_> {
 }
 
 /// Whether a server does nothing but redirect to HTTPS, as certbot writes it too.
-fn to_https(server: &Directive, scope: &Scope<'_>, hosts: &[String]) -> Option<(u16, Place)> {
+fn to_https(
+    server: &Directive,
+    scope: &BlockScope<'_>,
+    hosts: &[String],
+) -> Option<(u16, SourcePosition)> {
     let mut unsaid = crate::note::Notes::default();
-    let whole = scope.own().iter().find(|it| matches!(it.name.as_str(), "return" | "rewrite"));
-    let locations: Vec<_> = server.within("location").collect();
-    let conditions: Vec<_> = server.within("if").collect();
+    let whole =
+        scope.own_directives().iter().find(|it| matches!(it.name.as_str(), "return" | "rewrite"));
+    let locations: Vec<_> = server.children("location").collect();
+    let conditions: Vec<_> = server.children("if").collect();
     let blocks = conditions.iter().chain(&locations);
     let found = blocks.filter_map(|block| {
         let inner = scope.inherit(block.block.as_deref().unwrap_or_default());

@@ -1,8 +1,8 @@
 //! The tree of directives and blocks, with included files. It does not know what a directive means.
 
-use super::lexer::{self, Kind, Token};
-use crate::Unreadable;
-use crate::note::{Notes, Place};
+use super::lexer::{self, Token, TokenKind};
+use crate::ImportError;
+use crate::note::{Notes, SourcePosition};
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 use std::vec::IntoIter;
@@ -15,7 +15,7 @@ const MAX_FILES: usize = 500;
 /// `name arguments;` or `name arguments { block }`.
 #[derive(Debug, Clone)]
 pub(super) struct Directive {
-    pub position: Place,
+    pub position: SourcePosition,
     pub name: String,
     pub arguments: Vec<String>,
     pub block: Option<Vec<Directive>>,
@@ -28,7 +28,7 @@ impl Directive {
     }
 
     /// As a person would quote it.
-    pub(super) fn shown(&self) -> String {
+    pub(super) fn display(&self) -> String {
         let mut shown = self.name.clone();
         for argument in &self.arguments {
             shown.push(' ');
@@ -38,30 +38,30 @@ impl Directive {
     }
 
     /// What stands in its block under this name.
-    pub(super) fn within<'d>(&'d self, name: &'d str) -> impl Iterator<Item = &'d Self> {
+    pub(super) fn children<'d>(&'d self, name: &'d str) -> impl Iterator<Item = &'d Self> {
         self.block.iter().flatten().filter(move |inner| inner.name == name)
     }
 }
 
 /// Reads a file and those that it includes.
-pub(super) fn read(path: &Path, notes: &mut Notes) -> Result<Vec<Directive>, Unreadable> {
+pub(super) fn read(path: &Path, notes: &mut Notes) -> Result<Vec<Directive>, ImportError> {
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-    let mut reader = Reader { folder, files: 0, notes };
+    let mut reader = TreeReader { folder, files: 0, notes };
     reader.file(path, 0)
 }
 
-struct Reader<'n> {
+struct TreeReader<'n> {
     /// Where relative names of included files start.
     folder: PathBuf,
     files: usize,
     notes: &'n mut Notes,
 }
 
-impl Reader<'_> {
-    fn file(&mut self, path: &Path, depth: usize) -> Result<Vec<Directive>, Unreadable> {
+impl TreeReader<'_> {
+    fn file(&mut self, path: &Path, depth: usize) -> Result<Vec<Directive>, ImportError> {
         self.files += 1;
         if self.files > MAX_FILES || depth > MAX_DEPTH {
-            return Err(Unreadable::new(
+            return Err(ImportError::new(
                 path,
                 1,
                 "the configuration includes too many files, or includes \
@@ -70,13 +70,13 @@ impl Reader<'_> {
         }
         let text = super::super::text_of(path)?;
         let tokens = lexer::tokens(&text)
-            .map_err(|unclosed| Unreadable::new(path, unclosed.0, "a quoted string has no end"))?;
+            .map_err(|unclosed| ImportError::new(path, unclosed.0, "a quoted string has no end"))?;
         let mut tokens = tokens.into_iter().peekable();
         let directives = self.block(path, &mut tokens, depth)?;
         match tokens.next() {
             None => Ok(directives),
             Some(token) => {
-                Err(Unreadable::new(path, token.line, "a closing `}` has no opening `{`"))
+                Err(ImportError::new(path, token.line, "a closing `}` has no opening `{`"))
             }
         }
     }
@@ -87,29 +87,31 @@ impl Reader<'_> {
         path: &Path,
         tokens: &mut Peekable<IntoIter<Token>>,
         depth: usize,
-    ) -> Result<Vec<Directive>, Unreadable> {
+    ) -> Result<Vec<Directive>, ImportError> {
         if depth > MAX_DEPTH {
-            return Err(Unreadable::new(path, 1, "blocks are nested too deeply"));
+            return Err(ImportError::new(path, 1, "blocks are nested too deeply"));
         }
         let mut directives = Vec::new();
-        while let Some(Token { kind, line }) = tokens.next_if(|token| token.kind != Kind::Close) {
-            let Kind::Word(name) = kind else {
-                return Err(Unreadable::new(
+        while let Some(Token { kind, line }) =
+            tokens.next_if(|token| token.kind != TokenKind::Close)
+        {
+            let TokenKind::Word(name) = kind else {
+                return Err(ImportError::new(
                     path,
                     line,
                     "a directive is missing before this character",
                 ));
             };
-            let position = Place { file: path.to_owned(), line };
+            let position = SourcePosition { file: path.to_owned(), line };
             let mut directive = Directive { position, name, arguments: Vec::new(), block: None };
             loop {
                 match tokens.next().map(|token| token.kind) {
-                    Some(Kind::Word(word)) => directive.arguments.push(word),
-                    Some(Kind::Semicolon) => break,
-                    Some(Kind::Open) => {
+                    Some(TokenKind::Word(word)) => directive.arguments.push(word),
+                    Some(TokenKind::Semicolon) => break,
+                    Some(TokenKind::Open) => {
                         directive.block = Some(self.block(path, tokens, depth + 1)?);
                         if tokens.next().is_none() {
-                            return Err(Unreadable::new(
+                            return Err(ImportError::new(
                                 path,
                                 line,
                                 "the block has no closing `}`",
@@ -117,8 +119,8 @@ impl Reader<'_> {
                         }
                         break;
                     }
-                    Some(Kind::Close) | None => {
-                        return Err(Unreadable::new(
+                    Some(TokenKind::Close) | None => {
+                        return Err(ImportError::new(
                             path,
                             line,
                             "the directive has no `;` at its end",
@@ -139,7 +141,7 @@ impl Reader<'_> {
         &mut self,
         directive: &Directive,
         depth: usize,
-    ) -> Result<Vec<Directive>, Unreadable> {
+    ) -> Result<Vec<Directive>, ImportError> {
         let Some(pattern) = directive.argument(0) else { return Ok(Vec::new()) };
         // What nginx brings itself says nothing about routing.
         let brought = ["mime.types", "_params", "fastcgi.conf", "modules-enabled/*.conf"];

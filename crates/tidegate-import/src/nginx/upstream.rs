@@ -6,11 +6,11 @@ use crate::draft::{Balance, Ejection, Endpoint, Upstream};
 use crate::note::Notes;
 
 /// The upstream of a block. `port` is for servers without one.
-pub(super) fn of_block(block: &Directive, port: u16, notes: &mut Notes) -> Upstream {
+pub(super) fn upstream_from_block(block: &Directive, port: u16, notes: &mut Notes) -> Upstream {
     let mut upstream =
         Upstream { name: block.argument(0).unwrap_or_default().to_owned(), ..Upstream::default() };
     let mut ejections = Vec::new();
-    for server in block.within("server") {
+    for server in block.children("server") {
         ejections.extend(endpoint(server, port, &mut upstream, notes));
     }
     upstream.ejection = ejection(block, &ejections, notes);
@@ -38,7 +38,7 @@ pub(super) fn of_block(block: &Directive, port: u16, notes: &mut Notes) -> Upstr
 }
 
 /// The upstream of a `host:port` in a URL.
-pub(super) fn of_address(authority: &str, port: u16) -> Upstream {
+pub(super) fn upstream_for(authority: &str, port: u16) -> Upstream {
     Upstream {
         name: authority.to_owned(),
         endpoints: vec![Endpoint {
@@ -50,20 +50,20 @@ pub(super) fn of_address(authority: &str, port: u16) -> Upstream {
     }
 }
 
-/// How often an endpoint may fail, and for how long it then rests.
-type Patience = (u32, String);
+/// Maximum number of failures of an endpoint, and how long it is then avoided.
+type FailLimit = (u32, String);
 
 fn endpoint(
     server: &Directive,
     port: u16,
     upstream: &mut Upstream,
     notes: &mut Notes,
-) -> Option<Patience> {
+) -> Option<FailLimit> {
     let address = server.argument(0)?;
     let mut endpoint =
         Endpoint { address: with_port(address, port).into(), weight: 1, backup: false };
     // nginx's defaults.
-    let mut patience: Patience = (1, "10s".to_owned());
+    let mut patience: FailLimit = (1, "10s".to_owned());
     for parameter in server.arguments.iter().skip(1) {
         match parameter.split_once('=').unwrap_or((parameter, "")) {
             ("weight", value) => endpoint.weight = value.parse().unwrap_or(1),
@@ -95,7 +95,7 @@ fn endpoint(
 }
 
 /// One patience for all, for here it belongs to the upstream.
-fn ejection(block: &Directive, patiences: &[Patience], notes: &mut Notes) -> Option<Ejection> {
+fn ejection(block: &Directive, patiences: &[FailLimit], notes: &mut Notes) -> Option<Ejection> {
     let first = patiences.first()?;
     if patiences.iter().any(|other| other != first) {
         let text = "the servers of this upstream differ in `max_fails` or `fail_timeout`; Tidegate uses \

@@ -6,7 +6,7 @@ use crate::draft::PathRule;
 
 /// The conditions of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Conditions {
+pub(super) struct RouterConditions {
     pub hosts: Vec<String>,
     pub path: PathRule,
     pub methods: Vec<String>,
@@ -16,8 +16,12 @@ pub(super) struct Conditions {
 
 impl Importer<'_> {
     /// `None`, with a note, if a condition can't be converted: without it the route would match more.
-    pub(super) fn conditions(&mut self, matchers: &[Matcher], line: usize) -> Option<Conditions> {
-        let mut made = Conditions {
+    pub(super) fn conditions(
+        &mut self,
+        matchers: &[Matcher],
+        line: usize,
+    ) -> Option<RouterConditions> {
+        let mut made = RouterConditions {
             hosts: Vec::new(),
             path: PathRule::prefix("/"),
             methods: Vec::new(),
@@ -40,7 +44,12 @@ impl Importer<'_> {
         Some(made)
     }
 
-    fn condition(&mut self, made: &mut Conditions, matcher: &Matcher, line: usize) -> Option<()> {
+    fn condition(
+        &mut self,
+        made: &mut RouterConditions,
+        matcher: &Matcher,
+        line: usize,
+    ) -> Option<()> {
         if matcher.is_negated {
             return None;
         }
@@ -60,7 +69,9 @@ impl Importer<'_> {
                     self.changed(line, text);
                 }
             }
-            ("Path", [path]) => made.path = both(&made.path, PathRule::Exact(plain(path)?))?,
+            ("Path", [path]) => {
+                made.path = intersection(&made.path, PathRule::Exact(plain(path)?))?
+            }
             ("PathPrefix", [path]) => {
                 if path != "/" && !path.ends_with('/') {
                     let text = format!(
@@ -75,7 +86,7 @@ impl Importer<'_> {
                     );
                     self.changed(line, text);
                 }
-                made.path = both(&made.path, PathRule::prefix(&plain(path)?))?;
+                made.path = intersection(&made.path, PathRule::prefix(&plain(path)?))?;
             }
             ("Method", methods) if !methods.is_empty() && made.methods.is_empty() => {
                 made.methods = methods.iter().map(|method| method.to_ascii_uppercase()).collect();
@@ -100,13 +111,13 @@ fn plain(path: &str) -> Option<String> {
 }
 
 /// The narrower of two paths, if one contains the other.
-fn both(one: &PathRule, other: PathRule) -> Option<PathRule> {
+fn intersection(one: &PathRule, other: PathRule) -> Option<PathRule> {
     let (PathRule::Exact(written) | PathRule::Prefix(written)) = &other;
-    if one.rest(written).is_some() || *one == other {
+    if one.path_below(written).is_some() || *one == other {
         return Some(other);
     }
     let (PathRule::Exact(written) | PathRule::Prefix(written)) = one;
-    other.rest(written).is_some().then(|| one.clone())
+    other.path_below(written).is_some().then(|| one.clone())
 }
 
 /// `*.example.com` for patterns such as `^[^.]+\.example\.com$`.

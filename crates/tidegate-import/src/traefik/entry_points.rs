@@ -37,7 +37,7 @@ impl Importer<'_> {
     }
 
     fn listener(&mut self, name: &str, root: &Node, routers: &[Router]) {
-        let defined = root.at(&["entryPoints", name]);
+        let defined = root.get_path(&["entryPoints", name]);
         let written = defined.and_then(|it| it.text_at("address"));
         let port = if name == "websecure" { 443 } else { 80 };
         let port = if matches!(name, "web" | "websecure") { port } else { 8080 };
@@ -59,10 +59,11 @@ impl Importer<'_> {
             router.entry_points.is_empty() || router.entry_points.iter().any(|it| it == name)
         };
         let here: Vec<&Router> = routers.iter().filter(here).collect();
-        let tls = defined.is_some_and(|it| it.at(&["http", "tls"]).is_some())
+        let tls = defined.is_some_and(|it| it.get_path(&["http", "tls"]).is_some())
             || here.iter().any(|router| router.tls && !router.entry_points.is_empty())
             || name == "websecure";
-        let redirection = defined.and_then(|it| it.at(&["http", "redirections", "entryPoint"]));
+        let redirection =
+            defined.and_then(|it| it.get_path(&["http", "redirections", "entryPoint"]));
         let whole = here.iter().map(|router| router.to_https()).reduce(|one, other| one.and(other));
         let redirect_to = match (redirection, whole.flatten()) {
             (Some(_), _) => Some(443),
@@ -70,11 +71,11 @@ impl Importer<'_> {
                 port.filter(|_| !tls && here.iter().all(|it| !it.entry_points.is_empty()))
             }
         };
-        let pairs = root.at(&["tls", "certificates"]).map(Node::items).unwrap_or_default();
+        let pairs = root.get_path(&["tls", "certificates"]).map(Node::items).unwrap_or_default();
         let file = |node: &Node, key| node.text_at(key).map(str::to_owned);
         let pairs = pairs.iter().filter_map(|it| file(it, "certFile").zip(file(it, "keyFile")));
         let version =
-            root.at(&["tls", "options", "default"]).and_then(|it| it.text_at("minVersion"));
+            root.get_path(&["tls", "options", "default"]).and_then(|it| it.text_at("minVersion"));
         let tls = tls.then(|| Tls {
             certificates: pairs.collect(),
             min_version: (version == Some("VersionTLS13")).then_some("1.3"),

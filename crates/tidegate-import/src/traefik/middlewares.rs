@@ -1,7 +1,7 @@
 //! Middlewares as settings of a route. It does not know how routes are matched.
 
 use super::Importer;
-use super::tree::{Entry, Node};
+use super::tree::{MapEntry, Node};
 use crate::draft::{
     Action, Changes, Compression, Cors, PathRule, RateLimit, RateLimitBy, Retry, Route, Text,
 };
@@ -32,22 +32,23 @@ impl Importer<'_> {
             "{what}; the route answers 403 until you replace it with one that has access control"
         );
         self.left_out(line, text);
-        route.note_closing();
+        route.comment_former_upstream();
         route.action = Action::Respond { status: 403, body: None, content_type: None };
     }
 
-    fn middleware(&mut self, route: &mut Route, entry: &Entry, depth: usize) {
+    fn middleware(&mut self, route: &mut Route, entry: &MapEntry, depth: usize) {
         let (node, line) = (&entry.value, entry.line);
         match entry.key.as_str() {
             "stripPrefix" => self.strip(route, node, line),
             "addPrefix" => {
                 let added = node.text_at("prefix").unwrap_or_default().trim_end_matches('/');
-                let path = route.prefix.clone().unwrap_or_else(|| written(&route.path).to_owned());
-                self.becomes(route, format!("{added}{path}"), line);
+                let path =
+                    route.prefix.clone().unwrap_or_else(|| path_of_rule(&route.path).to_owned());
+                self.set_path_prefix(route, format!("{added}{path}"), line);
             }
             "replacePath" => {
                 let path = node.text_at("path").unwrap_or("/").to_owned();
-                self.becomes(route, path, line);
+                self.set_path_prefix(route, path, line);
                 let text = "`replacePath` becomes a prefix rewrite: the rest of the path after the \
                     prefix is kept";
                 self.changed(line, text);
@@ -107,7 +108,7 @@ impl Importer<'_> {
     }
 
     /// The replacement of the route's path.
-    fn becomes(&mut self, route: &mut Route, path: String, line: usize) {
+    fn set_path_prefix(&mut self, route: &mut Route, path: String, line: usize) {
         if let PathRule::Exact(own) = &route.path {
             let text = format!(
                 "Tidegate rewrites only path prefixes, so the route also matches paths below `{own}`"
@@ -115,15 +116,15 @@ impl Importer<'_> {
             self.changed(line, text);
             route.path = PathRule::Prefix(own.clone());
         }
-        route.prefix = Some(path).filter(|path| path != written(&route.path));
+        route.prefix = Some(path).filter(|path| path != path_of_rule(&route.path));
     }
 
     /// Removes the longest prefix that contains the route's path.
     fn strip(&mut self, route: &mut Route, node: &Node, line: usize) {
-        let own = written(&route.path).to_owned();
+        let own = path_of_rule(&route.path).to_owned();
         let prefixes = node.texts_at("prefixes");
         let found = prefixes.iter().find_map(|prefix| {
-            let rest = PathRule::prefix(prefix).rest(&own)?.to_owned();
+            let rest = PathRule::prefix(prefix).path_below(&own)?.to_owned();
             Some((prefix.clone(), rest))
         });
         let Some((prefix, rest)) = found else {
@@ -135,9 +136,9 @@ impl Importer<'_> {
             return;
         };
         // Traefik reports the removed prefix to the service.
-        let told = prefix.trim_end_matches('/').to_owned();
-        route.request.set.push(("X-Forwarded-Prefix".to_owned(), template(&told)));
-        self.becomes(route, if rest.is_empty() { "/".to_owned() } else { rest }, line);
+        let trimmed = prefix.trim_end_matches('/').to_owned();
+        route.request.set.push(("X-Forwarded-Prefix".to_owned(), template(&trimmed)));
+        self.set_path_prefix(route, if rest.is_empty() { "/".to_owned() } else { rest }, line);
     }
 
     fn headers(&mut self, route: &mut Route, node: &Node) {
@@ -201,7 +202,7 @@ impl Importer<'_> {
     }
 }
 
-pub(super) fn written(rule: &PathRule) -> &str {
+pub(super) fn path_of_rule(rule: &PathRule) -> &str {
     let (PathRule::Exact(path) | PathRule::Prefix(path)) = rule;
     path
 }

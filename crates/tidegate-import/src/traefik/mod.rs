@@ -11,8 +11,8 @@ mod services;
 mod tree;
 
 use super::draft::Draft;
-use super::note::{Notes, Place};
-use super::{Unreadable, text_of};
+use super::note::{Notes, SourcePosition};
+use super::{ImportError, text_of};
 use std::path::Path;
 use tree::Node;
 
@@ -26,8 +26,8 @@ struct Importer<'i> {
 }
 
 impl Importer<'_> {
-    fn position(&self, line: usize) -> Place {
-        Place { file: self.path.to_owned(), line }
+    fn position(&self, line: usize) -> SourcePosition {
+        SourcePosition { file: self.path.to_owned(), line }
     }
 
     fn left_out(&mut self, line: usize, text: impl Into<String>) {
@@ -40,17 +40,17 @@ impl Importer<'_> {
 }
 
 /// Imports a file of the file provider, including any static configuration in it.
-pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
+pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, ImportError> {
     let text = text_of(path)?;
     let root = tree::read(path, &text)?;
     let Some(http) = root.get("http") else {
-        return Err(Unreadable::new(path, 1, "the file has no `http` section"));
+        return Err(ImportError::new(path, 1, "the file has no `http` section"));
     };
     let mut importer = Importer { draft: Draft::default(), notes, path, http };
     importer.review(&root);
     let routers = importer.routers();
     importer.listeners(&root, &routers);
-    importer.arrange(routers);
+    importer.arrange_by_priority(routers);
     Ok(importer.draft)
 }
 

@@ -2,13 +2,13 @@
 //! path wins). It does not know rules as text.
 
 use super::Importer;
-use super::middlewares::written;
+use super::middlewares::path_of_rule;
 use super::routers::Router;
 use crate::draft::{Action, PathRule, Route, slug};
 
 impl Importer<'_> {
     /// Adds the routes of all routers to the draft.
-    pub(super) fn arrange(&mut self, mut routers: Vec<Router>) {
+    pub(super) fn arrange_by_priority(&mut self, mut routers: Vec<Router>) {
         let by_listener =
             self.draft.listeners.iter().any(|listener| listener.redirect_to.is_some());
         routers.retain(|router| !by_listener || router.to_https().is_none());
@@ -34,7 +34,7 @@ impl Importer<'_> {
                 continue;
             }
             let before: Vec<Route> =
-                kept.iter().filter(|earlier| precedes(earlier, &route)).cloned().collect();
+                kept.iter().filter(|earlier| has_priority_over(earlier, &route)).cloned().collect();
             for earlier in before {
                 let path = route.path.clone();
                 let is_there = |known: &Route| {
@@ -44,7 +44,7 @@ impl Importer<'_> {
                         && known.match_headers == earlier.match_headers
                 };
                 if !kept.iter().any(is_there) {
-                    let shadow = self.shadow(&earlier, &route);
+                    let shadow = self.shadow_route(&earlier, &route);
                     kept.push(shadow);
                 }
             }
@@ -58,8 +58,8 @@ impl Importer<'_> {
     }
 
     /// A copy of the earlier route at the path of the later one.
-    fn shadow(&mut self, earlier: &Route, later: &Route) -> Route {
-        let path = written(&later.path);
+    fn shadow_route(&mut self, earlier: &Route, later: &Route) -> Route {
+        let path = path_of_rule(&later.path);
         let mut shadow = Route {
             path: later.path.clone(),
             name: format!("{}-at-{}", earlier.name, slug(path)),
@@ -71,7 +71,7 @@ impl Importer<'_> {
         if earlier.hosts.is_empty() {
             shadow.hosts.clone_from(&later.hosts);
         }
-        let rest = earlier.path.rest(path).unwrap_or_default();
+        let rest = earlier.path.path_below(path).unwrap_or_default();
         if let Some(prefix) = &mut shadow.prefix {
             *prefix = format!("{}{rest}", prefix.trim_end_matches('/'));
             if matches!(later.path, PathRule::Exact(_)) {
@@ -117,7 +117,7 @@ fn share_hosts(one: &[String], other: &[String]) -> bool {
 }
 
 fn path_covers(outer: &PathRule, inner: &PathRule) -> bool {
-    outer == inner || outer.rest(written(inner)).is_some()
+    outer == inner || outer.path_below(path_of_rule(inner)).is_some()
 }
 
 /// Whether the earlier route matches every request of the later one.
@@ -132,7 +132,7 @@ fn covers(earlier: &Route, later: &Route) -> bool {
 }
 
 /// Whether the earlier route should get requests that the later route's longer path would take.
-fn precedes(earlier: &Route, later: &Route) -> bool {
+fn has_priority_over(earlier: &Route, later: &Route) -> bool {
     let share_methods = earlier.methods.is_empty()
         || later.methods.is_empty()
         || earlier.methods.iter().any(|it| later.methods.contains(it));

@@ -1,7 +1,7 @@
 //! Routers as routes, one for each alternative of a rule. It does not know entry points.
 
 use super::Importer;
-use super::conditions::Conditions;
+use super::conditions::RouterConditions;
 use super::rule;
 use crate::draft::{Action, Route};
 
@@ -39,7 +39,7 @@ impl Importer<'_> {
             let mut routes = Vec::new();
             match rule::alternatives(rule) {
                 Some(alternatives) => {
-                    let mut made: Vec<Conditions> = Vec::new();
+                    let mut made: Vec<RouterConditions> = Vec::new();
                     for matchers in &alternatives {
                         let conditions = self.conditions(matchers, line);
                         made.extend(conditions);
@@ -65,7 +65,7 @@ impl Importer<'_> {
                     self.left_out(field.line, format!("the import does not support `{}`", field.key));
                 }
             }
-            if let Some(resolver) = node.at(&["tls", "certResolver"]) {
+            if let Some(resolver) = node.get_path(&["tls", "certResolver"]) {
                 let text = "`certResolver`: use `listeners[].tls.acme` instead; until then the listener \
                     has a self-signed certificate";
                 self.left_out(resolver.line, text);
@@ -75,7 +75,7 @@ impl Importer<'_> {
         }).collect()
     }
 
-    fn route(&self, name: &str, conditions: Conditions, line: usize) -> Route {
+    fn route(&self, name: &str, conditions: RouterConditions, line: usize) -> Route {
         let nothing = Action::Respond { status: 404, body: None, content_type: None };
         let mut route = Route::new(self.position(line), name, conditions.path, nothing);
         route.hosts = conditions.hosts;
@@ -86,9 +86,9 @@ impl Importer<'_> {
     }
 }
 
-impl Conditions {
+impl RouterConditions {
     /// A route without its hosts, or without its methods.
-    fn without(&self, hosts: bool) -> Self {
+    fn without_hosts_or_methods(&self, hosts: bool) -> Self {
         let mut rest = self.clone();
         if hosts {
             rest.hosts.clear()
@@ -100,15 +100,18 @@ impl Conditions {
 }
 
 /// Merges alternatives that differ only in their hosts or only in their methods.
-fn merged(all: Vec<Conditions>) -> Vec<Conditions> {
+fn merged(all: Vec<RouterConditions>) -> Vec<RouterConditions> {
     let before = all.len();
-    let mut made: Vec<Conditions> = Vec::new();
+    let mut made: Vec<RouterConditions> = Vec::new();
     for conditions in all {
         let twin = made.iter_mut().find(|known| {
             let hosts = !known.hosts.is_empty() && !conditions.hosts.is_empty();
             let methods = !known.methods.is_empty() && !conditions.methods.is_empty();
-            hosts && known.without(true) == conditions.without(true)
-                || methods && known.without(false) == conditions.without(false)
+            hosts
+                && known.without_hosts_or_methods(true) == conditions.without_hosts_or_methods(true)
+                || methods
+                    && known.without_hosts_or_methods(false)
+                        == conditions.without_hosts_or_methods(false)
         });
         match twin {
             Some(twin) => {

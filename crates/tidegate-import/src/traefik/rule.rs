@@ -16,17 +16,17 @@ const MAX_DEPTH: usize = 32;
 
 /// The alternatives of a rule, each a list of conditions that must all hold; `None` if the rule is invalid.
 pub(super) fn alternatives(rule: &str) -> Option<Vec<Vec<Matcher>>> {
-    let mut parser = Parser { rest: rule.trim(), depth: 0 };
+    let mut parser = RuleParser { rest: rule.trim(), depth: 0 };
     let parsed = parser.either()?;
     parser.rest.is_empty().then_some(parsed)
 }
 
-struct Parser<'r> {
+struct RuleParser<'r> {
     rest: &'r str,
     depth: usize,
 }
 
-impl<'r> Parser<'r> {
+impl<'r> RuleParser<'r> {
     fn consume(&mut self, symbol: &str) -> bool {
         match self.rest.strip_prefix(symbol) {
             Some(rest) => {
@@ -38,14 +38,14 @@ impl<'r> Parser<'r> {
     }
 
     fn either(&mut self) -> Option<Vec<Vec<Matcher>>> {
-        let mut all = self.both()?;
+        let mut all = self.parse_and()?;
         while self.consume("||") {
-            all.extend(self.both()?);
+            all.extend(self.parse_and()?);
         }
         (all.len() <= MAX_ALTERNATIVES).then_some(all)
     }
 
-    fn both(&mut self) -> Option<Vec<Vec<Matcher>>> {
+    fn parse_and(&mut self) -> Option<Vec<Vec<Matcher>>> {
         let mut all = self.factor()?;
         while self.consume("&&") {
             let more = self.factor()?;
@@ -112,7 +112,7 @@ impl<'r> Parser<'r> {
 mod tests {
     use super::*;
 
-    fn shown(rule: &str) -> Option<String> {
+    fn display_alternatives(rule: &str) -> Option<String> {
         let show = |matcher: &Matcher| {
             let not = if matcher.is_negated { "!" } else { "" };
             format!("{not}{}({})", matcher.name, matcher.arguments.join(","))
@@ -132,7 +132,7 @@ mod tests {
             ("(A(`1`) || B(`2`)) && C(`3`)", "A(1)&C(3)|B(2)&C(3)"),
             ("!(A(`1`) || B(`2`)) && C(`3`)", "!A(1)&!B(2)&C(3)"),
         ] {
-            assert_eq!(shown(rule).as_deref(), Some(wanted), "{rule}");
+            assert_eq!(display_alternatives(rule).as_deref(), Some(wanted), "{rule}");
         }
         for rule in [
             "",
@@ -142,10 +142,10 @@ mod tests {
             "Host(`a`) Path(`b`)",
             "!(A(`1`) && B(`2`))",
         ] {
-            assert_eq!(shown(rule), None, "{rule}");
+            assert_eq!(display_alternatives(rule), None, "{rule}");
         }
-        assert_eq!(shown(&"(".repeat(100_000)), None);
+        assert_eq!(display_alternatives(&"(".repeat(100_000)), None);
         let many = vec!["(A(`1`) || B(`2`))"; 20].join(" && ");
-        assert_eq!(shown(&many), None);
+        assert_eq!(display_alternatives(&many), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Services as upstreams. It does not know routers.
 
 use super::Importer;
-use super::tree::{Entry, Node};
+use super::tree::{MapEntry, Node};
 use crate::draft::{Action, Balance, Endpoint, Route, Upstream};
 
 impl Importer<'_> {
@@ -104,7 +104,7 @@ impl Importer<'_> {
         upstream
     }
 
-    fn servers(&mut self, upstream: &mut Upstream, servers: &Entry) {
+    fn servers(&mut self, upstream: &mut Upstream, servers: &MapEntry) {
         let mut spoken = None;
         for server in servers.value.items() {
             let Some(url) = server.text_at("url") else {

@@ -1,6 +1,6 @@
 //! YAML and TOML as one kind of tree, with line numbers. It does not know what a key means.
 
-use crate::Unreadable;
+use crate::ImportError;
 use std::path::Path;
 use tidegate_config::yaml;
 use toml::de::{DeTable, DeValue};
@@ -8,24 +8,24 @@ use toml::de::{DeTable, DeValue};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Node {
     pub line: usize,
-    pub kind: Kind,
+    pub kind: NodeKind,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Kind {
+pub(super) enum NodeKind {
     Scalar(String),
     List(Vec<Node>),
-    Map(Vec<Entry>),
+    Map(Vec<MapEntry>),
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct MapEntry {
     pub key: String,
     pub line: usize,
     pub value: Node,
 }
 
-impl Default for Kind {
+impl Default for NodeKind {
     fn default() -> Self {
         Self::Map(Vec::new())
     }
@@ -39,20 +39,20 @@ impl Node {
     }
 
     /// The value at a path of keys.
-    pub(super) fn at(&self, path: &[&str]) -> Option<&Self> {
+    pub(super) fn get_path(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |node, key| node.get(key))
     }
 
-    pub(super) fn entries(&self) -> &[Entry] {
-        if let Kind::Map(entries) = &self.kind { entries } else { &[] }
+    pub(super) fn entries(&self) -> &[MapEntry] {
+        if let NodeKind::Map(entries) = &self.kind { entries } else { &[] }
     }
 
     pub(super) fn items(&self) -> &[Self] {
-        if let Kind::List(items) = &self.kind { items } else { &[] }
+        if let NodeKind::List(items) = &self.kind { items } else { &[] }
     }
 
     pub(super) fn text(&self) -> Option<&str> {
-        if let Kind::Scalar(text) = &self.kind { Some(text) } else { None }
+        if let NodeKind::Scalar(text) = &self.kind { Some(text) } else { None }
     }
 
     pub(super) fn text_at(&self, key: &str) -> Option<&str> {
@@ -70,15 +70,15 @@ impl Node {
 }
 
 /// Reads a file: TOML by its extension, else YAML.
-pub(super) fn read(path: &Path, text: &str) -> Result<Node, Unreadable> {
+pub(super) fn read(path: &Path, text: &str) -> Result<Node, ImportError> {
     if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("toml")) {
-        of_toml(path, text)
+        parse_toml(path, text)
     } else {
-        of_yaml(path, text)
+        parse_yaml(path, text)
     }
 }
 
-fn of_yaml(path: &Path, text: &str) -> Result<Node, Unreadable> {
+fn parse_yaml(path: &Path, text: &str) -> Result<Node, ImportError> {
     let mut faults = Vec::new();
     let parsed = yaml::parse(text, 0, &mut faults);
     let fault = match parsed {
@@ -89,7 +89,7 @@ fn of_yaml(path: &Path, text: &str) -> Result<Node, Unreadable> {
         Err(fault) => Some(fault),
     };
     let (line, message) = fault.map_or((1, String::new()), |it| (line(it.span), it.reason));
-    Err(Unreadable::new(path, line, message))
+    Err(ImportError::new(path, line, message))
 }
 
 fn line(span: tidegate_config::Span) -> usize {
@@ -98,33 +98,33 @@ fn line(span: tidegate_config::Span) -> usize {
 
 fn from_yaml(node: &yaml::Node) -> Node {
     let kind = match &node.kind {
-        yaml::Kind::Scalar(scalar) => Kind::Scalar(scalar.text.clone()),
-        yaml::Kind::Sequence(items) => Kind::List(items.iter().map(from_yaml).collect()),
+        yaml::Kind::Scalar(scalar) => NodeKind::Scalar(scalar.text.clone()),
+        yaml::Kind::Sequence(items) => NodeKind::List(items.iter().map(from_yaml).collect()),
         yaml::Kind::Mapping(entries) => {
-            let entries = entries.iter().map(|(key, value)| Entry {
+            let entries = entries.iter().map(|(key, value)| MapEntry {
                 key: key.text.clone(),
                 line: line(key.span),
                 value: from_yaml(value),
             });
-            Kind::Map(entries.collect())
+            NodeKind::Map(entries.collect())
         }
     };
     Node { line: line(node.span), kind }
 }
 
-fn of_toml(path: &Path, text: &str) -> Result<Node, Unreadable> {
+fn parse_toml(path: &Path, text: &str) -> Result<Node, ImportError> {
     let line_of = |at: usize| text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
     let parsed = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        Unreadable::new(path, line_of(at), error.message())
+        ImportError::new(path, line_of(at), error.message())
     })?;
     Ok(Node { line: 1, kind: from_table(parsed.get_ref(), &line_of) })
 }
 
-fn from_table(table: &DeTable<'_>, line_of: &dyn Fn(usize) -> usize) -> Kind {
-    let mut entries: Vec<Entry> = table
+fn from_table(table: &DeTable<'_>, line_of: &dyn Fn(usize) -> usize) -> NodeKind {
+    let mut entries: Vec<MapEntry> = table
         .iter()
-        .map(|(key, value)| Entry {
+        .map(|(key, value)| MapEntry {
             key: key.get_ref().to_string(),
             line: line_of(key.span().start),
             value: Node {
@@ -135,10 +135,10 @@ fn from_table(table: &DeTable<'_>, line_of: &dyn Fn(usize) -> usize) -> Kind {
         .collect();
     // Tables are sorted by name, files are not.
     entries.sort_by_key(|entry| entry.line);
-    Kind::Map(entries)
+    NodeKind::Map(entries)
 }
 
-fn from_toml(value: &DeValue<'_>, line_of: &dyn Fn(usize) -> usize) -> Kind {
+fn from_toml(value: &DeValue<'_>, line_of: &dyn Fn(usize) -> usize) -> NodeKind {
     match value {
         DeValue::Table(table) => from_table(table, line_of),
         DeValue::Array(items) => {
@@ -146,12 +146,12 @@ fn from_toml(value: &DeValue<'_>, line_of: &dyn Fn(usize) -> usize) -> Kind {
                 line: line_of(item.span().start),
                 kind: from_toml(item.get_ref(), line_of),
             });
-            Kind::List(items.collect())
+            NodeKind::List(items.collect())
         }
-        DeValue::String(text) => Kind::Scalar(text.to_string()),
-        DeValue::Integer(number) => Kind::Scalar(number.as_str().to_owned()),
-        DeValue::Float(number) => Kind::Scalar(number.as_str().to_owned()),
-        DeValue::Boolean(is) => Kind::Scalar(is.to_string()),
-        DeValue::Datetime(time) => Kind::Scalar(time.to_string()),
+        DeValue::String(text) => NodeKind::Scalar(text.to_string()),
+        DeValue::Integer(number) => NodeKind::Scalar(number.as_str().to_owned()),
+        DeValue::Float(number) => NodeKind::Scalar(number.as_str().to_owned()),
+        DeValue::Boolean(is) => NodeKind::Scalar(is.to_string()),
+        DeValue::Datetime(time) => NodeKind::Scalar(time.to_string()),
     }
 }

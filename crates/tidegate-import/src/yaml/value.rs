@@ -22,7 +22,7 @@ impl Map {
         self.0.push((Vec::new(), key.to_owned(), value));
     }
 
-    pub(super) fn with(key: &str, value: Value) -> Self {
+    pub(super) fn single_entry(key: &str, value: Value) -> Self {
         let mut map = Self::default();
         map.insert(key, value);
         map
@@ -105,7 +105,7 @@ impl Value {
     }
 
     /// Whether it is a list that stands better one item a line.
-    fn is_tall(&self) -> bool {
+    fn is_multiline(&self) -> bool {
         match self {
             Self::List(items) => items.iter().any(|item| matches!(item, Self::Map(_))),
             _ => false,
@@ -135,7 +135,7 @@ fn push_indent(out: &mut String, indent: usize, is_first: bool) {
 pub(super) fn write_entry(out: &mut String, key: &str, value: &Value, indent: usize) {
     out.push_str(&format!("{}:", quoted_key(key)));
     let one_line = value.flow().filter(|line| indent + key.len() + line.len() < MAX_FLOW_WIDTH);
-    match (one_line.filter(|_| !value.is_tall()), value) {
+    match (one_line.filter(|_| !value.is_multiline()), value) {
         (Some(line), _) => out.push_str(&format!(" {line}\n")),
         (None, Value::Scalar(scalar)) => out.push_str(&format!(" {scalar}\n")),
         (None, Value::Map(map)) => {

@@ -11,8 +11,9 @@ pub fn close(code: u16, reason: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
 }
 
 /// As much of a text as fits, by whole characters.
-pub(super) fn cut_to(text: &str, most: usize) -> &str {
-    let fits = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|&end| end <= most);
+pub(super) fn cut_to(text: &str, max_length: usize) -> &str {
+    let fits =
+        text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|&end| end <= max_length);
     text.get(..fits.last().unwrap_or(0)).unwrap_or_default()
 }
 

@@ -89,7 +89,7 @@ pub struct FrameHeader {
 impl FrameHeader {
     /// The header at the beginning of these bytes and how long it is; `None` while bytes are
     /// missing.
-    pub fn read(bytes: &[u8]) -> Option<(Self, usize)> {
+    pub fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
         let (&[first, second], rest) = bytes.split_first_chunk::<2>()?;
         let (length, least, rest) = match second & 0x7f {
             126 => {
@@ -215,19 +215,20 @@ pub struct Scanner {
     allow_rsv1: bool,
     /// A header of which bytes are missing.
     partial: [u8; MAX_HEADER_SIZE],
-    have: u8,
+    partial_length: u8,
     /// The frame under way and how much of its payload is still to come.
     frame: Option<(FrameHeader, u64)>,
     /// A fragmented message is under way.
     in_message: bool,
-    close: Closing,
-    lost: bool,
+    close: CloseFrameProgress,
+    /// Whether a malformed length makes the rest unreadable.
+    out_of_sync: bool,
 }
 
-/// How far the closing handshake is, in this direction.
+/// How much of the close frame was seen in this direction.
 #[derive(Debug, Clone)]
-enum Closing {
-    No,
+enum CloseFrameProgress {
+    NotSeen,
     Payload(Vec<u8>),
     Done,
 }
@@ -239,11 +240,11 @@ impl Scanner {
             direction,
             allow_rsv1,
             partial: [0; MAX_HEADER_SIZE],
-            have: 0,
+            partial_length: 0,
             frame: None,
             in_message: false,
-            close: Closing::No,
-            lost: false,
+            close: CloseFrameProgress::NotSeen,
+            out_of_sync: false,
         }
     }
 
@@ -252,7 +253,7 @@ impl Scanner {
     pub fn feed(&mut self, bytes: &[u8], mut note: impl FnMut(Event<'_>, usize) -> bool) -> usize {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            if self.lost {
+            if self.out_of_sync {
                 return bytes.len();
             }
             if let Some((header, left)) = self.frame {
@@ -261,13 +262,13 @@ impl Scanner {
                 at += take;
                 let left = left - take as u64;
                 self.frame = Some((header, left));
-                if let Closing::Payload(kept) = &mut self.close {
+                if let CloseFrameProgress::Payload(kept) = &mut self.close {
                     // One that is too long closes as well; no more of it is kept than may be.
                     let room = MAX_CONTROL_PAYLOAD - kept.len();
                     kept.extend_from_slice(payload.get(..room).unwrap_or(payload));
                 }
                 if !note(Event::Payload(payload), at)
-                    || left == 0 && !self.end(header, at, &mut note)
+                    || left == 0 && !self.end_frame(header, at, &mut note)
                 {
                     return at;
                 }
@@ -275,8 +276,8 @@ impl Scanner {
             }
             let Some((header, taken)) = self.header(rest) else { return bytes.len() };
             at += taken;
-            if !self.begin(header, at, &mut note)
-                || header.length == 0 && !self.end(header, at, &mut note)
+            if !self.start_frame(header, at, &mut note)
+                || header.length == 0 && !self.end_frame(header, at, &mut note)
             {
                 return at;
             }
@@ -286,24 +287,24 @@ impl Scanner {
 
     /// The next header, and how many of the bytes belong to it.
     fn header(&mut self, bytes: &[u8]) -> Option<(FrameHeader, usize)> {
-        if self.have == 0
-            && let Some(found) = FrameHeader::read(bytes)
+        if self.partial_length == 0
+            && let Some(found) = FrameHeader::parse(bytes)
         {
             return Some(found);
         }
         for (index, &byte) in bytes.iter().enumerate() {
-            *self.partial.get_mut(usize::from(self.have))? = byte;
-            self.have += 1;
-            let partial = self.partial.get(..usize::from(self.have))?;
-            if let Some((header, _)) = FrameHeader::read(partial) {
-                self.have = 0;
+            *self.partial.get_mut(usize::from(self.partial_length))? = byte;
+            self.partial_length += 1;
+            let partial = self.partial.get(..usize::from(self.partial_length))?;
+            if let Some((header, _)) = FrameHeader::parse(partial) {
+                self.partial_length = 0;
                 return Some((header, index + 1));
             }
         }
         None
     }
 
-    fn begin(
+    fn start_frame(
         &mut self,
         header: FrameHeader,
         at: usize,
@@ -315,31 +316,31 @@ impl Scanner {
             }
         }
         if header.length >> 63 != 0 {
-            self.lost = true;
+            self.out_of_sync = true;
         }
         self.frame = Some((header, header.length));
         match header.opcode {
             Opcode::Text | Opcode::Binary | Opcode::Continuation => self.in_message = !header.fin,
-            Opcode::Close if matches!(self.close, Closing::No) => {
-                self.close = Closing::Payload(Vec::new());
+            Opcode::Close if matches!(self.close, CloseFrameProgress::NotSeen) => {
+                self.close = CloseFrameProgress::Payload(Vec::new());
             }
             _ => {}
         }
         note(Event::Header(header), at)
     }
 
-    fn end(
+    fn end_frame(
         &mut self,
         header: FrameHeader,
         at: usize,
         note: &mut impl FnMut(Event<'_>, usize) -> bool,
     ) -> bool {
         self.frame = None;
-        if let Closing::Payload(payload) = &mut self.close
+        if let CloseFrameProgress::Payload(payload) = &mut self.close
             && header.opcode == Opcode::Close
         {
             let mut payload = std::mem::take(payload);
-            self.close = Closing::Done;
+            self.close = CloseFrameProgress::Done;
             unmask(&mut payload, header.mask);
             let (close, error) = read_close(&payload);
             if let Some(error) = error
@@ -383,7 +384,7 @@ impl Scanner {
             },
             when(length >> 63 != 0, E::Length),
             when(!header.is_minimal, E::LengthNotMinimal),
-            when(matches!(self.close, Closing::Done), E::AfterClose),
+            when(matches!(self.close, CloseFrameProgress::Done), E::AfterClose),
         ]
     }
 
@@ -391,14 +392,14 @@ impl Scanner {
     pub fn outstanding(&self) -> u64 {
         match self.frame {
             Some((_, left)) => left,
-            None if self.have > 0 => 1,
+            None if self.partial_length > 0 => 1,
             None => 0,
         }
     }
 
     /// Whether no byte of a frame is outstanding: a control frame may be put here.
     pub fn is_between_frames(&self) -> bool {
-        self.frame.is_none() && self.have == 0 && !self.lost
+        self.frame.is_none() && self.partial_length == 0 && !self.out_of_sync
     }
 
     /// Whether, beyond that, no message is under way: a close frame may be put here.
@@ -408,7 +409,7 @@ impl Scanner {
 
     /// Whether a close frame has been seen.
     pub fn has_closed(&self) -> bool {
-        matches!(self.close, Closing::Done)
+        matches!(self.close, CloseFrameProgress::Done)
     }
 }
 

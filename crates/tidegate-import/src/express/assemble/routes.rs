@@ -1,16 +1,16 @@
 //! Adds routes to the draft with the conditions that hold for them: a route is divided where conditions hold for a part of
 //! its paths alone. Reads no handler.
 
-use super::Assembly;
+use super::RouteAssembly;
 use crate::draft::{Action, PathRule, Route, slug};
-use crate::express::conditions::{Demand, Scope};
+use crate::express::conditions::{ConditionKind, RequestScope};
 use crate::express::paths::{join, rule_path};
-use crate::express::program::Entry;
+use crate::express::program::AppCall;
 use std::collections::BTreeSet;
 
-impl<'a> Assembly<'a> {
-    pub(super) fn add(&mut self, route: Route, entry: &Entry<'a>, held: &[usize]) {
-        self.add_after(self.routes.len(), route, &[], entry, held);
+impl<'a> RouteAssembly<'a> {
+    pub(super) fn add(&mut self, route: Route, entry: &AppCall<'a>, conditions: &[usize]) {
+        self.add_after(self.routes.len(), route, &[], entry, conditions);
     }
 
     /// Adds a route that so many stand before, and one for each part of it for which other conditions
@@ -20,8 +20,8 @@ impl<'a> Assembly<'a> {
         before: usize,
         mut route: Route,
         siblings: &[Route],
-        entry: &Entry<'a>,
-        held: &[usize],
+        entry: &AppCall<'a>,
+        conditions: &[usize],
     ) {
         route.methods.clone_from(&entry.methods);
         if let Some(line) = self.covering_route(before, &route) {
@@ -31,26 +31,28 @@ impl<'a> Assembly<'a> {
             self.run.notes.changed(&route.position, text);
             return;
         }
-        let whole = Scope { path: route.path.clone(), methods: route.methods.clone() };
+        let whole = RequestScope { path: route.path.clone(), methods: route.methods.clone() };
         let Some(parts) = self.conditions.parts(&whole) else {
             let text = "too many conditions apply to parts of this route; the import applies all of \
                 them to the whole route";
             self.run.notes.changed(&route.position, text);
-            let all = union(held, &self.conditions.touching(&whole));
+            let all = sorted_union(conditions, &self.conditions.overlapping(&whole));
             self.push_route(route, &all);
             return;
         };
-        let of_whole = union(held, &self.conditions.covering(&whole));
+        let of_whole = sorted_union(conditions, &self.conditions.covering(&whole));
         let is_closed = self.is_closed(&of_whole);
         let mut narrower: Vec<_> = parts.into_iter().skip(1).collect();
         // Of several routes with the same path, the first that matches wins.
         narrower.sort_by_key(|part| (part.methods.is_empty(), part.methods.len()));
         for part in narrower {
-            let of_part = union(held, &self.conditions.covering(&part));
+            let of_part = sorted_union(conditions, &self.conditions.covering(&part));
             let is_taken = siblings.iter().any(|it| {
                 let is_below =
-                    it.path != route.path && route.path.rest(rule_path(&it.path)).is_some();
-                is_below && it.hosts == route.hosts && it.path.rest(rule_path(&part.path)).is_some()
+                    it.path != route.path && route.path.path_below(rule_path(&it.path)).is_some();
+                is_below
+                    && it.hosts == route.hosts
+                    && it.path.path_below(rule_path(&part.path)).is_some()
             });
             if is_closed || of_part == of_whole || is_taken {
                 continue;
@@ -60,15 +62,15 @@ impl<'a> Assembly<'a> {
         self.push_route(route, &of_whole);
     }
 
-    fn add_part(&mut self, before: usize, whole: &Route, part: Scope, held: &[usize]) {
+    fn add_part(&mut self, before: usize, whole: &Route, part: RequestScope, conditions: &[usize]) {
         let (path, from) = (rule_path(&part.path).to_owned(), rule_path(&whole.path).to_owned());
-        let own = self.conditions.with_numbers(held).filter(|it| it.scope.path == part.path);
+        let own = self.conditions.with_numbers(conditions).filter(|it| it.scope.path == part.path);
         let lines: Vec<_> = own.map(|it| it.line).collect();
-        let route = self.part(whole, part, &lines);
+        let route = self.route_part(whole, part, &lines);
         if self.covering_route(before, &route).is_some() {
             return;
         }
-        let is_closed = self.is_closed(held);
+        let is_closed = self.is_closed(conditions);
         if is_closed {
             let text = format!(
                 "Tidegate matches `{path}` case-sensitively: requests for `{}`, which Express treats \
@@ -79,27 +81,28 @@ impl<'a> Assembly<'a> {
         }
         match (&whole.action, is_closed) {
             // Handlers after a folder get requests without a file, so they come first.
-            (Action::Files(_), true) => self.closed_files.push((route, held.to_vec())),
+            (Action::Files(_), true) => self.closed_files.push((route, conditions.to_vec())),
             (Action::Files(_), false) => {
                 let text = format!("conditions that apply only to `{path}` do not apply to files");
                 self.run.notes.changed(&whole.position, text);
             }
-            _ => self.push_route(route, held),
+            _ => self.push_route(route, conditions),
         }
     }
 
     /// The route for a part of its requests.
-    fn part(&mut self, whole: &Route, part: Scope, lines: &[usize]) -> Route {
+    fn route_part(&mut self, whole: &Route, part: RequestScope, lines: &[usize]) -> Route {
         let mut route = Route { path: part.path, methods: part.methods, ..whole.clone() };
         let path = rule_path(&route.path).to_owned();
         route.name = slug(&path);
         let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
         if !lines.is_empty() {
             let from = rule_path(&whole.path);
-            let told = format!("Separate from `{from}` because of line {}.", lines.join(" and "));
-            route.comment.push(told);
+            let comment =
+                format!("Separate from `{from}` because of line {}.", lines.join(" and "));
+            route.comment.push(comment);
         }
-        if let (Some(prefix), Some(rest)) = (&whole.prefix, whole.path.rest(&path)) {
+        if let (Some(prefix), Some(rest)) = (&whole.prefix, whole.path.path_below(&path)) {
             route.prefix = Some(join(prefix, rest)).filter(|prefix| *prefix != path);
         }
         for (_, own) in &mut self.proxied {
@@ -110,8 +113,10 @@ impl<'a> Assembly<'a> {
         route
     }
 
-    pub(super) fn is_closed(&self, held: &[usize]) -> bool {
-        self.conditions.with_numbers(held).any(|condition| condition.demand == Demand::Guard)
+    pub(super) fn is_closed(&self, conditions: &[usize]) -> bool {
+        self.conditions
+            .with_numbers(conditions)
+            .any(|condition| condition.kind == ConditionKind::Guard)
     }
 
     /// The line of the first of so many routes that takes all that this one would.
@@ -120,7 +125,7 @@ impl<'a> Assembly<'a> {
         let taken = self.routes.iter().take(before).find(|earlier| {
             let covers = match &earlier.path {
                 PathRule::Exact(_) => earlier.path == route.path,
-                PathRule::Prefix(_) => earlier.path.rest(path).is_some(),
+                PathRule::Prefix(_) => earlier.path.path_below(path).is_some(),
             };
             let passes_on = matches!(earlier.action, Action::Files(_));
             covers && earlier.hosts.is_empty() && !passes_on && earlier.methods.is_empty()
@@ -128,18 +133,18 @@ impl<'a> Assembly<'a> {
         taken.map(|earlier| earlier.position.line)
     }
 
-    pub(super) fn push_route(&mut self, mut route: Route, held: &[usize]) {
-        if self.is_closed(held) {
-            route.note_closing();
+    pub(super) fn push_route(&mut self, mut route: Route, conditions: &[usize]) {
+        if self.is_closed(conditions) {
+            route.comment_former_upstream();
             route.action = Action::Respond { status: 403, body: None, content_type: None };
             route.prefix = None;
         }
-        for condition in self.conditions.with_numbers(held) {
-            match &condition.demand {
-                Demand::Guard => {}
-                Demand::Limit(limit) => route.rate_limits.push(limit.clone()),
+        for condition in self.conditions.with_numbers(conditions) {
+            match &condition.kind {
+                ConditionKind::Guard => {}
+                ConditionKind::Limit(limit) => route.rate_limits.push(limit.clone()),
                 // The last change of a header wins.
-                Demand::Cors(policy) => route.cors = Some(policy.clone()),
+                ConditionKind::Cors(policy) => route.cors = Some(policy.clone()),
             }
         }
         let is_there = |it: &&Route| {
@@ -159,7 +164,7 @@ impl<'a> Assembly<'a> {
 }
 
 /// The union of two sorted lists.
-fn union(these: &[usize], those: &[usize]) -> Vec<usize> {
+fn sorted_union(these: &[usize], those: &[usize]) -> Vec<usize> {
     let all: BTreeSet<usize> = these.iter().chain(those).copied().collect();
     all.into_iter().collect()
 }

@@ -1,13 +1,13 @@
 //! Which routes carry WebSockets, by the `upgrade` handlers of the program. Reads no other handler.
 
-use super::Assembly;
+use super::RouteAssembly;
 use crate::draft::{Action, PathRule, Route, slug};
-use crate::express::conditions::Scope;
+use crate::express::conditions::RequestScope;
 use crate::express::paths::{join, rule_path};
 use crate::express::target::UpstreamTarget;
-use crate::note::Place;
+use crate::note::SourcePosition;
 
-impl Assembly<'_> {
+impl RouteAssembly<'_> {
     /// The handlers of `upgrade`.
     pub(super) fn upgrades(&mut self) {
         for (call, paths) in std::mem::take(&mut self.run.program.upgraded) {
@@ -15,7 +15,7 @@ impl Assembly<'_> {
             let own = own.cloned().unwrap_or_default();
             for route in &mut self.routes {
                 let is_meant = paths.is_empty()
-                    || paths.iter().any(|it| it.rest(rule_path(&route.path)).is_some());
+                    || paths.iter().any(|it| it.path_below(rule_path(&route.path)).is_some());
                 if own.contains(&route.path) && is_meant {
                     route.websocket = true;
                 }
@@ -52,8 +52,8 @@ impl Assembly<'_> {
         path: &PathRule,
         name: &str,
         to: String,
-        keeps: bool,
-        position: &Place,
+        keeps_path: bool,
+        position: &SourcePosition,
     ) {
         let action = Action::Upstream(name.to_owned());
         if let Some(known) =
@@ -65,14 +65,14 @@ impl Assembly<'_> {
         let text = format!(
             "requests for `{}` that are not WebSocket handshakes also go to the upstream `{name}`{}",
             rule_path(path),
-            if keeps { "" } else { ", and the client's query is passed on" },
+            if keeps_path { "" } else { ", and the client's query is passed on" },
         );
         self.run.notes.changed(position, text);
         let name = slug(rule_path(path));
         let name = format!("{}-ws", name.trim_end_matches("-ws"));
         let mut route = Route::new(position.clone(), name, path.clone(), action);
-        let scope = Scope { path: path.clone(), methods: Vec::new() };
-        let is_guarded = self.is_closed(&self.conditions.touching(&scope));
+        let scope = RequestScope { path: path.clone(), methods: Vec::new() };
+        let is_guarded = self.is_closed(&self.conditions.overlapping(&scope));
         if is_guarded || self.routes.iter().any(|it| it.path == *path) {
             // Ordinary requests for it go elsewhere, or nowhere.
             route.match_headers.push(("upgrade".to_owned(), "websocket".to_owned()));

@@ -1,24 +1,24 @@
 //! `pathRewrite` and `router` of a proxy: the paths that the service is asked for, and routes to other services. Knows no
 //! other option.
 
-use super::Options;
+use super::ProxyOptions;
 use crate::draft::{Action, PathRule, Route, slug};
-use crate::express::assemble::Assembly;
+use crate::express::assemble::RouteAssembly;
 use crate::express::paths::{self, join, rule_path};
 use crate::express::target::UpstreamTarget;
 use crate::express::value::Value;
-use crate::note::Place;
+use crate::note::SourcePosition;
 
-impl<'a> Assembly<'a> {
+impl<'a> RouteAssembly<'a> {
     /// The route, and those below it that `pathRewrite` makes.
     pub(super) fn rewritten(
         &mut self,
         mut route: Route,
-        options: &Options<'_, 'a>,
+        options: &ProxyOptions<'_, 'a>,
         target: &UpstreamTarget,
         mount: &str,
         strips: bool,
-        position: &Place,
+        position: &SourcePosition,
     ) -> Vec<Route> {
         let (PathRule::Exact(path) | PathRule::Prefix(path)) = route.path.clone();
         let base = target.base.as_str();
@@ -59,13 +59,13 @@ impl<'a> Assembly<'a> {
             }
             let full = if strips { join(mount, &from) } else { join("/", &from) };
             let whole = PathRule::Prefix(full.clone());
-            if let Some(rest) = whole.rest(&path) {
+            if let Some(rest) = whole.path_below(&path) {
                 // The rewrite applies to the whole route.
                 if !is_done {
                     route.prefix = Some(onto(&join(&to, rest))).filter(|prefix| *prefix != path);
                     is_done = true;
                 }
-            } else if PathRule::Prefix(path.clone()).rest(&full).is_some() {
+            } else if PathRule::Prefix(path.clone()).path_below(&full).is_some() {
                 let prefix = Some(onto(&to)).filter(|prefix| *prefix != full);
                 below.push(Route { name: slug(&full), path: whole, prefix, ..route.clone() });
                 let text = format!(
@@ -94,10 +94,10 @@ impl<'a> Assembly<'a> {
     /// `router: {'host': target, '/path': target}`, whose paths are below this one.
     pub(super) fn by_router(
         &mut self,
-        options: &Options<'_, 'a>,
+        options: &ProxyOptions<'_, 'a>,
         routes: &mut Vec<Route>,
         base: &str,
-        position: &Place,
+        position: &SourcePosition,
     ) {
         let table = match options.get("router") {
             None => return,
@@ -130,7 +130,7 @@ impl<'a> Assembly<'a> {
             let rule = path.and_then(|path| paths::rule(base, path, true));
             let (PathRule::Exact(own) | PathRule::Prefix(own)) = &plain.path;
             let path = match &rule {
-                Some(rule) if plain.path.rest(rule_path(rule)).is_some() => {
+                Some(rule) if plain.path.path_below(rule_path(rule)).is_some() => {
                     let text = format!(
                         "`{}` matches anywhere in the host and path; the route matches it only at the \
                          start of the path",
@@ -152,7 +152,7 @@ impl<'a> Assembly<'a> {
             let mut route = Route { action, path, position: at, ..plain.clone() };
             route.name = slug(&entry.key);
             if let (Some(prefix), Some(rest)) =
-                (&mut route.prefix, plain.path.rest(rule_path(&route.path)))
+                (&mut route.prefix, plain.path.path_below(rule_path(&route.path)))
             {
                 *prefix = join(prefix, rest);
             }

@@ -1,11 +1,11 @@
 //! Options of a proxy that become settings of its route: WebSockets, host, timeouts, headers. Knows no paths.
 
-use super::Options;
+use super::ProxyOptions;
 use crate::draft::Route;
-use crate::express::assemble::Assembly;
+use crate::express::assemble::RouteAssembly;
 use crate::express::target::UpstreamTarget;
 use crate::express::value::Value;
-use crate::note::Place;
+use crate::note::SourcePosition;
 use oxc_ast::ast::{AssignmentTarget, Expression, Statement};
 use oxc_span::GetSpan;
 
@@ -27,13 +27,13 @@ const IGNORED_OPTIONS: [&str; 14] = [
     "xfwd",
 ];
 
-impl<'a> Assembly<'a> {
+impl<'a> RouteAssembly<'a> {
     pub(super) fn settings(
         &mut self,
         route: &mut Route,
-        options: &Options<'_, 'a>,
+        options: &ProxyOptions<'_, 'a>,
         target: &UpstreamTarget,
-        position: &Place,
+        position: &SourcePosition,
     ) {
         route.websocket = options.get("ws").is_some_and(Value::is_true);
         if options.get("changeOrigin").is_some_and(Value::is_true) {

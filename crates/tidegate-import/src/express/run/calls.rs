@@ -1,12 +1,12 @@
 //! Calls of functions and methods, above all those of applications and routers. What a handler does is not its concern.
 
-use super::Run;
-use crate::express::program::{Entry, Listen};
+use super::Interpreter;
+use crate::express::program::{AppCall, Listen};
 use crate::express::value::Value;
 use oxc_ast::ast::{Argument, Expression};
 use oxc_span::Span;
 
-impl<'a> Run<'a> {
+impl<'a> Interpreter<'a> {
     /// `callee(arguments)`.
     pub(in crate::express) fn call(
         &mut self,
@@ -41,7 +41,7 @@ impl<'a> Run<'a> {
             Value::Function(function) => self.apply(function, &arguments),
             Value::Native(name) => self.native(&name, arguments, line),
             _ => {
-                self.note_escaping(&arguments, line);
+                self.note_escaped_app(&arguments, line);
                 self.explore(&arguments);
                 Value::Unknown
             }
@@ -62,7 +62,7 @@ impl<'a> Run<'a> {
                 Value::Unknown
             }
             (Value::Server(_), "on" | "addListener") => {
-                self.on(arguments, line);
+                self.add_event_handler(arguments, line);
                 Value::Unknown
             }
             (Value::List(items), "forEach" | "map") => {
@@ -84,7 +84,7 @@ impl<'a> Run<'a> {
                     _ => Value::Unknown,
                 }
             }
-            (Value::Call(call), "ws" | "upgrade" | "web") if self.asked.is_some() => {
+            (Value::Call(call), "ws" | "upgrade" | "web") if self.required_paths.is_some() => {
                 self.passes_on(&call, method, &arguments, line);
                 Value::Unknown
             }
@@ -101,7 +101,7 @@ impl<'a> Run<'a> {
                 }
                 Value::Unknown
             }
-            (_, "get") if self.asked.is_some() => {
+            (_, "get") if self.required_paths.is_some() => {
                 // `searchParams.get('userId')`.
                 let name = arguments.first().and_then(Value::plain);
                 let is_user = |name: &String| name.to_ascii_lowercase().contains("user");
@@ -109,7 +109,7 @@ impl<'a> Run<'a> {
                 Value::Unknown
             }
             _ => {
-                self.note_escaping(&arguments, line);
+                self.note_escaped_app(&arguments, line);
                 self.explore(&arguments);
                 Value::Unknown
             }
@@ -138,7 +138,7 @@ impl<'a> Run<'a> {
                 return Value::Server(None);
             }
             "on" => {
-                self.on(arguments, line);
+                self.add_event_handler(arguments, line);
                 return Value::Unknown;
             }
             "set" | "enable" => {
@@ -159,7 +159,7 @@ impl<'a> Run<'a> {
                 // Handlers that are for these paths may be among what follows.
                 let paths = arguments.first().filter(|_| other == "route").cloned();
                 if let Some(entries) = self.program.apps.get_mut(app) {
-                    entries.push(Entry { paths, ..Entry::unseen(line) });
+                    entries.push(AppCall { paths, ..AppCall::unseen(line) });
                 }
                 return Value::Unknown;
             }
@@ -178,14 +178,14 @@ impl<'a> Run<'a> {
         let methods = methods.iter().map(|&method| method.to_owned()).collect();
         let is_prefix = method == "use";
         if let Some(entries) = self.program.apps.get_mut(app) {
-            entries.push(Entry { line, methods, is_prefix, paths, handlers });
+            entries.push(AppCall { line, methods, is_prefix, paths, handlers });
         }
         Value::App(app)
     }
 
     fn listens(&mut self, arguments: Vec<Value<'a>>, tls: Option<(String, String)>, line: usize) {
         let port = arguments.first().map(|port| port.get("port").unwrap_or(port).clone());
-        let Some(port) = port.and_then(|port| port.written()) else {
+        let Some(port) = port.and_then(|port| port.text_with_variables()) else {
             self.notes.left_out(
                 &self.position(line),
                 "`listen`: the port is not a constant; the listener \

@@ -1,18 +1,18 @@
 //! Names and their values, in nested scopes. Knows no statement.
 
-use super::{MAX_STEPS, Run};
+use super::{Interpreter, MAX_STEPS};
 use crate::express::value::{Field, Value};
 use oxc_ast::ast::{
     AssignmentExpression, AssignmentTarget, BindingPattern, Expression, StaticMemberExpression,
 };
 
-impl<'a> Run<'a> {
+impl<'a> Interpreter<'a> {
     /// What has this name. It is copied, and a copy counts as many steps as it is large: what
     /// doubles itself ends early.
     pub(in crate::express) fn lookup(&mut self, name: &str) -> Option<Value<'a>> {
         let value = self.scopes.iter().rev().find_map(|scope| scope.get(name))?;
-        self.steps += value.size();
-        Some(if self.steps < MAX_STEPS { value.clone() } else { Value::Unknown })
+        self.steps_taken += value.size();
+        Some(if self.steps_taken < MAX_STEPS { value.clone() } else { Value::Unknown })
     }
 
     pub(super) fn bind(&mut self, name: &str, value: Value<'a>) {

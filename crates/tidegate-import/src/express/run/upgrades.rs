@@ -1,17 +1,17 @@
 //! Where a program forwards WebSockets: handlers of `upgrade`, and clients that it opens in them. Ordinary requests are
 //! not its concern.
 
-use super::Run;
+use super::Interpreter;
 use crate::draft::PathRule;
 use crate::express::names::refuses;
-use crate::express::program::Upgrade;
+use crate::express::program::UpgradeProxy;
 use crate::express::value::{Call, Value};
 use oxc_ast::ast::NewExpression;
 use std::rc::Rc;
 
-impl<'a> Run<'a> {
+impl<'a> Interpreter<'a> {
     /// `server.on(event, handler)`.
-    pub(super) fn on(&mut self, arguments: Vec<Value<'a>>, line: usize) {
+    pub(super) fn add_event_handler(&mut self, arguments: Vec<Value<'a>>, line: usize) {
         let mut arguments = arguments.into_iter();
         if arguments.next().and_then(|event| event.plain()).as_deref() != Some("upgrade") {
             return;
@@ -24,9 +24,9 @@ impl<'a> Run<'a> {
             }
             Some(Value::Function(function)) => {
                 let before = self.program.upgrades.len() + self.program.upgraded.len();
-                self.asked = Some(Vec::new());
+                self.required_paths = Some(Vec::new());
                 self.apply(function, &[]);
-                self.asked = None;
+                self.required_paths = None;
                 if self.program.upgrades.len() + self.program.upgraded.len() == before {
                     let text = "an `upgrade` handler without a recognisable target (`new \
                         WebSocket(URL)`, `proxy.ws` or `proxy.upgrade`)";
@@ -48,13 +48,13 @@ impl<'a> Run<'a> {
         arguments: &[Value<'a>],
         line: usize,
     ) {
-        let Some(paths) = self.asked.clone() else { return };
+        let Some(paths) = self.required_paths.clone() else { return };
         let given = arguments.iter().find_map(|argument| argument.get("target"));
         let own = call.arguments.iter().find_map(|argument| argument.get("target"));
         match (method, given.or(own)) {
             ("ws", Some(target)) => {
                 let target = target.clone();
-                self.program.upgrades.push(Upgrade { paths, target, line, keeps_path: true });
+                self.program.upgrades.push(UpgradeProxy { paths, target, line, keeps_path: true });
             }
             ("upgrade", _) => self.program.upgraded.push((Rc::clone(call), paths)),
             _ => {}
@@ -62,23 +62,23 @@ impl<'a> Run<'a> {
     }
 
     /// `new Something(…)`.
-    pub(in crate::express) fn made(&mut self, new: &'a NewExpression<'a>) -> Value<'a> {
+    pub(in crate::express) fn construct(&mut self, new: &'a NewExpression<'a>) -> Value<'a> {
         let line = self.line_of(new.span);
         let callee = self.eval(&new.callee);
         let arguments = self.arguments(&new.arguments);
-        if let (Value::Native(name), Some(paths)) = (&callee, self.asked.clone())
+        if let (Value::Native(name), Some(paths)) = (&callee, self.required_paths.clone())
             && matches!(name.as_str(), "ws" | "ws.WebSocket")
             && let Some(target) = arguments.first()
         {
             let target = target.clone();
-            self.program.upgrades.push(Upgrade { paths, target, line, keeps_path: false });
+            self.program.upgrades.push(UpgradeProxy { paths, target, line, keeps_path: false });
         }
         Value::Unknown
     }
 
     /// A test of a path.
     pub(in crate::express) fn add_path_test(&mut self, path: &str, is_exact: bool) {
-        if let Some(asked) = &mut self.asked
+        if let Some(asked) = &mut self.required_paths
             && path.starts_with('/')
         {
             asked.push(match is_exact {
@@ -90,7 +90,7 @@ impl<'a> Run<'a> {
 
     /// Also follows callbacks of an upgrade handler.
     pub(super) fn explore(&mut self, arguments: &[Value<'a>]) {
-        if self.asked.is_some() {
+        if self.required_paths.is_some() {
             for argument in arguments {
                 if let Value::Function(function) = argument {
                     self.apply(*function, &[]);
