@@ -60,7 +60,7 @@ async fn gateway_with_another_file_is_noticed() {
     std::fs::write(&file, Config::to(&service).yaml(gateway.port())).expect("a file");
     let url = format!("ws://{}/", gateway.address());
     let found = examine(url, &["--config", file.to_str().expect("a path")]).await;
-    found.is("websocket-off").saw("the running gateway uses another configuration");
+    found.is("websocket-off").saw("so the running gateway uses another one");
 }
 
 #[tokio::test]
@@ -98,6 +98,38 @@ async fn unresolvable_endpoint_is_upstream_unresolved() {
     let gateway = Config::to_address("no-such-host.invalid:80").start().await;
     let found = through(&gateway, "/", &[]).await;
     found.is("upstream-unresolved").points_at(gateway.file(), "\"no-such-host.invalid:80\"");
+}
+
+#[tokio::test]
+async fn full_upstream_is_upstream_busy() {
+    let service = Upstream::echo().await;
+    let gateway = Config::to(&service).speaking("limits: {connections: 1}").start().await;
+    let _only = gateway.websocket("/").await;
+    let found = through(&gateway, "/", &[]).await;
+    found.is("upstream-busy").blames("upstream").saw("upstream_busy");
+    found.points_at(gateway.file(), &quoted(service.address()));
+}
+
+#[tokio::test]
+async fn endpoint_that_is_the_gateway_is_loop_detected() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("tidegate.yaml");
+    let port = free_port();
+    let own = format!("127.0.0.1:{port}");
+    std::fs::write(&file, Config::to_address(&own).yaml(port)).expect("a file");
+    let gateway = Gateway::run(folder, file, port).await;
+    let found = through(&gateway, "/", &[]).await;
+    found.is("loop-detected").blames("gateway").saw("loop_detected");
+    assert!(found.json["diagnosis"]["line"].is_string(), "{:#}", found.json);
+}
+
+#[tokio::test]
+async fn listener_without_h1_is_http1_disabled() {
+    let service = Upstream::echo().await;
+    let gateway = Config::to(&service).listening("protocols: [h2c]").start().await;
+    let found = through(&gateway, "/", &[]).await;
+    found.is("http1-disabled").blames("gateway").saw("version_not_supported");
+    assert!(found.json["diagnosis"]["line"].is_string(), "{:#}", found.json);
 }
 
 #[tokio::test]
@@ -322,6 +354,17 @@ async fn untrusted_service_certificate_is_upstream_certificate() {
     let found = get_through(&gateway, "/", &[]).await;
     found.is("upstream-certificate").blames("upstream").saw("upstream_tls_failed");
     found.points_at(gateway.file(), &quoted(&address));
+}
+
+#[tokio::test]
+async fn tls_failure_without_a_configuration_file_is_upstream_tls_failed() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    Authority::new().issue(folder.path(), "service", &["localhost", "127.0.0.1"], 2090);
+    let service = TlsService::start(folder.path(), "service", None, &[]).await;
+    let gateway = Config::to_address(service.address()).speaking("tls: on").start().await;
+    // Without the configuration file, the doctor does not know the endpoint.
+    let found = examine(format!("ws://{}/", gateway.address()), &[]).await;
+    found.is("upstream-tls-failed").blames("upstream").saw("upstream_tls_failed");
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ async fn h2c_listener_refuses_http1() {
     assert_eq!(upstream.requests().len(), 1);
     let url = format!("http://{}/", gateway.address());
     let doctor = cli(gateway.folder(), &["doctor", &url], &[]).await;
-    assert!(doctor.all().contains("http2-only"), "{}", doctor.all());
+    assert!(doctor.all().contains("http1-disabled"), "{}", doctor.all());
     // It changes with a reload, both ways.
     gateway.rewrite(&config.clone().listening("protocols: [h1, h2c]"));
     until("HTTP/1 is served", async || gateway.get("/", &[]).await.status() == 200).await;

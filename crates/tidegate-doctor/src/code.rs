@@ -93,7 +93,7 @@ codes! {
         "Check the TLS settings of the server.";
     Http2Only: "http2-only",
         "The server supports only HTTP/2, but the request was HTTP/1.1.",
-        "WebSocket and the gateway's upstreams need HTTP/1.1.",
+        "WebSocket needs HTTP/1.1, and so do upstreams without `h2` or `h2c` in `protocols`.",
         "Enable HTTP/1.1 in the service, or use its HTTP/1.1 port.";
     NotHttp: "not-http",
         "The response is not HTTP.",
@@ -115,6 +115,14 @@ codes! {
         "No route of the gateway matches this host and path.",
         "The path, the host or a condition differs from those of every route.",
         "Correct the URL, or add a route that matches it.";
+    Http1Disabled: "http1-disabled",
+        "The gateway's listener accepts only HTTP/2, but the request was HTTP/1.1.",
+        "The listener's `protocols` do not contain `h1`.",
+        "Add `h1` to the listener's `protocols`, or use HTTP/2.";
+    LoopDetected: "loop-detected",
+        "The request passed through the gateway before: an upstream forwards it back to the gateway.",
+        "An endpoint of the upstream is the gateway itself, or a proxy in front of it.",
+        "Correct the endpoints of the upstream.";
     WebSocketOff: "websocket-off",
         "WebSocket is switched off on the route.",
         "The route has `websocket: off`.",
@@ -132,9 +140,13 @@ codes! {
         "Nothing listens at the endpoint to which the gateway connects.",
         "Start the service, or correct the endpoint.";
     UpstreamUnresolved: "upstream-unresolved",
-        "The gateway cannot resolve the host name of the upstream service.",
-        "The endpoint's name does not resolve where the gateway runs.",
-        "Correct the name in the endpoint, or the DNS of the gateway's machine.";
+        "The gateway knows no address of the upstream service.",
+        "The endpoint's host name does not resolve where the gateway runs, or discovery found no endpoint.",
+        "Correct the name in the endpoint, the discovery, or the DNS of the gateway's machine.";
+    UpstreamBusy: "upstream-busy",
+        "The upstream has as many connections or requests as its `limits` allow.",
+        "More clients use the service than the limits of the upstream expect, or requests take too long.",
+        "Raise `limits` of the upstream, or add endpoints.";
     UpstreamTimeout: "upstream-timeout",
         "The upstream service did not respond to the gateway in time.",
         "The service hangs or is slow, or a firewall drops the packets.",
@@ -149,14 +161,18 @@ codes! {
         "The upstream service closed the connection early or violated the protocol.",
         "The service does not support HTTP/1.1, or crashed on the request.",
         "Check the service's log, and `error.message` in the gateway's access log.";
+    UpstreamTlsFailed: "upstream-tls-failed",
+        "The TLS handshake between the gateway and the upstream service failed.",
+        "The upstream's `tls` does not match the endpoint: its certificate, its TLS versions, or a port without TLS.",
+        "Compare `tls` of the upstream with the endpoint; the gateway's log has the reason.";
     RequestTooLarge: "request-too-large",
         "The request is larger than a limit allows.",
         "The URL or the headers (cookies, tokens) are too long.",
         "Shorten the URL or the headers, or raise the limit (`limits` of the gateway).";
     GatewayError: "gateway-error",
         "The gateway failed while it handled the request.",
-        "A filter failed.",
-        "Look up the request ID in the gateway's log.";
+        "A filter or the gateway itself failed.",
+        "Look up the request id in the gateway's log.";
     NotAWebSocket: "not-a-websocket",
         "The server answered the WebSocket handshake like an ordinary HTTP request.",
         "The path leads to a page or an API, not to a WebSocket.",
@@ -167,7 +183,7 @@ codes! {
         "Connect to the target of the redirect.";
     BadRequest: "bad-request",
         "The server answered 400: the request is invalid.",
-        "The request is malformed or lacks a parameter.",
+        "The request is malformed, or lacks a parameter or a required PROXY protocol header.",
         "Check the response's body and the server's log.";
     Unauthorized: "unauthorized",
         "The server answered 401: credentials are missing or wrong.",
@@ -176,7 +192,7 @@ codes! {
     Forbidden: "forbidden",
         "The server answered 403: access is forbidden.",
         "The credentials do not grant access, or a rule of the server forbids the request.",
-        "Check the server's rules; if a page connects, try --origin.";
+        "Check the server's access rules. If browsers can connect, pass the page's origin with --origin.";
     NotFound: "not-found",
         "The server answered 404: the path does not exist.",
         "The server has nothing at this path.",
@@ -190,12 +206,12 @@ codes! {
         "The server received no upgrade headers, or expects another WebSocket version.",
         "Check whether the service supports WebSocket version 13.";
     TooManyRequests: "too-many-requests",
-        "The server answered 429: too many requests.",
+        "Too many requests or connections: the server has reached a limit.",
         "A rate limit or connection limit is reached.",
         "Wait before the next request, or raise the limit.";
     RequestRefused: "request-refused",
-        "The server rejected the request with a 4xx status.",
-        "The server rejects the request.",
+        "The server rejected the request.",
+        "The server's own checks refuse it; the body often says why.",
         "Check the response's body and the server's log.";
     BadGateway: "bad-gateway",
         "A proxy answered 502: its upstream failed.",
@@ -203,15 +219,15 @@ codes! {
         "Check the log of the proxy that answered.";
     Unavailable: "unavailable",
         "The server answered 503: the service is unavailable.",
-        "The service is overloaded or temporarily down.",
-        "Check whether the service runs and has capacity.";
+        "The service, or a proxy in front of it, is overloaded, draining or in maintenance.",
+        "Try again later; check whether the server runs and has capacity.";
     GatewayTimeout: "gateway-timeout",
         "A proxy answered 504: its upstream did not respond in time.",
         "A proxy on the path got no response from its upstream.",
         "Check the log of the proxy that answered.";
     ServiceError: "service-error",
         "The server failed with a 5xx status.",
-        "The service failed.",
+        "The service has a bug or lacks something it depends on.",
         "Check the service's log.";
     WrongAcceptKey: "wrong-accept-key",
         "The server accepted the handshake with a wrong `Sec-WebSocket-Accept` header.",

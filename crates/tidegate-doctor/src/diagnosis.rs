@@ -172,6 +172,11 @@ impl Evidence<'_> {
             DiagnosisCode::OriginRefused => {
                 lines.map(|lines| lines.origins.clone()).or_else(|| self.cors_line())
             }
+            DiagnosisCode::LoopDetected => self.endpoint_line(),
+            DiagnosisCode::Http1Disabled => self
+                .configuration
+                .and_then(|it| it.listener_line(self.target.port))
+                .and_then(|(has_port, line)| has_port.then_some(line)),
             _ => None,
         };
         let blame =
@@ -183,8 +188,8 @@ impl Evidence<'_> {
         });
         let seen = match is_other_configuration {
             true => format!(
-                "{reported}. According to this configuration file it would not: the running \
-                 gateway uses another configuration"
+                "{reported}. This configuration file would not give that answer, so the running \
+                 gateway uses another one"
             ),
             false => reported,
         };

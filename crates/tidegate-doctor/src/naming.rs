@@ -28,25 +28,26 @@ pub(crate) fn code_of_error(error: &str) -> Option<DiagnosisCode> {
         }
         ErrorCode::BadWebSocketHandshake => DiagnosisCode::UpgradeLost,
         ErrorCode::UpstreamUnreachable => DiagnosisCode::UpstreamUnreachable,
-        ErrorCode::UpstreamBusy | ErrorCode::UpstreamUnavailable => {
-            DiagnosisCode::UpstreamUnresolved
-        }
+        ErrorCode::UpstreamUnavailable => DiagnosisCode::UpstreamUnresolved,
+        ErrorCode::UpstreamBusy => DiagnosisCode::UpstreamBusy,
         ErrorCode::UpstreamTimeout => DiagnosisCode::UpstreamTimeout,
-        ErrorCode::UpstreamFailed | ErrorCode::UpstreamTlsFailed => DiagnosisCode::UpstreamFailed,
-        ErrorCode::MethodNotAllowed | ErrorCode::UnknownProtocol => DiagnosisCode::MethodNotAllowed,
+        ErrorCode::UpstreamFailed => DiagnosisCode::UpstreamFailed,
+        ErrorCode::UpstreamTlsFailed => DiagnosisCode::UpstreamTlsFailed,
+        ErrorCode::MethodNotAllowed => DiagnosisCode::MethodNotAllowed,
         ErrorCode::HeadersTooLarge | ErrorCode::UriTooLong | ErrorCode::BodyTooLarge => {
             DiagnosisCode::RequestTooLarge
         }
-        ErrorCode::InternalError | ErrorCode::LoopDetected => DiagnosisCode::GatewayError,
-        ErrorCode::BadRequest | ErrorCode::ProxyHeaderRequired | ErrorCode::NotCached => {
-            DiagnosisCode::BadRequest
-        }
+        ErrorCode::InternalError => DiagnosisCode::GatewayError,
+        ErrorCode::LoopDetected => DiagnosisCode::LoopDetected,
+        ErrorCode::BadRequest | ErrorCode::ProxyHeaderRequired => DiagnosisCode::BadRequest,
         ErrorCode::TlsRequired => DiagnosisCode::TlsBehindPlain,
-        ErrorCode::VersionNotSupported => DiagnosisCode::Http2Only,
+        ErrorCode::VersionNotSupported => DiagnosisCode::Http1Disabled,
         ErrorCode::HttpsRequired => DiagnosisCode::Redirected,
-        ErrorCode::RequestTimeout | ErrorCode::PreconditionFailed | ErrorCode::NoSuchRange => {
-            DiagnosisCode::RequestRefused
-        }
+        ErrorCode::RequestTimeout
+        | ErrorCode::PreconditionFailed
+        | ErrorCode::NoSuchRange
+        | ErrorCode::NotCached
+        | ErrorCode::UnknownProtocol => DiagnosisCode::RequestRefused,
         // A page in the place of the upstream's own, with its status; or a status that a filter has chosen.
         ErrorCode::UpstreamError | ErrorCode::FilterFailed => return None,
     })
@@ -58,9 +59,11 @@ pub(crate) fn is_about_upstream(code: DiagnosisCode) -> bool {
         code,
         DiagnosisCode::UpstreamUnreachable
             | DiagnosisCode::UpstreamUnresolved
+            | DiagnosisCode::UpstreamBusy
             | DiagnosisCode::UpstreamTimeout
             | DiagnosisCode::UpstreamCertificate
             | DiagnosisCode::UpstreamFailed
+            | DiagnosisCode::UpstreamTlsFailed
     )
 }
 
@@ -130,7 +133,7 @@ fn response_code(response: &Response) -> DiagnosisCode {
         502 => DiagnosisCode::BadGateway,
         503 => DiagnosisCode::Unavailable,
         504 => DiagnosisCode::GatewayTimeout,
-        // The gateway answers 505 if a listener's `protocols` exclude HTTP/1.
+        // Of another server; the gateway's own 505 has an error code.
         505 => DiagnosisCode::Http2Only,
         0..500 => DiagnosisCode::RequestRefused,
         _ => DiagnosisCode::ServiceError,
@@ -188,5 +191,70 @@ fn describe_response(response: &Response) -> String {
         (Some(location), _) => format!("{status} to {}", redacted(location)),
         (None, "") => format!("{status}"),
         (None, excerpt) => format!("{status}: {excerpt:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A phrase that a finding must contain to fit this error, in its headline, cause or advice.
+    fn subject(error: ErrorCode) -> Option<&'static str> {
+        Some(match error {
+            ErrorCode::NoRoute => "No route",
+            ErrorCode::NoFile => "does not exist",
+            ErrorCode::WebSocketOff => "switched off",
+            ErrorCode::Draining => "draining",
+            ErrorCode::Overloaded => "overloaded",
+            ErrorCode::Maintenance => "maintenance",
+            ErrorCode::ClosedEarly => "unavailable",
+            ErrorCode::TooManySessions | ErrorCode::TooManyConnections => "connections",
+            ErrorCode::TooManyRequests | ErrorCode::TooManyHandshakes | ErrorCode::RateLimited => {
+                "Too many requests"
+            }
+            ErrorCode::OriginNotAllowed => "origin",
+            ErrorCode::MethodNotAllowedByCors | ErrorCode::HeaderNotAllowedByCors => "preflight",
+            ErrorCode::BadWebSocketHandshake => "headers that request a WebSocket",
+            ErrorCode::UpstreamUnreachable => "cannot connect",
+            ErrorCode::UpstreamUnavailable => "discovery",
+            ErrorCode::UpstreamBusy => "Raise `limits` of the upstream",
+            ErrorCode::UpstreamTimeout => "in time",
+            ErrorCode::UpstreamFailed => "closed the connection early",
+            ErrorCode::UpstreamTlsFailed => "TLS handshake",
+            ErrorCode::MethodNotAllowed => "methods",
+            ErrorCode::HeadersTooLarge | ErrorCode::UriTooLong | ErrorCode::BodyTooLarge => {
+                "larger than a limit"
+            }
+            ErrorCode::InternalError => "gateway failed",
+            ErrorCode::LoopDetected => "Correct the endpoints of the upstream",
+            ErrorCode::BadRequest => "malformed",
+            ErrorCode::ProxyHeaderRequired => "PROXY protocol header",
+            ErrorCode::TlsRequired => "expects TLS",
+            ErrorCode::VersionNotSupported => "Add `h1` to the listener's `protocols`",
+            ErrorCode::HttpsRequired => "redirect",
+            ErrorCode::RequestTimeout
+            | ErrorCode::PreconditionFailed
+            | ErrorCode::NoSuchRange
+            | ErrorCode::NotCached
+            | ErrorCode::UnknownProtocol => "rejected the request",
+            ErrorCode::UpstreamError | ErrorCode::FilterFailed => return None,
+        })
+    }
+
+    #[test]
+    fn finding_for_each_gateway_error_fits_the_error() {
+        for error in ErrorCode::ALL {
+            let code = code_of_error(error.as_str());
+            assert_eq!(code.is_some(), subject(*error).is_some(), "{error}");
+            let (Some(code), Some(subject)) = (code, subject(*error)) else { continue };
+            let finding = format!("{} {} {}", code.what(), code.cause(), code.advice());
+            assert!(finding.contains(subject), "{error}: {finding}");
+            // A status in the headline is one that the error comes with.
+            let numbers = code.what().split(|letter: char| !letter.is_ascii_digit());
+            for status in numbers.filter(|number| number.len() == 3) {
+                let has_status = error.statuses().iter().any(|one| one.as_str() == status);
+                assert!(has_status, "{error}: {}", code.what());
+            }
+        }
     }
 }
