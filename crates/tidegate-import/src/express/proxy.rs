@@ -43,7 +43,7 @@ impl<'a> RouteAssembly<'a> {
             _ => {
                 self.run.notes.left_out(
                     &position,
-                    "a proxy whose options are not constants; its route answers 501",
+                    "a proxy whose options are computed at run time; its route answers 501",
                 );
                 return vec![self.answering(&position, mount, 501)];
             }
@@ -55,7 +55,7 @@ impl<'a> RouteAssembly<'a> {
         else {
             self.run.notes.left_out(
                 &position,
-                "a proxy whose `target` is not a constant; its route answers 501",
+                "a proxy whose `target` is computed at run time; its route answers 501",
             );
             return vec![self.answering(&position, mount, 501)];
         };
@@ -91,7 +91,7 @@ impl<'a> RouteAssembly<'a> {
         let Some(target) = UpstreamTarget::parse(target, position, self.run.notes) else {
             self.run.notes.left_out(
                 position,
-                "a proxy whose target is not a constant; its route answers 501",
+                "a proxy whose target is computed at run time; its route answers 501",
             );
             return vec![self.answering(position, mount, 501)];
         };
@@ -118,7 +118,7 @@ impl<'a> RouteAssembly<'a> {
         let Some(target) = target else {
             self.run.notes.left_out(
                 position,
-                "a proxy whose `target` is not a constant; its route \
+                "a proxy whose `target` is computed at run time; its route \
                  answers 501",
             );
             return self.answering(position, rule_path(path), 501);

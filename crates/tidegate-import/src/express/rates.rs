@@ -33,8 +33,8 @@ pub(super) fn limit(
     let window =
         number(get("windowMs"), 60_000).filter(|window| (1..=MAX_PERIOD_MILLIS).contains(window));
     let (Some(requests), Some(window), true) = (requests, window, is_seen) else {
-        let text = "a rate limit whose options are not constants; use `rate_limits` instead, such as \
-             `[{requests: 100, per: 1m}]`";
+        let text = "a rate limit whose options are computed at run time or out of range; use `rate_limits` \
+             instead, such as `[{requests: 100, per: 1m}]`";
         notes.left_out(position, text);
         return None;
     };

@@ -98,8 +98,15 @@ impl<'a> RouteAssembly<'a> {
         let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
         if !lines.is_empty() {
             let from = rule_path(&whole.path);
-            let comment =
-                format!("Separate from `{from}` because of line {}.", lines.join(" and "));
+            let comment = match lines.as_slice() {
+                [line] => format!(
+                    "A route of its own: line {line} treats these requests of `{from}` differently."
+                ),
+                several => format!(
+                    "A route of its own: lines {} treat these requests of `{from}` differently.",
+                    several.join(" and ")
+                ),
+            };
             route.comment.push(comment);
         }
         if let (Some(prefix), Some(rest)) = (&whole.prefix, whole.path.path_below(&path)) {

@@ -115,7 +115,7 @@ impl<'a> RouteAssembly<'a> {
             let Some(target) = UpstreamTarget::parse(&entry.value, &at, self.run.notes) else {
                 self.run
                     .notes
-                    .left_out(&at, format!("`{}`: its target is not a constant", entry.key));
+                    .left_out(&at, format!("`{}`: its target is computed at run time", entry.key));
                 continue;
             };
             let (host, path) = match entry.key.find('/') {

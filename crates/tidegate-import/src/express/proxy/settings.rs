@@ -71,7 +71,8 @@ impl<'a> RouteAssembly<'a> {
                         match header.value.plain() {
                             Some(value) => set(&mut route.request.set, &header.key, &value),
                             None => {
-                                let text = format!("`{}`: its value is not a constant", header.key);
+                                let text =
+                                    format!("`{}`: its value is computed at run time", header.key);
                                 self.run.notes.left_out(&position, text);
                             }
                         }

@@ -188,7 +188,7 @@ impl<'a> Interpreter<'a> {
         let Some(port) = port.and_then(|port| port.text_with_variables()) else {
             self.notes.left_out(
                 &self.position(line),
-                "`listen`: the port is not a constant; the listener \
+                "`listen`: the port is computed at run time; the listener \
                  uses port 3000",
             );
             return;
