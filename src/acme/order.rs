@@ -64,7 +64,10 @@ pub(super) async fn order(
             let refused = authorization_errors(&mut order).await;
             return Err(refused.unwrap_or_else(|| match proved {
                 Err(error) => in_words(error),
-                Ok(status) => format!("the order has the status {status:?}"),
+                Ok(status) => format!(
+                    "the certificate authority did not accept the order (status `{}`)",
+                    status_name(status)
+                ),
             }));
         }
         Err(error) => return Err(in_words(error)),
@@ -181,6 +184,17 @@ fn store_credentials(credentials: &AccountCredentials, store: &AcmeStore) -> Res
         .map_err(|error| format!("cannot store the ACME account: {error}"))
 }
 
+/// A status as it is written in orders (RFC 8555, section 7.1.6).
+fn status_name(status: OrderStatus) -> &'static str {
+    match status {
+        OrderStatus::Pending => "pending",
+        OrderStatus::Ready => "ready",
+        OrderStatus::Processing => "processing",
+        OrderStatus::Valid => "valid",
+        OrderStatus::Invalid => "invalid",
+    }
+}
+
 /// Makes the challenges available and asks the authority to validate the names.
 async fn complete_challenge(
     order: &mut Order,
@@ -197,10 +211,19 @@ async fn complete_challenge(
         if authorization.status == AuthorizationStatus::Valid {
             continue;
         }
+        let name = authorization.identifier().to_string();
         let Some(mut challenge) = authorization.challenge(kind.clone()) else {
-            return Err(format!("the certificate authority does not offer the challenge {kind:?}"));
+            return Err(match settings.challenge {
+                AcmeChallenge::Http01 => format!(
+                    "the certificate authority offers no `http-01` challenge for {name}; write \
+                     `challenge: tls-alpn-01`"
+                ),
+                AcmeChallenge::TlsAlpn01 => format!(
+                    "the certificate authority offers no `tls-alpn-01` challenge for {name}; write \
+                     `challenge: http-01`"
+                ),
+            });
         };
-        let name = challenge.identifier().to_string();
         let answer = challenge.key_authorization();
         match settings.challenge {
             AcmeChallenge::Http01 => pending.add_http_challenge(&challenge.token, answer.as_str()),

@@ -22,7 +22,15 @@ pub(super) fn purge(cache: &Cache, query: &str) -> AdminResult {
         }
     };
     let purged = cache.store().map_or(0, |store| store.purge(&scope));
-    log::info!("admin: purged {purged} cached responses: {scope:?}");
+    match &scope {
+        InvalidationScope::All => log::info!("admin: purged all {purged} cached responses"),
+        InvalidationScope::Url(url) => {
+            log::info!("admin: purged {purged} cached responses of {url}");
+        }
+        InvalidationScope::Prefix(prefix) => {
+            log::info!("admin: purged {purged} cached responses under the prefix {prefix}");
+        }
+    }
     Ok(json!({"purged": purged}))
 }
 

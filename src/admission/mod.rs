@@ -187,9 +187,10 @@ impl<'a> RequestTarget<'a> {
             ForwardedForm::Spelt(form) | ForwardedForm::Other(form) => form,
         };
         let Some(prefix) = path::length_of_prefix(path, prefix) else {
-            return Err(Rejection::bad_request(
-                "the path is ambiguous: its spelling of the route's prefix differs from the prefix",
-            ));
+            return Err(Rejection::bad_request(&format!(
+                "the path is ambiguous: it spells the route's prefix `{prefix}` differently, for \
+                 example percent-encoded or with duplicate slashes"
+            )));
         };
         if !replacement.is_empty() {
             let rest = path.get(prefix..).unwrap_or_default();

@@ -48,7 +48,7 @@ impl Gateway {
         let wrong = |why: &str| {
             io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!("the gateway's address {url:?} {why}; it looks like http://localhost:3000"),
+                format!("the gateway's address `{url}` {why}; it looks like http://localhost:3000"),
             )
         };
         let uri: Uri = url.parse().map_err(|_| wrong("is not a URL"))?;

@@ -97,7 +97,7 @@ impl Registry {
         let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         if name.is_empty() || !name.chars().all(is_word) {
             let fault = format!(
-                "the program registers a filter with the invalid name {name:?}: use lower-case \
+                "the program registers a filter with the invalid name `{name}`: use lower-case \
                  letters, digits and `_`"
             );
             self.faults.push(fault);

@@ -416,14 +416,14 @@ pub(super) fn add_status(
         CacheStatus::Hit | CacheStatus::Stale => {
             let meta = session.cache.cache_meta();
             HeaderValue::try_from(format!("tidegate; hit; ttl={}", ttl(meta)))
-                .or_err(ErrorType::InternalError, "a number is no value")?
+                .or_err(ErrorType::InternalError, "cannot build the `Cache-Status` header")?
         }
         CacheStatus::Miss => HeaderValue::from_static("tidegate; fwd=miss; stored"),
         CacheStatus::Expired | CacheStatus::Revalidated => {
             let code = if status == CacheStatus::Expired { response.status.as_u16() } else { 304 };
             let stored = if is_stored(session) { "; stored" } else { "" };
             HeaderValue::try_from(format!("tidegate; fwd={stale}; fwd-status={code}{stored}"))
-                .or_err(ErrorType::InternalError, "a number is no value")?
+                .or_err(ErrorType::InternalError, "cannot build the `Cache-Status` header")?
         }
         CacheStatus::Pass => HeaderValue::from_static("tidegate; fwd=miss"),
         CacheStatus::Bypass if session.req_header().method.is_safe() => {

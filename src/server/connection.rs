@@ -104,6 +104,11 @@ fn peer(stream: &Stream) -> Option<IpAddr> {
     digest.peer_addr()?.as_inet().map(SocketAddr::ip)
 }
 
+/// The peer in a message.
+fn address_of(peer: Option<IpAddr>) -> String {
+    peer.map_or_else(|| "an unknown address".to_owned(), |address| address.to_string())
+}
+
 async fn refuse(full: LimitExceeded, stream: Stream, current: Arc<CurrentSnapshot>) {
     let answer = match full {
         LimitExceeded::Total | LimitExceeded::Listener => PreHttpResponse::Full,
@@ -142,8 +147,9 @@ async fn handshake_and_serve(
         }
         Ok(Ok(None)) => {}
         Ok(Err(error)) => log::debug!(
-            "listener {}: the connection from {peer:?} failed before its first request: {error}",
-            listener.address
+            "listener {}: the connection from {} failed before its first request: {error}",
+            listener.address,
+            address_of(peer)
         ),
         Err(_) => {
             match listener.tls {
@@ -151,9 +157,10 @@ async fn handshake_and_serve(
                 None => arrivals.no_proxy_header(),
             }
             log::debug!(
-                "listener {}: no complete TLS handshake or PROXY protocol header from {peer:?} \
+                "listener {}: no complete TLS handshake or PROXY protocol header from {} \
                  within {:?}",
                 listener.address,
+                address_of(peer),
                 limits.handshake_timeout
             );
         }

@@ -152,7 +152,7 @@ keys! {
             "Whether it was compressed (permessage-deflate).";
         MESSAGE_CUT: "websocket.message.cut", "boolean", "`websocket.message`",
             "Whether `websocket.message.text` has only its beginning.";
-        MESSAGE_TEXT: "websocket.message.text", "string", "`websocket.message`", "The text; secret values are `REDACTED`.";
+        MESSAGE_TEXT: "websocket.message.text", "string", "`websocket.message`", "The text of the message; secret values are `REDACTED`.";
         DIRECTION: "network.io.direction", "string", "always", "`receive`: from the client; `transmit`: to the client.";
     }
     OWN_LINES {

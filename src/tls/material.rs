@@ -235,7 +235,7 @@ pub(crate) fn self_signed() -> Result<Certificate, String> {
         let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let made = rcgen::generate_simple_self_signed(names).map_err(|error| error.to_string())?;
         let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-        Certificate::new(vec![made.cert.der().clone()], key).map_err(|fault| format!("{fault:?}"))
+        Certificate::new(vec![made.cert.der().clone()], key).map_err(|fault| fault.to_string())
     });
     MADE.clone()
 }

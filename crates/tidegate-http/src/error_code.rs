@@ -162,7 +162,7 @@ error_codes! {
          (`error_pages.intercept`). The status is the upstream's.",
         "See the service's log.";
     FilterFailed: "filter_failed", [],
-        "A filter of the program's own failed, and chose the status and `message`.",
+        "A custom filter failed; it chose the status and the `message`.",
         "Search the gateway's log for the request id: it has the reason.";
     InternalError: "internal_error", [INTERNAL_SERVER_ERROR],
         "The gateway or one of its filters failed.",

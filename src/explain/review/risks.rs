@@ -75,9 +75,9 @@ fn review_trace_parents(config: &Config, problems: &mut Problems) {
     };
     let reason = "any client that sends a `traceparent` header decides whether its request is \
                   recorded";
-    problems
-        .warn("strangers-sample", span, key_path, reason)
-        .help("write `parent: trusted`, and let `trusted_proxies` decide");
+    problems.warn("strangers-sample", span, key_path, reason).help(
+        "write `parent: trusted`: then only `traceparent` headers from `trusted_proxies` decide",
+    );
 }
 
 fn drain_beyond_grace(config: &Config, problems: &mut Problems) {
