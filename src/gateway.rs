@@ -237,7 +237,7 @@ pub struct Gateway {
     /// `None` until the program decides.
     signals: Option<HandledSignals>,
     takes_over: bool,
-    renews: bool,
+    upgrades_on_signal: bool,
 }
 
 impl fmt::Debug for Gateway {
@@ -261,7 +261,7 @@ impl Gateway {
             shutdown: None,
             signals: None,
             takes_over: false,
-            renews: false,
+            upgrades_on_signal: false,
         }
     }
 
@@ -440,8 +440,8 @@ impl Gateway {
 
     /// Runs this program again with `--upgrade` at SIGUSR2.
     #[must_use]
-    pub(crate) fn renew_on_signal(mut self) -> Self {
-        self.renews = true;
+    pub(crate) fn upgrade_on_signal(mut self) -> Self {
+        self.upgrades_on_signal = true;
         self
     }
 
@@ -525,7 +525,7 @@ impl Gateway {
 
     /// Compiles the configuration. A program is what there is only one of in a process.
     fn prepare(self, is_program: bool) -> Result<Prepared, RunError> {
-        let Self { config, filters, shutdown, signals, takes_over, renews } = self;
+        let Self { config, filters, shutdown, signals, takes_over, upgrades_on_signal } = self;
         let usual = if is_program { HandledSignals::All } else { HandledSignals::None };
         let signals = signals.unwrap_or(usual);
         let is_program = is_program && signals == HandledSignals::All;
@@ -560,7 +560,7 @@ impl Gateway {
             is_program,
             handover_socket,
             takes_over,
-            renews,
+            upgrades_on_signal,
         };
         Ok(Prepared { server, threads })
     }

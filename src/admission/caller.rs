@@ -38,7 +38,7 @@ pub(crate) fn caller(
     let forwarded: Vec<Cow<'_, str>>;
     let hop = if headers.contains_key(header::FORWARDED) {
         forwarded = header_texts(headers, &header::FORWARDED).collect();
-        forwarded::hop(forwarded.iter().map(Cow::as_ref), trusts)
+        forwarded::first_trusted_hop(forwarded.iter().map(Cow::as_ref), trusts)
     } else {
         None
     };

@@ -35,7 +35,7 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn run(&self, program: &Program<'_>) -> Result<(), ExitCode> {
         let gateway =
-            program.gateway(Config::from_file(self.file.find_config()?)).renew_on_signal();
+            program.gateway(Config::from_file(self.file.find_config()?)).upgrade_on_signal();
         let gateway = if self.upgrade { gateway.take_over() } else { gateway };
         gateway.run_with_log().map_err(|error| error.report())
     }

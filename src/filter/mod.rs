@@ -260,7 +260,7 @@ impl UpstreamRequest<'_> {
     }
 
     /// The head of the client's request.
-    pub fn client(&self) -> &RequestHeader {
+    pub fn client_head(&self) -> &RequestHeader {
         self.client
     }
 

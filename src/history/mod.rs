@@ -56,7 +56,7 @@ pub(crate) struct EditStatistics {
     /// When the newest was tried.
     pub last: Option<SystemTime>,
     /// Whether that one did.
-    pub is_good: bool,
+    pub last_succeeded: bool,
 }
 
 impl HistoryState {
@@ -189,7 +189,7 @@ impl History {
     pub(crate) fn edit_statistics(&self) -> EditStatistics {
         let inner = self.inner();
         let HistoryState { applied, refused, last, .. } = *inner;
-        EditStatistics { applied, refused, last, is_good: inner.refusal.is_none() }
+        EditStatistics { applied, refused, last, last_succeeded: inner.refusal.is_none() }
     }
 
     fn inner(&self) -> MutexGuard<'_, HistoryState> {

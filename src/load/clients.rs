@@ -47,7 +47,7 @@ pub(crate) struct SharedRequest {
     client: Arc<ClientLoad>,
     number: u64,
     has_to_end: AtomicBool,
-    task: AtomicWaker,
+    waker: AtomicWaker,
 }
 
 impl Clients {
@@ -120,7 +120,7 @@ impl ClientLoad {
         // Beyond the lock, which a request takes when it ends.
         for request in shared {
             request.has_to_end.store(true, Release);
-            request.task.wake();
+            request.waker.wake();
         }
     }
 
@@ -150,9 +150,9 @@ impl RequestPermit {
     pub(crate) fn shared_request(&self) -> Arc<SharedRequest> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let number = NUMBERS.fetch_add(1, Relaxed);
-        let (client, has_to_end, task) =
+        let (client, has_to_end, waker) =
             (Arc::clone(&self.0), AtomicBool::new(false), AtomicWaker::new());
-        let request = Arc::new(SharedRequest { client, number, has_to_end, task });
+        let request = Arc::new(SharedRequest { client, number, has_to_end, waker });
         lock(&self.0.shared).insert(number, Arc::downgrade(&request));
         request
     }
@@ -161,7 +161,7 @@ impl RequestPermit {
 impl SharedRequest {
     /// Ready when the request has to end, because its client is evicted.
     pub(crate) fn poll_eviction(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.task.register(cx.waker());
+        self.waker.register(cx.waker());
         match self.has_to_end.load(Acquire) {
             true => Poll::Ready(()),
             false => Poll::Pending,

@@ -2,7 +2,7 @@
 //! gateway's own alike. Decides nothing about which responses; `compression/` does.
 
 use super::Context;
-use super::shown_body::ShownBody;
+use super::filtered_body::FilteredBody;
 use crate::compression::{Compression, DIGEST_HEADERS, Encoder, length};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -25,7 +25,7 @@ pub(super) struct CompressionBuilder;
 impl HttpModuleBuilder for CompressionBuilder {
     fn init(&self) -> Module {
         let state = CompressionState::Idle;
-        Box::new(ResponseEncoding { state, shown: None, grpc_web: GrpcWebCtx::Disabled })
+        Box::new(ResponseEncoding { state, filtered: None, grpc_web: GrpcWebCtx::Disabled })
     }
 }
 
@@ -34,7 +34,7 @@ impl HttpModuleBuilder for CompressionBuilder {
 pub(super) struct ResponseEncoding {
     state: CompressionState,
     /// The body, where filters see it. They do so here because a module is told of each way in which a body ends.
-    pub(super) shown: Option<ShownBody>,
+    pub(super) filtered: Option<FilteredBody>,
     /// Pingora's gRPC-Web bridge, if the request uses it.
     pub(super) grpc_web: GrpcWebCtx,
 }
@@ -316,8 +316,8 @@ impl HttpModule for ResponseEncoding {
     }
 
     fn response_body_filter(&mut self, body: &mut Option<Bytes>, end: bool) -> Result<()> {
-        if let Some(shown) = &self.shown {
-            shown.show(body, end)?;
+        if let Some(filtered) = &self.filtered {
+            filtered.show(body, end)?;
         }
         self.body(body, end)
     }
@@ -326,7 +326,7 @@ impl HttpModule for ResponseEncoding {
         &mut self,
         trailers: &mut Option<Box<HeaderMap>>,
     ) -> Result<Option<Bytes>> {
-        let mut rest = self.shown.as_ref().map_or(Ok(None), ShownBody::finish)?;
+        let mut rest = self.filtered.as_ref().map_or(Ok(None), FilteredBody::finish)?;
         if let Some(trailers) = trailers
             && let Some(frame) = self.grpc_web.response_trailer_filter(trailers)?
         {
@@ -340,7 +340,7 @@ impl HttpModule for ResponseEncoding {
     }
 
     fn response_done_filter(&mut self) -> Result<Option<Bytes>> {
-        let mut rest = self.shown.as_ref().map_or(Ok(None), ShownBody::finish)?;
+        let mut rest = self.filtered.as_ref().map_or(Ok(None), FilteredBody::finish)?;
         self.body(&mut rest, true)?;
         Ok(rest)
     }

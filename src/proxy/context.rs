@@ -5,11 +5,11 @@ use super::caching::{self, RequestCaching};
 use super::cut_off::{self, KeptRequestHead};
 use super::explain_header::ExplainedRequest;
 use super::failure;
+use super::filtered_body::FilteredBody;
 use super::first_byte_timeout::ResponseDeadline;
 use super::mirror::MirrorCopy;
 use super::request_body::CollectedBody;
 use super::retry::RetryState;
-use super::shown_body::ShownBody;
 use super::task_state;
 use super::tracing::{self, RequestTrace};
 use crate::cache::CacheStatus;
@@ -108,7 +108,7 @@ pub(super) struct BodyProgress {
     /// The request's body, where filters have seen the whole of it.
     pub(super) collected: Option<Box<CollectedBody>>,
     /// The response's body, where filters see it.
-    pub(super) shown: Option<ShownBody>,
+    pub(super) filtered: Option<FilteredBody>,
     /// Bytes of the request's body.
     pub(super) received: u64,
     /// Bytes of the response's body.
@@ -300,8 +300,8 @@ impl Context {
         if self.in_flight.is_none() {
             return;
         }
-        if let Some(shown) = self.body.shown.take() {
-            shown.give_back(&mut self.exchange);
+        if let Some(filtered) = self.body.filtered.take() {
+            filtered.give_back(&mut self.exchange);
         }
         if self.is_cut_off() {
             self.outcome.error = Some(cut_off::STOP_REASON.to_owned());

@@ -1,7 +1,7 @@
 //! Turns an error into the response for the client and the message for the operator. Decides nothing about retries.
 
 use super::filter_error::{FILTER, filter_error};
-use super::shown_body::ShownBody;
+use super::filtered_body::FilteredBody;
 use super::{Context, first_byte_timeout, grpc_web, reply};
 use crate::filter::{self, RETRY_SOON, Reply};
 use crate::upstream::{CONNECTION_CLOSING, deepest_cause, is_out_of_files};
@@ -40,7 +40,7 @@ pub(super) async fn answer_failure(
         break_off(session, error, ctx).await;
         return silent;
     }
-    let of_filter = ctx.body.shown.as_ref().and_then(ShownBody::take_reply);
+    let of_filter = ctx.body.filtered.as_ref().and_then(FilteredBody::take_reply);
     let instead = ctx.outcome.substitute_reply.take().map(|reply| *reply).or(of_filter);
     let Some(reply) = instead.or_else(|| reply_for(error, ctx)) else { return silent };
     let error_code = reply.status.as_u16();

@@ -46,6 +46,7 @@ mod expectation;
 mod explain_header;
 mod failure;
 mod filter_error;
+mod filtered_body;
 mod first_byte_timeout;
 mod forward;
 mod grpc_web;
@@ -57,7 +58,6 @@ mod response_body;
 mod response_framing;
 mod retry;
 mod session_quota;
-mod shown_body;
 mod target;
 pub(crate) mod task_state;
 mod tracing;
@@ -449,7 +449,7 @@ impl ProxyHttp for Proxy {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         let is_encoded = ctx.route.compression.is_some() && compression::is_used(session);
-        if is_encoded || ctx.body.shown.is_some() {
+        if is_encoded || ctx.body.filtered.is_some() {
             ctx.body.sent = session.body_bytes_sent() as u64;
         }
         ctx.record_end(session, error);

@@ -249,8 +249,8 @@ pub(super) async fn show(
     }
     let mut bytes = body.take().unwrap_or_default();
     // The response may have begun already, whose filters have been lent the store.
-    if let Some(shown) = &ctx.body.shown {
-        shown.give_back(&mut ctx.exchange);
+    if let Some(filtered) = &ctx.body.filtered {
+        filtered.give_back(&mut ctx.exchange);
     }
     for (filter, access) in &filters.filters {
         let (head, exchange) = (session.req_header(), &mut ctx.exchange);
@@ -263,8 +263,8 @@ pub(super) async fn show(
             Err(error) => return Err(failure::filter_failed(ctx, &error)),
         }
     }
-    if let Some(shown) = &ctx.body.shown {
-        shown.lend(&mut ctx.exchange);
+    if let Some(filtered) = &ctx.body.filtered {
+        filtered.lend(&mut ctx.exchange);
     }
     // At the end `None`, for the reason that `request_body_filter` has.
     *body = if is_end && bytes.is_empty() { None } else { Some(bytes) };

@@ -3,7 +3,7 @@
 
 use super::compression::ResponseEncoding;
 use super::filter_error::filter_error;
-use super::shown_body::{ShownBody, TOO_LARGE, too_large};
+use super::filtered_body::{FilteredBody, TOO_LARGE, too_large};
 use super::{Context, response_framing};
 use http::header::{self, HeaderValue};
 use http::{Method, Version};
@@ -61,19 +61,19 @@ pub(super) fn begin(
             _ => {}
         }
     }
-    let shown = ShownBody::new(Arc::clone(filters), response.status, ctx.exchange.lend());
+    let filtered = FilteredBody::new(Arc::clone(filters), response.status, ctx.exchange.lend());
     if let Some(encoding) = session.downstream_modules_ctx.get_mut::<ResponseEncoding>() {
-        encoding.shown = Some(shown.clone());
+        encoding.filtered = Some(filtered.clone());
     }
-    ctx.body.shown = Some(shown);
+    ctx.body.filtered = Some(filtered);
     Ok(())
 }
 
 /// The body is not shown any more: an answer of the gateway's own takes its place, or another response.
 pub(super) fn end(session: &mut Session, ctx: &mut Context) {
-    let Some(shown) = ctx.body.shown.take() else { return };
-    shown.give_back(&mut ctx.exchange);
+    let Some(filtered) = ctx.body.filtered.take() else { return };
+    filtered.give_back(&mut ctx.exchange);
     if let Some(encoding) = session.downstream_modules_ctx.get_mut::<ResponseEncoding>() {
-        encoding.shown = None;
+        encoding.filtered = None;
     }
 }

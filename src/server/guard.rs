@@ -17,7 +17,7 @@ pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Compares the errors before an edit with those after it.
 #[derive(Default)]
 pub(super) struct RollbackMonitor {
-    /// How requests had fared at each look, over the guard's window.
+    /// The totals at each check, over the guard's window.
     readings: VecDeque<(Instant, RequestTotals)>,
     trial: Option<VersionTrial>,
 }

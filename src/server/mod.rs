@@ -17,13 +17,13 @@ mod pre_http_response;
 mod preflight;
 mod proxy_protocol;
 mod reload;
-mod renew;
-mod rest;
 mod run_error;
+mod settled_files;
 mod signals;
 mod snapshot_tasks;
 mod socket;
 mod start;
+mod start_successor;
 mod stop;
 mod supervise;
 mod tasks;
@@ -67,7 +67,7 @@ pub(crate) struct Server {
     /// Whether it takes the listeners of the gateway before it.
     pub takes_over: bool,
     /// Whether SIGUSR2 starts the program anew.
-    pub renews: bool,
+    pub upgrades_on_signal: bool,
 }
 
 impl Server {
@@ -75,7 +75,7 @@ impl Server {
     /// ends as it is.
     pub(crate) async fn run(self) -> Result<(), RunError> {
         let Self { snapshot, read, file, filters, shutdown, signals, is_program, .. } = self;
-        let Self { handover_socket, takes_over, renews, .. } = self;
+        let Self { handover_socket, takes_over, upgrades_on_signal, .. } = self;
         own_log::start_logging(snapshot.log.0, snapshot.log.1);
         // Before there is anything to connect to: who sees a port open may send a signal.
         let mut signals = Signals::listen(shutdown, signals).map_err(RunError::Signals)?;
@@ -98,8 +98,14 @@ impl Server {
             start::announce(bound.handover, bound.inherited, &built, &admin, is_program).await;
         let start::BuiltGateway { state, tasks, configuration, .. } = built;
         guard.watching.push(configuration.spawn_watcher(state.clone(), admin.ordered));
-        let stop =
-            supervise::supervise(&mut signals, &state, &announced, &admin.orders, renews).await;
+        let stop = supervise::supervise(
+            &mut signals,
+            &state,
+            &announced,
+            &admin.orders,
+            upgrades_on_signal,
+        )
+        .await;
         // The donor's handles would let who connects after the end wait in vain instead of being
         // refused.
         drop(announced);

@@ -3,7 +3,7 @@
 
 use super::apply::{Applier, ApplyReason, files};
 use super::guard::CHECK_INTERVAL;
-use super::rest::{FileFingerprints, SettledFiles};
+use super::settled_files::{FileFingerprints, SettledFiles};
 use crate::background::{self, TaskPanicked};
 use crate::history::{Order, VersionCause, VersionFiles};
 use crate::snapshot::FileFingerprint;
@@ -43,7 +43,7 @@ pub(super) struct ConfigWatcher {
     problems: String,
     /// Whether a rollback has replaced them: only an edit, a SIGHUP or a restart applies them
     /// again.
-    was_left: bool,
+    is_rolled_back: bool,
     rest: SettledFiles,
     /// A check of the files that is still running.
     file_check: Option<FileCheck>,
@@ -69,7 +69,7 @@ impl ConfigWatcher {
             applier,
             sources,
             problems: String::new(),
-            was_left: false,
+            is_rolled_back: false,
             rest,
             file_check: None,
             last_resolved: Instant::now(),
@@ -163,8 +163,9 @@ impl ConfigWatcher {
                 let is_edit = in_words(&read.problems) != self.problems
                     || texts(&files(&read.sources)) != texts(&files(&self.sources));
                 // A refused version may be complete with the new files.
-                let is_retry =
-                    self.other_files_changed(&seen) && !self.was_left && read.problems.is_empty();
+                let is_retry = self.other_files_changed(&seen)
+                    && !self.is_rolled_back
+                    && read.problems.is_empty();
                 if (is_edit || is_retry) && self.apply_edit(read).await.is_ok() {
                     self.rest.mark_applied(seen);
                     return;
@@ -214,7 +215,7 @@ impl ConfigWatcher {
     async fn apply_edit(&mut self, read: LoadedConfig) -> Result<String, String> {
         self.sources = Arc::new(read.sources.clone());
         self.problems = in_words(&read.problems);
-        self.was_left = false;
+        self.is_rolled_back = false;
         self.applier.apply(read, ApplyReason::Version(VersionCause::Edit)).await
     }
 
@@ -250,7 +251,7 @@ impl ConfigWatcher {
         let read = config::read_stored(&version.files, variables, self.applier.filters.schemas());
         self.applier.rollback_monitor.end_trial();
         let summary = self.applier.apply(read, ApplyReason::Version(cause(version.number))).await?;
-        self.was_left = true;
+        self.is_rolled_back = true;
         Ok(format!("rolled back to the configuration of version {}: {summary}", version.number))
     }
 
@@ -291,9 +292,9 @@ impl ConfigWatcher {
 }
 
 /// The result of the running check; never resolves while no check runs.
-async fn file_check_result(looking: &mut Option<FileCheck>) -> Option<FileFingerprints> {
-    match looking {
-        Some(looking) => looking.await.ok()?.ok(),
+async fn file_check_result(running_check: &mut Option<FileCheck>) -> Option<FileFingerprints> {
+    match running_check {
+        Some(check) => check.await.ok()?.ok(),
         None => std::future::pending().await,
     }
 }

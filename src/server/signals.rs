@@ -13,7 +13,7 @@ pub(super) enum Signal {
     /// SIGQUIT: hand the listeners to a new gateway.
     Upgrade,
     /// SIGUSR2: start a new gateway, which then asks for the listeners.
-    Renew,
+    StartSuccessor,
     /// The end.
     Stop(StopMode),
 }
@@ -125,7 +125,7 @@ async fn upgrade_signal(upgrades: &mut Pair) -> Signal {
     match upgrades {
         Some((quit, renew)) => tokio::select! {
             _ = quit.recv() => Signal::Upgrade,
-            _ = renew.recv() => Signal::Renew,
+            _ = renew.recv() => Signal::StartSuccessor,
         },
         None => std::future::pending().await,
     }

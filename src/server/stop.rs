@@ -34,7 +34,7 @@ const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time after the grace period at which the process is ended in any case.
-const WATCHDOG_TIMEOUT: Duration = Duration::from_millis(1700);
+const FORCED_EXIT_TIMEOUT: Duration = Duration::from_millis(1700);
 
 /// How long idle connections stay open after a handover for one more request, whose response tells the client to open
 /// a new connection; at most a quarter of the grace period.
@@ -69,7 +69,7 @@ impl Shutdown {
         };
         let delay = current.load().delay;
         let guarded =
-            |after| is_program.then(|| Watchdog::start(after + WATCHDOG_TIMEOUT)).flatten();
+            |after| is_program.then(|| Watchdog::start(after + FORCED_EXIT_TIMEOUT)).flatten();
         let _at_the_latest = guarded(delay + grace);
         if !matches!(stop, StopMode::Replaced(_)) {
             // The new process already serves at its address.

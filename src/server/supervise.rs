@@ -2,7 +2,7 @@
 
 use super::signals::{Signal, Signals, StopMode};
 use super::start::Announcement;
-use super::{notify, renew};
+use super::{notify, start_successor};
 use crate::history::Order;
 use crate::snapshot::CurrentSnapshot;
 use crate::state::State;
@@ -16,7 +16,7 @@ pub(super) async fn supervise(
     state: &State,
     announced: &Announcement,
     orders: &mpsc::Sender<Order>,
-    renews: bool,
+    upgrades_on_signal: bool,
 ) -> StopMode {
     let Announcement { serving, donor, notifies } = announced;
     let mut handing: Option<JoinHandle<Result<u32, String>>> = None;
@@ -67,8 +67,10 @@ pub(super) async fn supervise(
                      `upgrade_socket` is not set or could not be opened, or this is process 1"
                 ),
             },
-            Signal::Renew if renews && donor.is_some() => renew::start(),
-            Signal::Renew => {
+            Signal::StartSuccessor if upgrades_on_signal && donor.is_some() => {
+                start_successor::start()
+            }
+            Signal::StartSuccessor => {
                 log::error!(
                     "upgrade failed: this process cannot start its successor: it was not started \
                      by `tidegate run`, or `upgrade_socket` is not usable"

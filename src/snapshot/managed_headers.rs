@@ -27,23 +27,23 @@ pub struct ManagedHeaders {
     /// As they are written.
     names: HashSet<HeaderName>,
     /// As CGI reads them.
-    read: BTreeSet<String>,
-    /// The same of those that are not written with `-` alone.
-    odd: BTreeSet<String>,
+    cgi_names: BTreeSet<String>,
+    /// Of these, the names that are not written with `-` alone.
+    odd_cgi_names: BTreeSet<String>,
 }
 
 impl ManagedHeaders {
     /// Of these names.
     pub fn new(underscores: Underscores, names: impl IntoIterator<Item = HeaderName>) -> Self {
         let names: HashSet<HeaderName> = names.into_iter().collect();
-        let odd = names.iter().filter(|name| is_odd(name)).map(as_read).collect();
-        Self { underscores, read: names.iter().map(as_read).collect(), odd, names }
+        let odd_cgi_names = names.iter().filter(|name| is_odd(name)).map(as_read).collect();
+        Self { underscores, cgi_names: names.iter().map(as_read).collect(), odd_cgi_names, names }
     }
 
     /// Whether requests have to be looked at though none of their headers has an odd name: where
     /// the configuration itself names one with `_`, its twin with `-` is the alias.
     pub fn has_odd_names(&self) -> bool {
-        !self.odd.is_empty() && self.underscores != Underscores::Allow
+        !self.odd_cgi_names.is_empty() && self.underscores != Underscores::Allow
     }
 
     /// The headers that are not to be passed on.
@@ -54,9 +54,9 @@ impl ManagedHeaders {
             _ if self.names.contains(*name) => false,
             _ if is_odd(name) => {
                 let read = as_read(name);
-                self.read.contains(&read) || is_about_certificate(&read.replace('_', "-"))
+                self.cgi_names.contains(&read) || is_about_certificate(&read.replace('_', "-"))
             }
-            _ => !self.odd.is_empty() && self.odd.contains(&as_read(name)),
+            _ => !self.odd_cgi_names.is_empty() && self.odd_cgi_names.contains(&as_read(name)),
         };
         headers.keys().filter(is_alias).cloned().collect()
     }

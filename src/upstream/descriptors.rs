@@ -17,13 +17,13 @@ use std::task::Waker;
 use std::time::Duration;
 
 /// The first descriptor that no upstream gets.
-static RESERVED_FROM: AtomicI32 = AtomicI32::new(RawFd::MAX);
+static FIRST_RESERVED_FD: AtomicI32 = AtomicI32::new(RawFd::MAX);
 
 /// The first descriptor with which a connection to an upstream may not be idle.
-static SCARCE_FROM: AtomicI32 = AtomicI32::new(RawFd::MAX);
+static FIRST_SCARCE_FD: AtomicI32 = AtomicI32::new(RawFd::MAX);
 
 /// The first descriptor with which there is no room for copies of requests.
-static NO_COPIES_FROM: AtomicI32 = AtomicI32::new(RawFd::MAX);
+static FIRST_FD_WITHOUT_COPIES: AtomicI32 = AtomicI32::new(RawFd::MAX);
 
 /// A connection to an upstream that can be closed while it is idle.
 trait IdleCloseable: Send + Sync {
@@ -52,20 +52,20 @@ const MIN_CLOSED_TOGETHER: usize = 16;
 /// Sets the limit on open files; `None` for no limit.
 pub(crate) fn set_limit(files: Option<u64>) {
     let limit = files.and_then(|files| RawFd::try_from(files).ok()).unwrap_or(RawFd::MAX);
-    RESERVED_FROM.store(limit - (limit / 16).clamp(4, 64).min(limit), Ordering::Relaxed);
-    SCARCE_FROM.store(limit - limit / 4, Ordering::Relaxed);
-    NO_COPIES_FROM.store(limit / 2, Ordering::Relaxed);
+    FIRST_RESERVED_FD.store(limit - (limit / 16).clamp(4, 64).min(limit), Ordering::Relaxed);
+    FIRST_SCARCE_FD.store(limit - limit / 4, Ordering::Relaxed);
+    FIRST_FD_WITHOUT_COPIES.store(limit / 2, Ordering::Relaxed);
 }
 
 /// Whether at least half of the descriptors are free, by the number of this new one: mirrored copies must not use
 /// those that requests need.
 pub(crate) fn has_room_for_copies(descriptor: RawFd) -> bool {
-    descriptor < NO_COPIES_FROM.load(Ordering::Relaxed)
+    descriptor < FIRST_FD_WITHOUT_COPIES.load(Ordering::Relaxed)
 }
 
 /// Whether descriptors are scarce, by the number of this new one.
 pub(crate) fn is_scarce(descriptor: RawFd) -> bool {
-    descriptor >= SCARCE_FROM.load(Ordering::Relaxed)
+    descriptor >= FIRST_SCARCE_FD.load(Ordering::Relaxed)
 }
 
 /// Connects. If no descriptor is free, idle connections are closed first.
@@ -82,7 +82,9 @@ where
     let mut attempts = MAX_CONNECT_ATTEMPTS;
     loop {
         let error = match connect().await {
-            Ok(connection) if descriptor(&connection) < RESERVED_FROM.load(Ordering::Relaxed) => {
+            Ok(connection)
+                if descriptor(&connection) < FIRST_RESERVED_FD.load(Ordering::Relaxed) =>
+            {
                 return Ok(connection);
             }
             Ok(_) => {

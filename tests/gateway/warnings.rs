@@ -354,3 +354,17 @@ async fn unusable_durations_are_refused() {
         assert_eq!(run.code, Some(0), "{}", run.all());
     }
 }
+
+#[test]
+fn warning_names_the_listener_and_route_by_their_indexes() {
+    let yaml = "listeners:
+  - {address: \"127.0.0.1:0\"}
+  - {address: \"[::1]:0\", proxy_protocol: {from: [10.0.0.0/8, 0.0.0.0/0]}}
+upstreams: {used: {endpoints: [\"127.0.0.1:1\"]}}
+routes:
+  - {name: a, match: {path_prefix: /a}, upstream: used}
+  - {name: b, upstream: used, rate_limits: [{requests: 1}, {requests: 1, by: user_id}]}\n";
+    let warnings = tidegate::Config::from_yaml(yaml).check().expect("valid").warnings.to_string();
+    assert!(warnings.contains("listeners[1].proxy_protocol.from[1]"), "{warnings}");
+    assert!(warnings.contains("routes[1].rate_limits[1].by"), "{warnings}");
+}

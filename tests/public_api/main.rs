@@ -39,7 +39,7 @@ const UNNAMEABLE: [&str; 5] = [
     "tidegate::snapshot::Snapshot",
     "tidegate_config::broken::BrokenParts",
     "tidegate_config::source::Sources",
-    "tidegate_config::values::Span",
+    "tidegate_config::values::spanned::Span",
     "tidegate_http::websocket::frame::Event",
 ];
 

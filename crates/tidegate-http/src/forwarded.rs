@@ -51,7 +51,7 @@ const MAX_PIECES_PER_ELEMENT: usize = 4;
 /// The hop at which the client connected to the first trusted proxy, as that proxy reports it (RFC 7239, section 4). The
 /// list is read from its end: everything before the returned hop comes from untrusted clients, and cannot hide what
 /// follows.
-pub fn hop<'v>(
+pub fn first_trusted_hop<'v>(
     fields: impl DoubleEndedIterator<Item = &'v str>,
     trusted: impl Fn(IpAddr) -> bool,
 ) -> Option<ForwardedHop<'v>> {
@@ -271,7 +271,7 @@ mod tests {
         fields: &[&'static str],
     ) -> Option<(Option<String>, Option<&'static str>, Option<String>)> {
         let trusted = |address: IpAddr| address.to_string().starts_with("10.");
-        let hop = hop(fields.iter().copied(), trusted)?;
+        let hop = first_trusted_hop(fields.iter().copied(), trusted)?;
         Some((hop.client.map(|it| it.to_string()), hop.scheme, hop.host.map(Cow::into_owned)))
     }
 
@@ -322,14 +322,14 @@ mod tests {
             ["for=\"6.6.6.6", "\"", "for=6.6.6.6;x=\"\\", "=", ";;", "for=for=", ",,,,,\",\","]
         {
             let list = format!("{stranger}, for=1.2.3.4;proto=http");
-            let hop = hop([&*list].into_iter(), |_| false).expect("a hop");
+            let hop = first_trusted_hop([&*list].into_iter(), |_| false).expect("a hop");
             assert_eq!(hop.client, "1.2.3.4".parse().ok(), "{list}");
             assert_eq!(hop.scheme, Some("http"), "{list}");
         }
         // Nor does a malformed element let the one before it speak for the client.
         for malformed in ["for=1.2.3.4;for=1.2.3.5", "for", "for=1.2.3.4 x", "x=\"a"] {
             let list = format!("for=6.6.6.6;proto=https, {malformed}");
-            let hop = hop([&*list].into_iter(), |_| false).expect("a hop");
+            let hop = first_trusted_hop([&*list].into_iter(), |_| false).expect("a hop");
             assert_ne!(hop.client, "6.6.6.6".parse().ok(), "{list}");
             assert_ne!(hop.scheme, Some("https"), "{list}");
         }

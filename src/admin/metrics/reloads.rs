@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 pub(super) fn write(to: &mut Exposition, history: &History, current: &CurrentSnapshot) {
     let snapshot = current.load();
-    let fared = history.edit_statistics();
+    let edits = history.edit_statistics();
     to.family(
         "tidegate_config_version",
         MetricKind::Gauge,
@@ -16,15 +16,15 @@ pub(super) fn write(to: &mut Exposition, history: &History, current: &CurrentSna
     .sample(&[], snapshot.number);
     let help = "Edits of the configuration, by whether they took effect.";
     let mut family = to.family("tidegate_config_reloads", MetricKind::Counter, help);
-    family.sample(&[("result", "applied")], fared.applied);
-    family.sample(&[("result", "refused")], fared.refused);
+    family.sample(&[("result", "applied")], edits.applied);
+    family.sample(&[("result", "refused")], edits.refused);
     let help = "Whether the newest edit of the configuration took effect.";
     to.family("tidegate_config_last_reload_successful", MetricKind::Gauge, help)
-        .sample(&[], u8::from(fared.is_good));
+        .sample(&[], u8::from(edits.last_succeeded));
     let help = "Changed settings that take effect only after a restart.";
     to.family("tidegate_config_restart_needed", MetricKind::Gauge, help)
         .sample(&[], current.restart_needed().len() as u64);
-    let since = fared.last.and_then(|last| last.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let since = edits.last.and_then(|last| last.duration_since(SystemTime::UNIX_EPOCH).ok());
     let help = "Time of the newest attempt to apply an edit; 0 if there was none.";
     to.family("tidegate_config_last_reload_timestamp_seconds", MetricKind::Gauge, help)
         .sample(&[], since.unwrap_or_default().as_secs_f64());

@@ -11,7 +11,7 @@ use tidegate_http::error_code::ErrorCode;
 
 /// A body that filters see. Pingora's module and the request's context share it; both run in the request's task.
 #[derive(Clone)]
-pub(super) struct ShownBody(Arc<Mutex<State>>);
+pub(super) struct FilteredBody(Arc<Mutex<State>>);
 
 struct State {
     filters: Arc<BodyFilters>,
@@ -40,7 +40,7 @@ pub(super) fn too_large(max: usize) -> Reply {
     Reply::error(StatusCode::BAD_GATEWAY, ErrorCode::FilterFailed, message)
 }
 
-impl ShownBody {
+impl FilteredBody {
     /// The body of a response with this status, before its first part.
     pub(super) fn new(filters: Arc<BodyFilters>, status: StatusCode, exchange: Exchange) -> Self {
         Self(Arc::new(Mutex::new(State {
