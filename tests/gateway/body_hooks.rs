@@ -247,7 +247,7 @@ async fn each_attempt_sends_the_body_that_filters_have_made() {
     let upstream = Upstream::answering(|request| match request.connection {
         1 => b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
             .to_vec(),
-        _ => ok("hello").into(),
+        _ => ok("hello"),
     })
     .await;
     let config = Config::to(&upstream).with("retry: {attempts: 3, on: [\"503\"], backoff: 1ms}");
