@@ -43,6 +43,11 @@ type MessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync 
 pub(super) struct Http2Session {
     head: RequestHeader,
     body: RecvStream,
+    /// Whether the request came without a body. The answer stays the same while a body without bytes is read.
+    is_body_empty: bool,
+    /// Whether the body has been read to its end. Until trailers are read, `RecvStream` doesn't report the end of a
+    /// body that they follow.
+    is_body_ended: bool,
     responder: SharedResponder,
     /// The head of the final response, once it is sent.
     response_head: Option<Box<ResponseHeader>>,
@@ -78,9 +83,14 @@ impl Http2Session {
         digest: Arc<Digest>,
         write_timeout: Duration,
     ) -> Self {
+        let length = head.headers.get(header::CONTENT_LENGTH);
+        let is_body_empty =
+            body.is_end_stream() || length.is_some_and(|length| length.as_bytes() == b"0");
         Self {
             head,
             body,
+            is_body_empty,
+            is_body_ended: false,
             responder,
             response_head: None,
             received_bytes: 0,
@@ -115,7 +125,10 @@ impl Http2Session {
         if task_state::poll_eviction(cx).is_ready() {
             return Poll::Ready(Err(eviction_error()));
         }
-        let Some(data) = ready!(self.body.poll_data(cx)) else { return Poll::Ready(Ok(None)) };
+        let Some(data) = ready!(self.body.poll_data(cx)) else {
+            self.is_body_ended = true;
+            return Poll::Ready(Ok(None));
+        };
         let data = data.or_err(
             ErrorType::ReadError,
             "while reading the body of an HTTP/2 request from the client",
@@ -219,14 +232,6 @@ impl Http2Session {
             HttpTask::Failed(error) => return Err(error),
         }
         Ok(None)
-    }
-
-    fn has_no_body(&self) -> bool {
-        let is_empty = || {
-            let length = self.head.headers.get(header::CONTENT_LENGTH);
-            self.body.is_end_stream() || length.is_some_and(|length| length.as_bytes() == b"0")
-        };
-        self.received_bytes == 0 && is_empty()
     }
 }
 
@@ -359,7 +364,7 @@ impl Session for Http2Session {
         .await
     }
 
-    // What bounds the wait for a body is in `proxy/upload.rs`; over HTTP/2 the gateway can't tell which side is slow.
+    // What bounds the wait for a body is in `proxy/body_timeout.rs`; over HTTP/2 the gateway can't tell which side is slow.
     fn set_read_timeout(&mut self, _: Option<Duration>) {}
 
     fn get_read_timeout(&self) -> Option<Duration> {
@@ -406,7 +411,10 @@ impl Session for Http2Session {
     }
 
     fn is_body_done(&mut self) -> bool {
-        self.has_no_body() || self.body.is_end_stream()
+        // The end of a body without bytes has to be read: what Pingora reads of it ends the upstream's request.
+        self.is_body_empty
+            || self.is_body_ended
+            || (self.received_bytes > 0 && self.body.is_end_stream())
     }
 
     fn finish<'a, 'b>(&'a mut self) -> BoxedResult<'b, ()>
@@ -418,7 +426,7 @@ impl Session for Http2Session {
     }
 
     fn is_body_empty(&mut self) -> bool {
-        self.has_no_body()
+        self.is_body_empty
     }
 
     fn read_body_or_idle<'a, 'b>(
@@ -476,7 +484,10 @@ impl Session for Http2Session {
         let whole = self.retry_buffer.as_ref().filter(|buffer| !buffer.is_truncated())?;
         whole.get_buffer().or_else(|| {
             // What the gateway has collected takes its place.
-            self.head.extensions.get::<IsCollected>().map(|_| Bytes::from_static(b"."))
+            let collected = self.head.extensions.get::<IsCollected>();
+            let collected = collected.map(|_| Bytes::from_static(b"."));
+            // Another attempt ends a body without bytes as the first has done.
+            collected.or_else(|| self.is_body_ended.then(Bytes::new))
         })
     }
 
