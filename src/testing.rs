@@ -449,6 +449,8 @@ impl FilterRun {
                 return;
             }
         }
+        // The gateway shows no empty body, and no empty part but the last.
+        body.retain(|part| !part.is_empty());
         let (mut offset, count) = (0, body.len());
         let mut sent: Vec<Bytes> = Vec::new();
         for (index, mut bytes) in body.into_iter().enumerate() {

@@ -125,7 +125,7 @@ pub trait Filter: Send + Sync {
     ///
     /// It sees responses of upstreams and of the cache (which keeps what the upstream sent), before the gateway
     /// compresses them. It sees no answer of the gateway's own (errors, `respond`, `redirect`, `files`), no response to
-    /// HEAD, none with status 204 or 304, and nothing of WebSocket sessions. Whoever changes the content also sees to
+    /// HEAD, none with status 204 or 304, none whose body is empty, and nothing of WebSocket sessions. Whoever changes the content also sees to
     /// what describes it in [`Filter::on_response`]: `ETag`, `Accept-Ranges`, digests. An upstream may send a part of
     /// the content (206) or compress it; a filter can remove `Range` and `Accept-Encoding` in [`Filter::on_forward`].
     ///

@@ -2,7 +2,7 @@
 
 use super::filter_error::{FILTER, filter_error};
 use super::filtered_body::FilteredBody;
-use super::{Context, first_byte_timeout, grpc_web, reply};
+use super::{Context, first_byte_timeout, grpc_web, reply, response_body};
 use crate::filter::{self, RETRY_SOON, Reply};
 use crate::upstream::{CONNECTION_CLOSING, deepest_cause, is_out_of_files};
 use crate::websocket::{CloseRequest, HandshakeTimeout, Initiator};
@@ -40,9 +40,8 @@ pub(super) async fn answer_failure(
         break_off(session, error, ctx).await;
         return silent;
     }
-    let of_filter = ctx.body.filtered.as_ref().and_then(FilteredBody::take_reply);
-    let instead = ctx.outcome.substitute_reply.take().map(|reply| *reply).or(of_filter);
-    let Some(reply) = instead.or_else(|| reply_for(error, ctx)) else { return silent };
+    let of_filter = take_filter_reply(ctx);
+    let Some(reply) = of_filter.or_else(|| reply_for(error, ctx)) else { return silent };
     let error_code = reply.status.as_u16();
     if let Some(explaining) = &mut ctx.explanation {
         explaining.failed(&reply);
@@ -57,6 +56,12 @@ pub(super) async fn answer_failure(
     FailToProxy { error_code, can_reuse_downstream: false }
 }
 
+/// What the client gets for a request that a filter has answered or failed on, or whose response has a page of its own.
+fn take_filter_reply(ctx: &mut Context) -> Option<Reply> {
+    let of_body = ctx.body.filtered.as_ref().and_then(FilteredBody::take_reply);
+    ctx.outcome.substitute_reply.take().map(|reply| *reply).or(of_body)
+}
+
 /// Whether the head of the final response was sent (RFC 9110, section 15.2).
 pub(super) fn has_begun(session: &Session) -> bool {
     session.response_written().is_some_and(|head| {
@@ -66,19 +71,28 @@ pub(super) fn has_begun(session: &Session) -> bool {
 
 /// Ends an incomplete response recognisably, after the bytes that have arrived. Over HTTP/1.1 this closes the
 /// connection.
-async fn break_off(session: &mut Session, error: &Error, ctx: &Context) {
-    if *error.esource() == ErrorSource::Downstream || ctx.session.permit.is_some() {
+async fn break_off(session: &mut Session, error: &Error, ctx: &mut Context) {
+    if is_of_client(error) || ctx.session.permit.is_some() {
         return;
+    }
+    let of_filter = take_filter_reply(ctx);
+    if ctx.body.filtered.is_some() {
+        // Filters must not take what has come of the body for the whole of it.
+        response_body::end(session, ctx);
+        ctx.body.sent = session.body_bytes_sent() as u64;
     }
     let is_grpc = grpc::is_call(&session.req_header().headers)
         && (session.req_header().version == Version::HTTP_2 || grpc_web::is_translated(session));
-    if is_grpc && let Some(reply) = reply_for(error, ctx) {
+    if is_grpc && let Some(reply) = of_filter.or_else(|| reply_for(error, ctx)) {
         let mut trailers = HeaderMap::with_capacity(2);
         trailers.insert(
             header_name::GRPC_STATUS,
             HeaderValue::from_static(grpc::status_of(reply.status)),
         );
-        let message = "the service behind the gateway ended its response early";
+        let message = match *error.etype() == FILTER {
+            true => "a filter of the gateway ended the response early",
+            false => "the service behind the gateway ended its response early",
+        };
         trailers.insert(header_name::GRPC_MESSAGE, HeaderValue::from_static(message));
         let tasks = vec![HttpTask::Trailer(Some(Box::new(trailers))), HttpTask::Done];
         if let Err(error) = session.write_response_tasks(tasks).await {
@@ -183,6 +197,19 @@ pub(super) fn answered_by_filter(ctx: &mut Context, reply: Reply) -> Box<Error> 
     filter_error(reason)
 }
 
+/// Makes Pingora give up the request for an error of its body, which is none of the client's connection: with an HTTP/2
+/// upstream, Pingora ignores errors of other sources and goes on to wait for the response.
+pub(super) fn stop_request(error: Box<Error>) -> Box<Error> {
+    error.into_down()
+}
+
+/// Whether it is an error of the client or its connection.
+fn is_of_client(error: &Error) -> bool {
+    let is_stopped =
+        matches!(error.etype(), ErrorType::HTTPStatus(413)) || *error.etype() == FILTER;
+    *error.esource() == ErrorSource::Downstream && !is_stopped
+}
+
 /// Who ended a session, as far as the error shows.
 pub(super) fn initiator(error: &Error) -> Initiator {
     match (error.esource(), error.etype()) {
@@ -213,7 +240,7 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
     if is_out_of_files(error) || *error.etype() == CONNECTION_CLOSING {
         return Some(overloaded_reply());
     }
-    if is_head_refused(error) {
+    if is_head_refused(error) || *error.etype() == FILTER {
         return Some(internal_error_reply());
     }
     match (error.etype(), error.esource()) {
@@ -316,9 +343,7 @@ pub(super) fn describe(error: &Error, ctx: &Context) -> String {
     {
         return format!("client: {TOO_SLOW} ({})", upload.key);
     }
-    if let Some(request) =
-        ctx.close_request().filter(|_| *error.esource() != ErrorSource::Downstream)
-    {
+    if let Some(request) = ctx.close_request().filter(|_| !is_of_client(error)) {
         return session_end_reason(request);
     }
     if is_head_refused(error) {
@@ -327,7 +352,7 @@ pub(super) fn describe(error: &Error, ctx: &Context) -> String {
     if *error.etype() == FILTER {
         return error.context.as_ref().map(|reason| reason.as_str().to_owned()).unwrap_or_default();
     }
-    match ctx.attempt.endpoint.as_ref().filter(|_| *error.esource() != ErrorSource::Downstream) {
+    match ctx.attempt.endpoint.as_ref().filter(|_| !is_of_client(error)) {
         Some(chosen) if is_timeout(error) && first_byte_timeout::has_expired(ctx) => {
             format!("upstream {}: no answer in time (timeouts.request)", chosen.address())
         }
@@ -367,7 +392,7 @@ pub(super) fn in_words(error: &Error) -> String {
     if let Some(timeout) = HandshakeTimeout::from_error(error) {
         return timeout.to_string();
     }
-    let is_clients = *error.esource() == ErrorSource::Downstream;
+    let is_clients = is_of_client(error);
     let what = match error.etype() {
         ErrorType::ConnectRefused => "connection refused",
         ErrorType::ConnectTimedout => "connecting timed out (timeouts.connect)",

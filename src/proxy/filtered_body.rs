@@ -18,6 +18,8 @@ struct State {
     status: StatusCode,
     /// The request's, whose store is lent to the filters.
     exchange: Exchange,
+    /// Whether the store is lent. It is not while filters see a part of the request, which may be cancelled.
+    is_lent: bool,
     /// Bytes of the parts that filters have seen.
     offset: u64,
     /// What has come of a body that a filter wants whole.
@@ -47,6 +49,7 @@ impl FilteredBody {
             filters,
             status,
             exchange,
+            is_lent: true,
             offset: 0,
             collected: BytesMut::new(),
             is_ended: false,
@@ -58,14 +61,19 @@ impl FilteredBody {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the store back that filters have been lent.
+    /// Gives the store back that filters have been lent, unless it is back already.
     pub(super) fn give_back(&self, exchange: &mut Exchange) {
-        exchange.take_back(&mut self.state().exchange);
+        let mut state = self.state();
+        if std::mem::replace(&mut state.is_lent, false) {
+            exchange.take_back(&mut state.exchange);
+        }
     }
 
     /// Lends it to them again.
     pub(super) fn lend(&self, exchange: &mut Exchange) {
-        self.state().exchange = exchange.lend();
+        let mut state = self.state();
+        state.exchange = exchange.lend();
+        state.is_lent = true;
     }
 
     /// What the client gets in the place of a response that a filter failed on.
@@ -92,20 +100,30 @@ impl State {
         if self.is_ended {
             return Ok(());
         }
+        let shown = self.show_part(&mut bytes, is_end);
+        // A body that was refused goes no further.
+        self.is_ended |= shown.is_err();
+        *body = (shown? && !bytes.is_empty()).then_some(bytes);
+        Ok(())
+    }
+
+    /// Returns whether there is something to pass on.
+    fn show_part(&mut self, bytes: &mut Bytes, is_end: bool) -> Result<bool> {
         if let Some(max) = self.filters.whole {
             if self.collected.len() + bytes.len() > max {
                 self.reply = Some(too_large(max));
                 return Err(filter_error(TOO_LARGE.to_owned()));
             }
-            self.collected.extend_from_slice(&bytes);
+            self.collected.extend_from_slice(bytes);
             if !is_end {
-                return Ok(());
+                return Ok(false);
             }
-            bytes = self.collected.split().freeze();
-        } else if bytes.is_empty() && !is_end {
-            return Ok(());
+            *bytes = self.collected.split().freeze();
         }
         self.is_ended = is_end;
+        if bytes.is_empty() && (!is_end || self.offset == 0) {
+            return Ok(false);
+        }
         let offset = self.offset;
         self.offset += bytes.len() as u64;
         for (filter, access) in &self.filters.filters {
@@ -117,9 +135,8 @@ impl State {
                 self.reply = error.reply();
                 return Err(filter_error(format!("a filter failed: {error}")));
             }
-            as_allowed(*access, &mut bytes, |bytes| *bytes = seen);
+            as_allowed(*access, bytes, |bytes| *bytes = seen);
         }
-        *body = (!bytes.is_empty()).then_some(bytes);
-        Ok(())
+        Ok(true)
     }
 }

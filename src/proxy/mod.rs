@@ -337,13 +337,17 @@ impl ProxyHttp for Proxy {
         is_end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
+        // With an HTTP/2 upstream, Pingora passes the end of a body that was not foreseen (trailers follow it, or an
+        // empty DATA frame) as `None` alone.
+        let is_end = is_end || body.is_none();
         if is_end && body.as_ref().is_some_and(Bytes::is_empty) {
             // The end of the body, in an empty DATA frame of its own. Pingora would write it to an
             // HTTP/1.1 upstream as a chunk of no length, which is a last chunk, and then write the
             // last chunk (RFC 9112, section 7.1): five bytes that begin the next request.
             *body = None;
         }
-        if ctx.route.request_body_filters.is_some() && ctx.session.permit.is_none() {
+        // What follows the handshake of a WebSocket is no body, even where the upstream refuses the session.
+        if ctx.route.request_body_filters.is_some() && !ctx.exchange.is_websocket {
             // In a box: few requests need it, and all would pay for its size.
             return Box::pin(pass_filtered(session, body, is_end, ctx)).await;
         }
@@ -377,7 +381,7 @@ impl ProxyHttp for Proxy {
             failure::intercept(session, response, ctx)?;
         }
         if ctx.route.response_body_filters.is_some() {
-            response_body::check_length(response, ctx)?;
+            response_body::check_length(session, response, ctx)?;
         }
         forward::clean_response(session, response);
         filter_response(session.req_header(), response, ctx).await?;
@@ -473,7 +477,9 @@ fn pass_body(
     }
     match ctx.route.max_body_size {
         Some(limit) if ctx.body.received > limit => {
-            Error::e_explain(ErrorType::HTTPStatus(413), "the request body exceeds max_body_size")
+            let reason = "the request body exceeds max_body_size";
+            let error = Error::explain(ErrorType::HTTPStatus(413), reason);
+            Err(failure::stop_request(error))
         }
         _ => Ok(()),
     }

@@ -57,7 +57,7 @@ pub(super) async fn check(session: &mut Session, ctx: &mut Context) -> Result<bo
             ctx.outcome.error = too_large.reason().map(str::to_owned);
             Some(too_large)
         }
-        Ok(mut bytes) => match show_whole(filters, &mut bytes, session, ctx).await {
+        Ok(mut bytes) => match show_part(filters, &mut bytes, true, 0, session, ctx).await {
             Ok(None) => {
                 if has_body {
                     keep_placeholder(session).await?;
@@ -136,17 +136,19 @@ fn too_large(limit: usize) -> Reply {
     Reply::gateway_error(ErrorCode::BodyTooLarge, message)
 }
 
-/// Shows the whole body to all filters.
-async fn show_whole(
+/// Shows a part, or the whole body, to all filters.
+async fn show_part(
     filters: &BodyFilters,
     bytes: &mut Bytes,
+    is_end: bool,
+    offset: u64,
     session: &Session,
     ctx: &mut Context,
 ) -> Seen {
     for (filter, access) in &filters.filters {
         let (head, exchange) = (session.req_header(), &mut ctx.exchange);
         let mut shown = bytes.clone();
-        let part = BodyPart { bytes: &mut shown, offset: 0, is_end: true };
+        let part = BodyPart { bytes: &mut shown, offset, is_end };
         let mut body = RequestBody { part, head, exchange };
         if let Flow::Respond(reply) = filter.on_request_body(&mut body).await? {
             return Ok(Some(reply));
@@ -252,19 +254,16 @@ pub(super) async fn show(
     if let Some(filtered) = &ctx.body.filtered {
         filtered.give_back(&mut ctx.exchange);
     }
-    for (filter, access) in &filters.filters {
-        let (head, exchange) = (session.req_header(), &mut ctx.exchange);
-        let mut shown = bytes.clone();
-        let part = BodyPart { bytes: &mut shown, offset, is_end };
-        let mut body = RequestBody { part, head, exchange };
-        match filter.on_request_body(&mut body).await {
-            Ok(Flow::Continue) => as_allowed(*access, &mut bytes, |bytes| *bytes = shown),
-            Ok(Flow::Respond(reply)) => return Err(failure::answered_by_filter(ctx, reply)),
-            Err(error) => return Err(failure::filter_failed(ctx, &error)),
-        }
-    }
+    let seen = show_part(filters, &mut bytes, is_end, offset, session, ctx).await;
     if let Some(filtered) = &ctx.body.filtered {
         filtered.lend(&mut ctx.exchange);
+    }
+    match seen {
+        Ok(None) => {}
+        Ok(Some(reply)) => {
+            return Err(failure::stop_request(failure::answered_by_filter(ctx, reply)));
+        }
+        Err(error) => return Err(failure::stop_request(failure::filter_failed(ctx, &error))),
     }
     // At the end `None`, for the reason that `request_body_filter` has.
     *body = if is_end && bytes.is_empty() { None } else { Some(bytes) };

@@ -13,9 +13,16 @@ use pingora_proxy::Session;
 use std::sync::Arc;
 
 /// Refuses a body that says to be larger than the filters take it.
-pub(super) fn check_length(response: &ResponseHeader, ctx: &mut Context) -> Result<()> {
+pub(super) fn check_length(
+    session: &Session,
+    response: &ResponseHeader,
+    ctx: &mut Context,
+) -> Result<()> {
     let max = ctx.route.response_body_filters.as_ref().and_then(|filters| filters.whole);
-    let Some(max) = max.filter(|_| !ctx.exchange.is_websocket) else { return Ok(()) };
+    let is_bodiless = ctx.exchange.is_websocket
+        || session.req_header().method == Method::HEAD
+        || response_framing::is_bodiless(response.status);
+    let Some(max) = max.filter(|_| !is_bodiless) else { return Ok(()) };
     match announced_length(response) {
         Some(length) if length > max as u64 => {
             ctx.outcome.substitute_reply = Some(Box::new(too_large(max)));

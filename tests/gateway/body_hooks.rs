@@ -15,13 +15,13 @@ use tokio::sync::oneshot;
 
 /// A gateway in this process, with filters of the test's own.
 pub(super) struct Running {
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
-    async fn start(config: &Config, with: impl FnOnce(Gateway) -> Gateway) -> Self {
+    pub(super) async fn start(config: &Config, with: impl FnOnce(Gateway) -> Gateway) -> Self {
         let port = free_port();
         let config = config.clone().listening("protocols: [h1, h2c]").top("shutdown: {grace: 1s}");
         let config = tidegate::Config::from_yaml(&config.yaml(port));
@@ -40,7 +40,7 @@ impl Running {
         Self { address, stop: Some(stop), thread: Some(thread) }
     }
 
-    async fn connect(&self) -> Wire {
+    pub(super) async fn connect(&self) -> Wire {
         Wire::connect(self.address).await
     }
 
@@ -94,7 +94,7 @@ impl Drop for Running {
 }
 
 /// A request with these headers and this body.
-fn post(headers: &str, body: &str) -> String {
+pub(super) fn post(headers: &str, body: &str) -> String {
     format!("POST /hook HTTP/1.1\r\nHost: a.test\r\n{headers}\r\n{body}")
 }
 
@@ -263,7 +263,7 @@ async fn each_attempt_sends_the_body_that_filters_have_made() {
 }
 
 /// Counts what passes, and changes parts where it may; refuses from a word on.
-struct Passing(BodyAccess);
+pub(super) struct Passing(pub(super) BodyAccess);
 
 #[async_trait]
 impl Filter for Passing {
@@ -338,12 +338,12 @@ async fn filter_that_fails_on_a_part_chooses_the_status() {
 }
 
 /// Answers, framed by a length.
-fn answer(body: &str) -> String {
+pub(super) fn answer(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// Answers, framed by chunks.
-fn chunked_answer(chunks: &[&str]) -> String {
+pub(super) fn chunked_answer(chunks: &[&str]) -> String {
     let mut text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
     text.extend(chunks.iter().map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())));
     text.push_str("0\r\n\r\n");
@@ -351,7 +351,7 @@ fn chunked_answer(chunks: &[&str]) -> String {
 }
 
 /// Writes the request's path behind each part of a response; fails at `stop`.
-struct Signing(BodyAccess);
+pub(super) struct Signing(pub(super) BodyAccess);
 
 #[derive(Clone)]
 struct Path(String);
@@ -438,13 +438,20 @@ async fn response_parts_are_not_held_back() {
 
 #[tokio::test]
 async fn response_over_the_bound_is_answered_502_or_broken_off() {
-    let upstream = Upstream::scripted(|mut wire: Wire, _| async move {
-        let head = wire.head().await;
-        if head.target() == "/length" {
-            return wire.send(answer("12345")).await;
+    let (sender, receiver) = tokio::sync::watch::channel(false);
+    let upstream = Upstream::scripted(move |mut wire: Wire, _| {
+        let mut receiver = receiver.clone();
+        async move {
+            let head = wire.head().await;
+            if head.target() == "/length" {
+                return wire.send(answer("12345")).await;
+            }
+            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            wire.send(format!("{head}2\r\n12\r\n")).await;
+            let _ = receiver.wait_for(|goes_on| *goes_on).await;
+            wire.send("3\r\n345\r\n").await;
+            let _ = wire.try_until(b"never").await;
         }
-        wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n12\r\n").await;
-        let _ = wire.try_until(b"never").await;
     })
     .await;
     let access = BodyAccess::Whole { max: 4 };
@@ -452,7 +459,19 @@ async fn response_over_the_bound_is_answered_502_or_broken_off() {
     let refused = gateway.send("GET /length HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     assert_eq!(refused.status(), 502);
     assert_eq!(refused.error()["error"], "filter_failed");
-    drop(upstream);
+    let mut wire = gateway.connect().await;
+    wire.send("GET /chunked HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    assert_eq!(within("a head", wire.head()).await.status(), Some(200));
+    let socket = TcpStream::connect(gateway.address).await.expect("a connection");
+    let (mut client, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let request = http::Request::get("http://localhost/chunked").body(()).expect("a request");
+    let (response, _) = client.send_request(request, true).expect("sent");
+    let mut body = within("a head", response).await.expect("a head").into_body();
+    sender.send_replace(true);
+    assert!(within("the end", wire.read_to_end()).await.is_empty(), "no last chunk");
+    let error = within("a reset", body.data()).await.expect("no end").expect_err("a reset");
+    assert_eq!(error.reason(), Some(h2::Reason::INTERNAL_ERROR));
 }
 
 #[tokio::test]
@@ -554,7 +573,7 @@ async fn filter_chooses_the_status_that_it_fails_with() {
 }
 
 /// An upstream over HTTP/2 that sends each body back, with its announced length in front and trailers behind.
-async fn http2_echo() -> SocketAddr {
+pub(super) async fn http2_echo() -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its address");
     tokio::spawn(async move {

@@ -8,6 +8,7 @@ mod acme_orders;
 mod acme_retry_after;
 mod admin;
 mod body_hooks;
+mod body_hooks_ends;
 mod cache;
 mod certificates;
 mod check_environment;
