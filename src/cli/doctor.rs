@@ -38,7 +38,7 @@ pub(super) struct Doctor {
     /// Endpoint to check directly, without the gateway [default: the endpoints of the route that matches the URL].
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     upstream: Option<(String, u16)>,
-    /// Origin of the web page that connects, such as https://app.example.com.
+    /// Origin of the web page that connects, such as `https://app.example.com`.
     #[arg(long, value_name = "ORIGIN", value_parser = text)]
     origin: Option<String>,
     /// WebSocket subprotocol to offer; may be repeated.

@@ -33,7 +33,7 @@ impl BodyAccess {
     }
 }
 
-/// A part of a request's body, or the whole of it, as a filter sees it in [`Filter::on_request_body`].
+/// A part of a request's body, or the whole of it, as a filter sees it in [`Filter::on_request_body`](super::Filter::on_request_body).
 #[derive(Debug)]
 pub struct RequestBody<'r> {
     pub(crate) part: BodyPart<'r>,
@@ -41,7 +41,7 @@ pub struct RequestBody<'r> {
     pub(crate) exchange: &'r mut Exchange,
 }
 
-/// A part of a response's body, or the whole of it, as a filter sees it in [`Filter::on_response_body`].
+/// A part of a response's body, or the whole of it, as a filter sees it in [`Filter::on_response_body`](super::Filter::on_response_body).
 #[derive(Debug)]
 pub struct ResponseBody<'r> {
     pub(crate) part: BodyPart<'r>,

@@ -129,7 +129,7 @@ impl Endpoint {
     /// its name does not resolve.
     ///
     /// A dual-stack name (`localhost`!) often has a service behind one family only, so turns
-    /// are taken within a family, until [`Endpoint::unreachable`] says that it is the wrong one.
+    /// are taken within a family, until [`Endpoint::record_unreachable`] says that it is the wrong one.
     pub fn address(&self, tried: &[Address]) -> Option<Address> {
         let addresses = self.resolved.load();
         let untried = addresses.iter().filter(|address| !tried.contains(address));

@@ -58,7 +58,7 @@ impl HandoverSocket {
         check_folder(folder)
     }
 
-    /// Whether [`HandoverSocket::secure`] and binding would succeed, as far as can be checked without creating anything.
+    /// Whether [`HandoverSocket::prepare_folder`] and binding would succeed, as far as can be checked without creating anything.
     pub(crate) fn check(&self) -> io::Result<()> {
         let folder = self.0.parent().unwrap_or(Path::new("/"));
         match fs::metadata(folder) {

@@ -10,7 +10,7 @@ use std::ops::Deref;
 /// Where something stands: the file by its number, line and column counted from 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
-    /// The file, by its place in [`Sources`](super::Sources).
+    /// The file, by its place in [`Sources`](crate::Sources).
     pub file: u16,
     /// The line, from 1; 0 for the file as a whole.
     pub line: u32,
