@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use tidegate_config::{FilterSchemas, FilterUse, Span};
-use tidegate_http::secret::is_secret;
 
 /// Why a filter refuses its settings; `check` and `run` report it with its position in the file.
 ///
@@ -118,11 +117,7 @@ impl Registry {
         let build: Factory = Arc::new(move |used| {
             let settings = used.settings::<S>().map_err(|error| UseError {
                 span: error.span,
-                reason: match error.path.split(['.', '[']).any(is_secret) {
-                    // Serde quotes the value.
-                    true => "the value has the wrong type".to_owned(),
-                    false => error.reason,
-                },
+                reason: error.safe_reason,
                 path: join(used, &error.path),
                 help: None,
             })?;

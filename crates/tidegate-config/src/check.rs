@@ -390,12 +390,12 @@ fn wrong_kind(choices: &[&Value], node: &Node, path: &str) -> NodeCheck {
     }
     let help = match &node.kind {
         Kind::Scalar(scalar) if expected.contains(&"a string") && !node.is_null() => {
-            (!scalar.is_expanded()).then(|| format!("put it in quotes: \"{}\"", scalar.text))
+            (!scalar.is_expanded()).then(|| in_quotes(&scalar.text, path))
         }
         // `{path}` without quotes is a mapping of a key to nothing.
         Kind::Mapping(entries) if expected.contains(&"a string") => match entries.as_slice() {
             [(key, value)] if value.is_null() => {
-                Some(format!("put it in quotes: \"{{{}}}\"", key.text))
+                Some(in_quotes(&format!("{{{}}}", key.text), path))
             }
             _ => None,
         },
@@ -403,6 +403,14 @@ fn wrong_kind(choices: &[&Value], node: &Node, path: &str) -> NodeCheck {
     };
     let reason = format!("expected {}, found {}", expected.join(" or "), node.kind_name());
     NodeCheck::with_problem(node.span, path, reason, help)
+}
+
+/// What to do about a string without quotes; a value that may be secret is not repeated.
+fn in_quotes(text: &str, path: &str) -> String {
+    match is_secret_path(path) {
+        true => "put the value in quotes".to_owned(),
+        false => format!("put it in quotes: \"{text}\""),
+    }
 }
 
 fn join(path: &str, key: &str) -> String {

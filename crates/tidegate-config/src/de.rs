@@ -4,7 +4,9 @@
 use super::values::{SPANNED_TYPE_NAME, Span};
 use super::yaml::{CoreValue, Key, Kind, Node};
 use serde::de::value::{SeqDeserializer, StrDeserializer};
-use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    self, Deserializer, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
+};
 use serde::forward_to_deserialize_any;
 use std::fmt;
 
@@ -13,12 +15,14 @@ use std::fmt;
 pub struct Error {
     span: Option<Span>,
     reason: String,
+    /// The reason without what it quotes of the value, where that is known.
+    unquoted: Option<String>,
 }
 
 impl Error {
-    /// Position and reason.
-    pub(super) fn into_parts(self) -> (Option<Span>, String) {
-        (self.span, self.reason)
+    /// Position, reason, and the reason without what it quotes of the value.
+    pub(super) fn into_parts(self) -> (Option<Span>, String, Option<String>) {
+        (self.span, self.reason, self.unquoted)
     }
 
     /// An error within a value is an error at the innermost one.
@@ -38,7 +42,37 @@ impl std::error::Error for Error {}
 
 impl de::Error for Error {
     fn custom<T: fmt::Display>(reason: T) -> Self {
-        Self { span: None, reason: reason.to_string() }
+        Self { span: None, reason: reason.to_string(), unquoted: None }
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let reason = format!("invalid type: {found}, expected {expected}");
+        let unquoted = format!("invalid type: {}, expected {expected}", kind_of(found));
+        Self { span: None, reason, unquoted: Some(unquoted) }
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let reason = format!("invalid value: {found}, expected {expected}");
+        let unquoted = format!("invalid value: {}, expected {expected}", kind_of(found));
+        Self { span: None, reason, unquoted: Some(unquoted) }
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        let reason = format!("missing field `{field}`");
+        Self { span: None, unquoted: Some(reason.clone()), reason }
+    }
+}
+
+/// The kind of a value, for a message that must not show the value itself.
+fn kind_of(value: Unexpected<'_>) -> &'static str {
+    match value {
+        Unexpected::Bool(_) => "a boolean",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "a number",
+        Unexpected::Char(_) | Unexpected::Str(_) | Unexpected::Bytes(_) => "a string",
+        Unexpected::Unit | Unexpected::Option => "nothing",
+        Unexpected::Seq => "a list",
+        Unexpected::Map => "a mapping",
+        _ => "another value",
     }
 }
 

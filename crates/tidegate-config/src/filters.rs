@@ -4,10 +4,11 @@
 use super::diagnostics::did_you_mean;
 use super::filter_schemas::FILTERS_DEFINITION;
 use super::values::{Span, Spanned};
-use super::yaml::{Kind, Node};
+use super::yaml::{CoreValue, Kind, Node};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny};
 use std::borrow::Cow;
+use tidegate_http::secret::{is_nearly_secret, is_secret_field};
 
 /// A list of registered filters, in the order in which they see a request.
 #[derive(Debug, Clone, Default)]
@@ -71,8 +72,10 @@ pub struct SettingsError {
     pub span: Span,
     /// The value's path below the settings, such as `keys[0].user`; empty for the settings themselves.
     pub path: String,
-    /// What is wrong with the value.
+    /// What is wrong with the value. It may quote a secret.
     pub reason: String,
+    /// The reason as messages show it: it quotes neither a secret nor the value of a variable.
+    pub safe_reason: String,
 }
 
 impl FilterUse {
@@ -82,10 +85,27 @@ impl FilterUse {
     /// When the type refuses a value, with the position of that value.
     pub fn settings<S: DeserializeOwned>(&self) -> Result<S, SettingsError> {
         S::deserialize(&self.settings).map_err(|error| {
-            let (span, reason) = error.into_parts();
+            let (span, reason, unquoted) = error.into_parts();
             let span = span.unwrap_or(self.settings.span);
             let path = path_to(&self.settings, span).unwrap_or_default();
-            SettingsError { span, path, reason }
+            let is_safe =
+                names_untagged_enum(&reason) || !may_quote_secret(&self.settings, span, false);
+            let safe_reason = match is_safe {
+                true => reason.clone(),
+                false => unquoted.unwrap_or_else(|| {
+                    match node_at(&self.settings, &path).map(|node| &node.kind) {
+                        Some(Kind::Mapping(_)) => {
+                            "the type of the settings refuses a value in this mapping"
+                        }
+                        Some(Kind::Sequence(_)) => {
+                            "the type of the settings refuses a value in this list"
+                        }
+                        Some(Kind::Scalar(_)) | None => "the value has the wrong type",
+                    }
+                    .to_owned()
+                }),
+            };
+            SettingsError { span, path, reason, safe_reason }
         })
     }
 
@@ -95,7 +115,7 @@ impl FilterUse {
         node_at(&self.settings, path).unwrap_or(&self.settings).span
     }
 
-    /// Name and settings as text that changes when either does. It holds secrets.
+    /// Name and settings as text that changes when either does, also in the type of a value alone. It holds secrets.
     pub fn digestible(&self) -> String {
         let mut text = format!("{}: ", self.name.value);
         render(&self.settings, &mut text);
@@ -144,12 +164,54 @@ fn path_to(node: &Node, span: Span) -> Option<String> {
     found.or_else(|| (node.span == span).then(String::new))
 }
 
+/// Whether a reason is serde's own for an enum that has no tag: it quotes nothing.
+fn names_untagged_enum(reason: &str) -> bool {
+    reason
+        .strip_prefix("data did not match any variant of untagged enum ")
+        .is_some_and(|name| name.chars().all(|c| c.is_alphanumeric() || c == '_'))
+}
+
+/// Whether the reason of an error at a position may quote a secret or the value of a variable. Serde reads some values
+/// into a buffer first, below `#[serde(flatten)]` for example; an error then has the position of the whole mapping.
+fn may_quote_secret(node: &Node, span: Span, is_secret: bool) -> bool {
+    // Values below an alias have the positions of the anchor, so that several can have the same one.
+    if node.span == span && (is_secret || holds_secret(node)) {
+        return true;
+    }
+    match &node.kind {
+        Kind::Scalar(_) => false,
+        Kind::Sequence(items) => items.iter().any(|item| may_quote_secret(item, span, is_secret)),
+        Kind::Mapping(entries) => entries.iter().any(|(key, inner)| {
+            (key.span == span && is_secret)
+                || may_quote_secret(inner, span, is_secret || may_be_secret(&key.text))
+        }),
+    }
+}
+
+fn holds_secret(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Scalar(scalar) => scalar.is_expanded(),
+        Kind::Sequence(items) => items.iter().any(holds_secret),
+        Kind::Mapping(entries) => {
+            entries.iter().any(|(key, inner)| may_be_secret(&key.text) || holds_secret(inner))
+        }
+    }
+}
+
+/// Whether a setting of this name may be secret, also if the name is misspelt.
+fn may_be_secret(name: &str) -> bool {
+    is_secret_field(name) || is_nearly_secret(name)
+}
+
 fn render(node: &Node, into: &mut String) {
     match &node.kind {
-        Kind::Scalar(scalar) => {
-            // Quoted, so that no value passes for a structure.
-            into.push_str(&format!("{:?}", scalar.text));
-        }
+        Kind::Scalar(scalar) => match scalar.resolve() {
+            // Quoted, so that no text passes for a structure or for a value of another type.
+            CoreValue::String => into.push_str(&format!("{:?}", scalar.text)),
+            CoreValue::Null | CoreValue::Bool(_) | CoreValue::Integer(_) | CoreValue::Float(_) => {
+                into.push_str(&scalar.text);
+            }
+        },
         Kind::Sequence(items) => {
             into.push('[');
             for item in items {
@@ -174,6 +236,7 @@ fn render(node: &Node, into: &mut String) {
 mod tests {
     use super::super::{FilterSchemas, Variables, read_str_with};
     use super::*;
+    use serde::de::Unexpected;
 
     /// Settings for these tests.
     #[derive(Debug, serde::Deserialize, JsonSchema)]
@@ -413,5 +476,210 @@ mod tests {
         let reference = crate::reference_markdown_with(&schemas);
         assert!(reference.contains("## `filters[].api_keys.keys[]`"), "{reference}");
         assert!(!crate::reference_markdown().contains("## `filters[].api_keys"));
+    }
+
+    fn use_of(settings: &str) -> FilterUse {
+        let text = format!("settings: {settings}");
+        let tree = super::super::yaml::parse_tree(&text).expect("YAML");
+        let settings = tree.get("settings").expect("settings").clone();
+        FilterUse { name: Spanned { value: "a".into(), span: settings.span }, settings, index: 0 }
+    }
+
+    #[test]
+    fn digestible_changes_when_quotes_change_the_type_of_a_value() {
+        for (one, other) in [
+            ("{value: \"true\"}", "{value: true}"),
+            ("{prefix: \"~\"}", "{prefix: ~}"),
+            ("{prefix: \"\"}", "{prefix: }"),
+            ("[\"1\"]", "[1]"),
+            ("\"0x1f\"", "0x1f"),
+            ("'1.5'", "1.5"),
+            ("{a: '1,', b: 2}", "{a: 1, b: 2}"),
+        ] {
+            assert_ne!(use_of(one).digestible(), use_of(other).digestible(), "{one} {other}");
+        }
+        for (one, other) in [("{value: a b}", "{value: 'a b'}"), ("[\"a\"]", "[a]")] {
+            assert_eq!(use_of(one).digestible(), use_of(other).digestible(), "{one} {other}");
+        }
+    }
+
+    /// Settings that serde buffers before it reads them, so that an error has the position of the mapping.
+    #[derive(Debug, serde::Deserialize, JsonSchema)]
+    #[expect(dead_code, reason = "it matters only whether it is refused")]
+    struct Buffered {
+        #[serde(default)]
+        flat: Option<Outer>,
+        #[serde(default)]
+        list: Vec<Outer>,
+        #[serde(default)]
+        untagged: Option<Keyed>,
+        #[serde(default)]
+        free: Option<Custom>,
+        #[serde(default)]
+        tokens: std::collections::BTreeMap<Port, Port>,
+        #[serde(default)]
+        shared: Option<Custom>,
+        #[serde(default)]
+        password: Option<Custom>,
+    }
+
+    #[derive(Debug, serde::Deserialize, JsonSchema)]
+    #[expect(dead_code, reason = "it matters only whether it is refused")]
+    struct Outer {
+        #[serde(default)]
+        label: String,
+        #[serde(flatten)]
+        inner: Inner,
+    }
+
+    #[derive(Debug, serde::Deserialize, JsonSchema)]
+    #[expect(dead_code, reason = "it matters only whether it is refused")]
+    #[serde(tag = "name")]
+    enum Inner {
+        #[serde(rename = "a")]
+        A {
+            #[serde(default)]
+            token: u32,
+            #[serde(default)]
+            limit: u32,
+            #[serde(default)]
+            nested: std::collections::BTreeMap<String, u32>,
+        },
+    }
+
+    /// A type of any schema whose error quotes the value.
+    #[derive(Debug)]
+    struct Custom;
+
+    impl<'de> Deserialize<'de> for Custom {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let value = serde_json::Value::deserialize(deserializer)?;
+            Err(serde::de::Error::custom(format!("{value} is no good")))
+        }
+    }
+
+    impl JsonSchema for Custom {
+        fn schema_name() -> Cow<'static, str> {
+            "Custom".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!(true)
+        }
+    }
+
+    /// A key or a value that its schema does not judge.
+    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+    struct Port(u16);
+
+    impl<'de> Deserialize<'de> for Port {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            let refused = |_| serde::de::Error::invalid_value(Unexpected::Str(&text), &"a port");
+            text.parse().map(Self).map_err(refused)
+        }
+    }
+
+    impl JsonSchema for Port {
+        fn schema_name() -> Cow<'static, str> {
+            "Port".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!(true)
+        }
+    }
+
+    #[derive(Debug, serde::Deserialize, JsonSchema)]
+    #[serde(untagged)]
+    #[expect(dead_code, reason = "it matters only whether it is refused")]
+    enum Keyed {
+        Plain { token: Port },
+        Text(Custom),
+    }
+
+    fn refusal(settings: &str) -> SettingsError {
+        let mut schemas = FilterSchemas::default();
+        schemas.add::<Buffered>("buffered").expect("a schema");
+        let text = format!(
+            "listeners: [{{address: 127.0.0.1:1}}]\n\
+             upstreams: {{u: {{endpoints: ['127.0.0.1:2']}}}}\n\
+             filters:\n  - buffered: {settings}\nroutes: [{{name: a, upstream: u}}]\n"
+        );
+        let variables = Variables::from_iter([("SECRET", "hunter2")]);
+        let read = read_str_with(&text, "t.yaml", &variables, &schemas);
+        assert!(read.problems.is_empty(), "{settings}: {}", read.problems);
+        let [used] = read.config.filters.0.as_slice() else { panic!("one filter") };
+        used.settings::<Buffered>().expect_err(settings)
+    }
+
+    #[test]
+    fn error_of_settings_that_serde_buffers_shows_no_secret() {
+        for settings in [
+            "{flat: {name: a, token: hunter2}}",
+            "{flat: {name: a, token: \"${SECRET}\"}}",
+            "{flat: {name: a, limit: \"${SECRET}\"}}",
+            "\n      flat:\n        name: a\n        limit: ${SECRET}",
+            "{flat: {name: a, nested: {api_key: hunter2}}}",
+            "{flat: {name: a, nested: {tokne: hunter2}}}",
+            "\n      flat:\n        name: a\n        token: hunter2",
+            "{list: [{name: a}, {name: a, token: hunter2}]}",
+            "{untagged: {token: hunter2}}",
+            "{untagged: \"${SECRET}\"}",
+            "{free: {deep: [{password: hunter2}]}}",
+            "{free: {deep: [\"${SECRET}\"]}}",
+            "{free: {cookie: hunter2}}",
+            "{tokens: {hunter2: '1'}}",
+            "\n      tokens:\n        hunter2: '1'",
+            "{tokens: {'1': hunter2}}",
+            "{password: hunter2}",
+            "{password: [hunter2]}",
+            "{shared: {a: 1, session: &s [hunter2]}, password: *s}",
+        ] {
+            let SettingsError { safe_reason: reason, path, .. } = refusal(settings);
+            assert!(!reason.contains("hunter2"), "{settings}: {path}: {reason}");
+            assert!(!reason.is_empty(), "{settings}");
+        }
+    }
+
+    #[test]
+    fn error_of_settings_that_serde_buffers_says_what_is_expected() {
+        for (settings, expected) in [
+            ("{flat: {name: a, limit: three}}", "invalid type: string \"three\", expected u32"),
+            ("{flat: {name: a, token: hunter2}}", "invalid type: a string, expected u32"),
+            ("{flat: {name: a, token: [1]}}", "invalid type: a list, expected u32"),
+            ("{free: {name: a}}", "{\"name\":\"a\"} is no good"),
+            ("{free: {token: a}}", "the type of the settings refuses a value in this mapping"),
+            ("{password: a}", "the value has the wrong type"),
+            ("{tokens: {'1': a}}", "invalid value: a string, expected a port"),
+        ] {
+            assert_eq!(refusal(settings).safe_reason, expected, "{settings}");
+        }
+    }
+
+    #[test]
+    fn schema_error_of_a_secret_setting_shows_no_secret() {
+        #[derive(Debug, serde::Deserialize, JsonSchema)]
+        #[expect(dead_code, reason = "it matters only whether it is refused")]
+        struct Named {
+            token: String,
+            #[serde(default)]
+            tokens: Vec<String>,
+        }
+        let mut schemas = FilterSchemas::default();
+        schemas.add::<Named>("named").expect("a schema");
+        for settings in
+            ["{token: 7654321}", "{token: {7654321}}", "{token: a, tokens: [7654321, {7654321}]}"]
+        {
+            let text = format!(
+                "listeners: [{{address: 127.0.0.1:1}}]\n\
+                 upstreams: {{u: {{endpoints: ['127.0.0.1:2']}}}}\n\
+                 filters: [{{named: {settings}}}]\nroutes: [{{name: a, upstream: u}}]\n"
+            );
+            let read = read_str_with(&text, "t.yaml", &Variables::default(), &schemas);
+            let shown = read.problems.to_string();
+            assert!(shown.contains("expected a string"), "{settings}: {shown}");
+            assert!(!shown.contains("7654321"), "{settings}: {shown}");
+        }
     }
 }

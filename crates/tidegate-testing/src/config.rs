@@ -24,7 +24,7 @@ impl Config {
         Self::to_address(upstream.address())
     }
 
-    /// One upstream at any address for every request, with a route named `all`.
+    /// The same, for an upstream at any address.
     pub fn to_address(address: impl Display) -> Self {
         Self::new().upstream("service", &[address]).route("all", "path_prefix: /", "service")
     }

@@ -4,7 +4,7 @@
 /// Words in the name of a handler that may reject requests.
 const REJECTION_WORDS: [&str; 6] =
     ["401", "403", "Unauthorized", "Forbidden", "unauthorized", "forbidden"];
-/// Parts of names of handlers that may reject requests.
+/// The same, of names.
 const GUARD_NAMES: [&str; 22] = [
     "acl",
     "admin",
