@@ -16,7 +16,7 @@ macro_rules! print {
     }};
 }
 
-/// Writes a line to standard output, and ignores a closed pipe.
+/// The same, with the end of a line.
 macro_rules! println {
     ($($text:tt)*) => {{
         use std::io::Write as _;
@@ -24,7 +24,7 @@ macro_rules! println {
     }};
 }
 
-/// Writes a line to standard error, and ignores a closed pipe.
+/// The same to standard error.
 macro_rules! eprintln {
     ($($text:tt)*) => {{
         use std::io::Write as _;
@@ -181,7 +181,7 @@ pub fn main() -> ExitCode {
     main_with(|gateway| gateway)
 }
 
-/// Runs the command line for a program of your own: every verb of `tidegate` (`run`, `check`, `explain`, `diff`, …)
+/// The same for a program of your own: every verb of `tidegate` (`run`, `check`, `explain`, `diff`, `schema`, …)
 /// knows the filters that `set_up` adds.
 ///
 /// `set_up` is called for each configuration that a verb reads: once for `run`, twice for `diff`.

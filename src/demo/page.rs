@@ -106,7 +106,7 @@ fn router(gateway: &Gateway) -> io::Result<Router> {
         })))
 }
 
-/// The response of a handler that serves fixed content.
+/// The same answer each time.
 fn asset(
     content_type: &'static str,
     text: impl Into<Bytes>,

@@ -49,7 +49,7 @@ const KEYS_SHOWN_AS_FACTS: [&str; 9] = [
     "mirror.upstream",
 ];
 
-/// Keys of a route whose own changes are fully shown as changed facts; those of the keys below them are not.
+/// The same without the keys below them.
 const KEYS_SHOWN_WITHOUT_SUBKEYS: [&str; 4] = ["websocket", "cache", "retry", "mirror"];
 
 /// Keys of a route that are filters.

@@ -26,7 +26,7 @@ pub(crate) struct Outline {
     pub(super) expanded: ExpandedValues,
 }
 
-/// What is shown of a route.
+/// The same of a route.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct RouteOutline {
     pub name: String,

@@ -79,18 +79,16 @@ impl ServerApp for Connections {
         };
         let limits = ConnectionLimits::from_limits(&global.limits);
         let (proxy, shutdown) = (Arc::clone(&self.proxy), shutdown.clone());
-        let (current, task) = (Arc::clone(&self.current), self.tasks.reserve());
+        let (current, task) = (Arc::clone(&self.current), self.tasks.reserve()?);
         let connection =
             Connection { stream, protocols, proxy, limits, shutdown, permit, current, task };
         match listener {
             Some(listener) => {
                 let (listener, global) = (Arc::clone(listener), Arc::clone(global));
-                tokio::spawn(handshake_and_serve(
-                    connection,
-                    listener,
-                    global,
-                    Arc::clone(&self.arrivals),
-                ));
+                let (tasks, number) = connection.task.key();
+                let arrivals = Arc::clone(&self.arrivals);
+                let serving = handshake_and_serve(connection, listener, global, arrivals);
+                tasks.spawn(number, None, serving);
             }
             None => spawn_serving(connection, global),
         }

@@ -3,6 +3,7 @@
 
 use log::{LevelFilter, Log, Metadata, Record};
 use std::error::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tidegate::{Config, Gateway, RunError};
 use tidegate_testing::{free_port, until, within};
@@ -113,6 +114,75 @@ async fn dropped_gateway_closes_its_listeners_and_connections() {
     }
     let end = async { while !matches!(kept.read(&mut answer).await, Ok(0) | Err(_)) {} };
     within("the end of the connection", end).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropped_gateway_serves_no_connection_whose_preparation_was_in_progress() {
+    let (port, hits) = (free_port(), Arc::new(AtomicUsize::new(0)));
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = upstream.local_addr().expect("an address");
+    let count = Arc::clone(&hits);
+    tokio::spawn(async move {
+        while let Ok(connection) = upstream.accept().await {
+            count.fetch_add(1, Ordering::SeqCst);
+            drop(connection);
+        }
+    });
+    let yaml = format!(
+        "listeners: [{{address: 127.0.0.1:{port}, proxy_protocol: {{from: [127.0.0.0/8]}}}}]\n\
+         access_log: off\nupstreams: {{u: {{endpoints: [\"{address}\"]}}}}\n\
+         routes: [{{name: up, match: {{path: /up}}, upstream: u}}, {{name: all, respond: {{body: here}}}}]\n"
+    );
+    let serving = tokio::spawn(Gateway::from_config(Config::from_yaml(&yaml)).serve());
+    until("the gateway", async || is_open(port).await).await;
+    let mut early = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
+    early.write_all(b"PROXY TCP4 203.0.113.7 ").await.expect("a part of the header");
+    // Connections are accepted in turn: when this one is served, the gateway has the other.
+    let mut later = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
+    let whole = b"PROXY TCP4 203.0.113.8 127.0.0.1 1 2\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    later.write_all(whole).await.expect("a request");
+    let mut answer = [0; 4096];
+    let read = later.read(&mut answer).await.expect("an answer");
+    assert!(answer[..read].starts_with(b"HTTP/1.1 200"));
+
+    serving.abort();
+    assert!(serving.await.is_err_and(|error| error.is_cancelled()));
+    let _ = early.write_all(b"127.0.0.1 1 2\r\nGET /up HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let mut received = Vec::new();
+    let _ = within("the end of the connection", early.read_to_end(&mut received)).await;
+    assert_eq!(String::from_utf8_lossy(&received), "");
+    assert_eq!(hits.load(Ordering::SeqCst), 0, "no request reached the upstream");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropped_gateway_cuts_off_requests_over_http2() {
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = upstream.local_addr().expect("an address");
+    let arrived = Arc::new(Notify::new());
+    let notified = Arc::clone(&arrived);
+    let service = tokio::spawn(async move {
+        let (mut stream, _) = upstream.accept().await.expect("a connection");
+        let mut head = [0; 4096];
+        let _ = stream.read(&mut head).await.expect("a request");
+        notified.notify_one();
+        while !matches!(stream.read(&mut head).await, Ok(0) | Err(_)) {}
+    });
+    let port = free_port();
+    let yaml = format!(
+        "listeners: [{{address: 127.0.0.1:{port}, protocols: [h1, h2c]}}]\naccess_log: off\n\
+         upstreams: {{u: {{endpoints: [\"{address}\"]}}}}\nroutes: [{{name: all, upstream: u}}]\n"
+    );
+    let serving = tokio::spawn(Gateway::from_config(Config::from_yaml(&yaml)).serve());
+    until("the gateway", async || is_open(port).await).await;
+    let request = tokio::spawn(async move {
+        let client = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+        client.get(format!("http://127.0.0.1:{port}/")).send().await
+    });
+    within("the request", arrived.notified()).await;
+    serving.abort();
+    assert!(serving.await.is_err_and(|error| error.is_cancelled()));
+    assert!(within("the end of the request", request).await.expect("no panic").is_err());
+    within("the end of the upstream's connection", service).await.expect("no panic");
 }
 
 /// The log of the program around the gateways.
