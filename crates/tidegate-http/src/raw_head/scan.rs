@@ -13,7 +13,7 @@ pub struct HeadScan {
     pub body: AnnouncedBody,
     /// Whether it has an `Upgrade` header.
     pub is_upgrade: bool,
-    /// Whether Pingora can have it unchanged; if not, [`validate`](super::judge) rejects or adapts it.
+    /// Whether Pingora can have it unchanged; if not, [`validate`](super::validate) rejects or adapts it.
     pub is_plain: bool,
 }
 
