@@ -8,7 +8,7 @@
 use super::{Context, body_timeout, expectation, failure, reply};
 use crate::filter::{self, BodyFilters, BodyPart, Flow, Reply, RequestBody, as_allowed};
 use bytes::{Bytes, BytesMut};
-use http::{Version, header};
+use http::{HeaderValue, Version, header};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::server::HttpSession as Http1Session;
@@ -218,8 +218,12 @@ pub(super) fn frame(upstream: &mut RequestHeader, ctx: &mut Context) -> Result<(
         && ctx.body.is_present
         && !ctx.exchange.is_websocket
     {
-        // Where HTTP/1.1 is spoken, Pingora adds `Transfer-Encoding`.
         upstream.remove_header(&header::CONTENT_LENGTH);
+        if upstream.version != Version::HTTP_2 {
+            // Pingora adds it in the first attempt, but not in another one if the client's body was empty.
+            upstream
+                .insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+        }
     }
     Ok(())
 }

@@ -134,6 +134,26 @@ async fn rfc9113_8_1_empty_body_that_ends_in_a_frame_of_its_own_reaches_the_upst
 }
 
 #[tokio::test]
+async fn empty_chunked_body_that_a_filter_fills_reaches_each_attempt() {
+    for access in [BodyAccess::Chunks, WHOLE] {
+        let upstream = Upstream::answering(|request| match request.connection {
+            1 => b"HTTP/1.1 503 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec(),
+            _ => ok(&String::from_utf8_lossy(&request.body)),
+        })
+        .await;
+        let config =
+            Config::to(&upstream).with("retry: {attempts: 3, on: [\"503\"], backoff: 1ms}");
+        let filling = Filling(access, Arc::new(Notify::new()));
+        let gateway = Running::start(&config, |it| it.filter(filling)).await;
+        let request = post("Transfer-Encoding: chunked\r\n", "0\r\n\r\n").replace("POST", "PUT");
+        let response = gateway.send(request).await;
+        let attempts = upstream.requests();
+        assert_eq!((attempts.len(), &*attempts[0].body), (2, &b"filled"[..]), "{access:?}");
+        assert_eq!(response.text(), "filled", "{access:?}: {:?}", attempts[1].head);
+    }
+}
+
+#[tokio::test]
 async fn unchanged_empty_body_is_forwarded_after_a_whole_filter_has_seen_it() {
     let http2 = Config::to_address(http2_echo().await).speaking("protocols: [h2c]");
     let head_arrived = Arc::new(Notify::new());
