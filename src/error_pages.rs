@@ -160,7 +160,7 @@ fn push_html(html: &mut String, text: &str) {
     }
 }
 
-/// The same for the inside of a string of JSON (RFC 8259, section 7).
+/// Appends text, escaped for the inside of a JSON string (RFC 8259, section 7).
 fn push_json(json: &mut String, text: &str) {
     for c in text.chars() {
         match c {

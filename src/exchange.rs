@@ -75,7 +75,7 @@ impl UserId {
         (!value.is_empty()).then_some(Self { value, origin })
     }
 
-    /// The same of bytes, which need not be UTF-8.
+    /// A user id from bytes, which need not be UTF-8.
     pub(crate) fn from_bytes(written: &[u8], origin: UserIdOrigin) -> Option<Self> {
         match std::str::from_utf8(written) {
             Ok(text) => Self::new(text, origin),
@@ -165,7 +165,7 @@ impl Exchange {
         }
     }
 
-    /// The same for filters that see the body of its response, with the store.
+    /// An exchange for filters that see the response's body: a copy that takes the store along.
     pub(crate) fn lend(&mut self) -> Self {
         Self {
             route: Arc::clone(&self.route),

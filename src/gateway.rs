@@ -54,7 +54,7 @@ impl Config {
         Self::from_file_with(path, Variables::default())
     }
 
-    /// The same, with variables that stand before those of the environment.
+    /// Reads a file as [`Config::from_file`] does; these variables take precedence over the environment.
     pub fn from_file_with(path: impl AsRef<Path>, variables: Variables) -> Self {
         let path = path.as_ref();
         let read = config::read_with(path, &variables, &FilterSchemas::default());
@@ -73,7 +73,7 @@ impl Config {
         Self::from_yaml_with(yaml, Variables::default())
     }
 
-    /// The same, with variables that stand before those of the environment.
+    /// Reads YAML from a string; these variables take precedence over the environment.
     pub fn from_yaml_with(yaml: &str, variables: Variables) -> Self {
         let read =
             config::read_str_with(yaml, "configuration", &variables, &FilterSchemas::default());
@@ -142,7 +142,7 @@ impl Config {
         Gateway::from_config(self).check()
     }
 
-    /// The same configuration, read for a program that registers these filters.
+    /// Reads the configuration again, for a program that registers these filters.
     fn read_for_filters(self, filters: &FilterRegistry) -> Self {
         let Self { read, file, variables } = self;
         if filters.schemas().is_empty() {

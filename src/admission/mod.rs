@@ -141,7 +141,7 @@ impl<'a> RequestTarget<'a> {
         Ok(Self { authority, path, method, head })
     }
 
-    /// The same as a query to the routing table.
+    /// The request as a query to the routing table.
     pub(crate) fn query(&self) -> Query<'_> {
         Query {
             path: &self.path.normal,

@@ -15,7 +15,7 @@ pub struct RouteCachePolicy {
     pub max_ttl: Option<Duration>,
     /// How long a stale response is served while another is fetched, unless the response declares it.
     pub stale_while_revalidate: Duration,
-    /// The same if the upstream fails.
+    /// How long a stale response is served if the upstream fails, unless the response declares it.
     pub stale_if_error: Duration,
     /// Request headers that distinguish responses, besides those that `Vary` names.
     pub key_headers: Vec<HeaderName>,

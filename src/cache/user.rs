@@ -46,7 +46,7 @@ const USER_WORDS: [&str; 36] = [
     "spiffe",
 ];
 
-/// The same of what may be a part of a longer word, for many run theirs together: `X-RemoteUser`,
+/// Words for a user that may be part of a longer word, because many names run words together: `X-RemoteUser`,
 /// `X-TenantId`, `X-LoginName`, `X-Arr-ClientCert`.
 const USER_STEMS: [&str; 13] = [
     "user",

@@ -69,7 +69,7 @@ fn compare_with_running(running: &AdminClient, new: crate::Gateway) -> Result<St
     Ok(affected(&running.ask("POST", paths::SESSIONS_AFFECTED, &plan)?))
 }
 
-/// The same in words.
+/// Describes how many sessions of the running gateway a reload would affect.
 pub(super) fn affected(answer: &Value) -> String {
     let count = |key: &str| answer[key].as_u64().unwrap_or(0);
     let (kept, drained, closed) = (count("kept"), count("drained"), count("closed"));

@@ -16,7 +16,7 @@ macro_rules! print {
     }};
 }
 
-/// The same, with the end of a line.
+/// Writes a line to standard output, and ignores a closed pipe.
 macro_rules! println {
     ($($text:tt)*) => {{
         use std::io::Write as _;
@@ -24,7 +24,7 @@ macro_rules! println {
     }};
 }
 
-/// The same to standard error.
+/// Writes a line to standard error, and ignores a closed pipe.
 macro_rules! eprintln {
     ($($text:tt)*) => {{
         use std::io::Write as _;
@@ -181,7 +181,7 @@ pub fn main() -> ExitCode {
     main_with(|gateway| gateway)
 }
 
-/// The same for a program of your own: every verb of `tidegate` (`run`, `check`, `explain`, `diff`, `schema`, …)
+/// Runs the command line for a program of your own: every verb of `tidegate` (`run`, `check`, `explain`, `diff`, …)
 /// knows the filters that `set_up` adds.
 ///
 /// `set_up` is called for each configuration that a verb reads: once for `run`, twice for `diff`.

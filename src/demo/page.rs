@@ -106,7 +106,7 @@ fn router(gateway: &Gateway) -> io::Result<Router> {
         })))
 }
 
-/// The same answer each time.
+/// The response of a handler that serves fixed content.
 fn asset(
     content_type: &'static str,
     text: impl Into<Bytes>,

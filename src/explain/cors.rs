@@ -25,7 +25,7 @@ pub(super) fn response_verdict(
     Some(if is_allowed { "allowed" } else { "refused" }.to_owned())
 }
 
-/// The same of a WebSocket's handshake, to which browsers do not apply it: the gateway does.
+/// Whether a WebSocket handshake passes the gateway's own check of its `Origin`; browsers do not check it.
 pub(super) fn handshake_verdict(
     request: &RequestHeader,
     rejection: Option<&Rejection>,

@@ -49,7 +49,7 @@ const KEYS_SHOWN_AS_FACTS: [&str; 9] = [
     "mirror.upstream",
 ];
 
-/// The same without the keys below them.
+/// Keys of a route whose own changes are fully shown as changed facts; those of the keys below them are not.
 const KEYS_SHOWN_WITHOUT_SUBKEYS: [&str; 4] = ["websocket", "cache", "retry", "mirror"];
 
 /// Keys of a route that are filters.

@@ -26,7 +26,7 @@ pub(crate) struct Outline {
     pub(super) expanded: ExpandedValues,
 }
 
-/// The same of a route.
+/// What is shown of a route.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct RouteOutline {
     pub name: String,

@@ -85,7 +85,7 @@ macro_rules! body_part {
                 self.exchange
             }
 
-            /// The same, to keep something in its store.
+            /// What the gateway knows of the request, mutable, so that a filter can keep a value in its store.
             pub fn exchange_mut(&mut self) -> &mut Exchange {
                 self.exchange
             }

@@ -51,7 +51,7 @@ stable_hash!(FieldName { name, spelling });
 /// The value of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FieldValue {
-    /// The same for each request.
+    /// A constant, for every request.
     Fixed(HeaderValue),
     /// With variables.
     Filled(Template),

@@ -234,7 +234,7 @@ impl Request<'_> {
         self.exchange
     }
 
-    /// The same, to keep something in its store.
+    /// What the gateway knows of the request, mutable, so that a filter can keep a value in its store.
     pub fn exchange_mut(&mut self) -> &mut Exchange {
         self.exchange
     }
@@ -269,7 +269,7 @@ impl UpstreamRequest<'_> {
         self.exchange
     }
 
-    /// The same, to keep something in its store.
+    /// What the gateway knows of the request, mutable, so that a filter can keep a value in its store.
     pub fn exchange_mut(&mut self) -> &mut Exchange {
         self.exchange
     }
@@ -304,7 +304,7 @@ impl Response<'_> {
         self.exchange
     }
 
-    /// The same, to keep something in its store.
+    /// What the gateway knows of the request, mutable, so that a filter can keep a value in its store.
     pub fn exchange_mut(&mut self) -> &mut Exchange {
         self.exchange
     }

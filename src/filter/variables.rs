@@ -263,7 +263,7 @@ fn has_dot_segment(uri: &str) -> bool {
 /// Characters that a path may have besides unreserved ones (RFC 3986, section 3.3); percent-encodings are kept.
 const PATH_CHARACTERS: &[u8] = b"/%!$&'()*+,;=:@";
 
-/// The same for a query (RFC 3986, section 3.4), or a path with a query.
+/// Characters that a query, or a path with a query, may have besides unreserved ones (RFC 3986, section 3.4).
 const QUERY_CHARACTERS: &[u8] = b"/%!$&'()*+,;=:@?";
 
 /// Appends a value, escaping all but unreserved characters and those that are kept.

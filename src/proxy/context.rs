@@ -241,7 +241,7 @@ impl Context {
         self.report_end(&end, status, error);
     }
 
-    /// The same for a request that is cut off: Pingora drops it without calling `logging`.
+    /// Records the end of a request that is cut off: Pingora drops it without calling `logging`.
     pub(super) fn record_drop(&mut self, head: &RequestHeader) {
         let is_evicted = self.note_eviction();
         let is_reset = !is_evicted && task_state::is_reset();

@@ -485,7 +485,7 @@ fn pass_body(
     }
 }
 
-/// The same on a route whose filters see bodies. The mirror gets what they make of it.
+/// Passes on a part of the request's body on a route whose filters see bodies. The mirror gets what they make of it.
 async fn pass_filtered(
     session: &mut Session,
     body: &mut Option<Bytes>,

@@ -63,7 +63,7 @@ fn trim_values(response: &mut ResponseHeader) -> Result<()> {
     Ok(())
 }
 
-/// The same for trailers, which only HTTP/2 has here.
+/// Removes whitespace around the values of trailers, which only HTTP/2 has here.
 pub(super) fn trim_trailers(trailers: &mut HeaderMap) {
     for value in trailers.values_mut().filter(|value| is_padded(value)) {
         *value = trimmed(value);

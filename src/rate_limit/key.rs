@@ -66,7 +66,7 @@ impl CountBy {
 }
 
 impl BucketKey<'_> {
-    /// The same, as bytes that tell it from any other.
+    /// The key as a kind and bytes, which no other key shares.
     pub(super) fn tag_and_bytes(&self) -> (&'static [u8], Cow<'_, [u8]>) {
         match self {
             Self::Address(address) => (b"address", Cow::Owned(address.to_string().into_bytes())),

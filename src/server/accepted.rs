@@ -77,6 +77,6 @@ pub(super) struct Connection {
     pub(super) permit: ConnectionPermit,
     /// The configuration in force, for refusals before a request.
     pub(super) current: Arc<CurrentSnapshot>,
-    /// The same.
+    /// Keeps the connection's task in the list as long as the connection lives.
     pub(super) task: TaskGuard,
 }

@@ -241,7 +241,7 @@ pub struct Route {
     pub max_body_size: Option<u64>,
     /// Changes when anything that the route does changes.
     pub fingerprint: u64,
-    /// The same but for the upstream's endpoints.
+    /// Changes when anything that the route does changes, except the upstream's endpoints.
     pub session_fingerprint: u64,
 }
 
@@ -264,7 +264,7 @@ impl Route {
         self.rewrite(path, matched, query)
     }
 
-    /// The same of a normal path.
+    /// The target for the upstream of a path in normal form: its prefix replaced, and the query byte for byte.
     pub fn forwarded_target(&self, path: &str, query: Option<&str>) -> String {
         self.rewrite(path, None, query)
     }

@@ -63,7 +63,7 @@ pub(crate) const OTHER_METHOD: &str = "_OTHER";
 /// What the line is about that a WebSocket session writes when it opens.
 pub(crate) const WEBSOCKET_OPEN: &str = "websocket.open";
 
-/// The same, when it ends.
+/// The event name of the line that a WebSocket session writes when it ends.
 pub(crate) const WEBSOCKET_CLOSE: &str = "websocket.close";
 
 /// Writes each key, and all that is to say of it, in one place.

@@ -60,7 +60,7 @@ impl ClientIdentity {
 pub struct ClientOptions {
     /// The authorities, unless they are the machine's.
     pub ca: Option<Roots>,
-    /// The same as they stand in the file.
+    /// The certificates of these authorities, as the file contains them.
     pub ca_certificates: Vec<CertificateDer<'static>>,
     /// What the gateway shows.
     pub identity: Option<ClientIdentity>,

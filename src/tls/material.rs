@@ -60,7 +60,7 @@ impl Certificate {
         Self::new(chain, private_key(key).map_err(CertificateError::Key)?)
     }
 
-    /// The same from their texts.
+    /// Reads a certificate, its intermediates and its key from PEM text.
     pub fn parse(chain: &str, key: &str) -> Result<Self, CertificateError> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
         let chain =

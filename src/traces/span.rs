@@ -66,7 +66,7 @@ impl Span {
         self.0.attributes.push(KeyValue::new(key, value));
     }
 
-    /// The same, where there is something to say.
+    /// Sets an attribute of the span if it has a value.
     pub fn set_if_present(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
             self.set_attribute(key, value);

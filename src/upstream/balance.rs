@@ -17,7 +17,7 @@ pub enum Balance {
     LeastRequests,
     /// The better of two random endpoints, by latency and requests in flight.
     PeakEwma,
-    /// The same for the same key, and for few other keys another when endpoints come or go.
+    /// By consistent hashing of a key: one key keeps its endpoint, and few keys move when endpoints change.
     Hash(AffinityKey),
     /// The one that this client had before, by a cookie of this name.
     StickyCookie(String),

@@ -108,7 +108,7 @@ pub(crate) fn is_out_of_files(error: &Error) -> bool {
     error.root_cause().downcast_ref::<io::Error>().is_some_and(is_out_of_descriptors)
 }
 
-/// The same for an error of opening a file.
+/// Whether an I/O error means that the process or the system has reached its limit on open files.
 pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|errno| {
         [Errno::MFILE, Errno::NFILE].contains(&Errno::from_raw_os_error(errno))

@@ -185,7 +185,7 @@ impl Endpoint {
     }
 }
 
-/// The same id for the same endpoint in every replica.
+/// The id of an endpoint in sticky cookies: every replica computes the same one.
 fn id(written: &str) -> String {
     let digest = Sha1::new().chain_update("tidegate endpoint ").chain_update(written).finalize();
     URL_SAFE_NO_PAD.encode(digest.get(..9).unwrap_or_default())

@@ -16,7 +16,7 @@ pub enum Origins {
     Any,
     /// These, and the gateway's own origin.
     Listed(Arc<[OriginPattern]>),
-    /// The same, where the list is that of the route's CORS policy.
+    /// Those that the route's CORS policy lists, and the gateway's own origin.
     OfCors(Arc<[OriginPattern]>),
 }
 

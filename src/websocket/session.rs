@@ -164,7 +164,7 @@ pub struct Session {
     pub identity: Identity,
     /// When its handshake arrived.
     pub started: Instant,
-    /// The same, as wall-clock time.
+    /// When its handshake arrived, as wall-clock time.
     pub started_at: SystemTime,
     endpoint: Mutex<Option<(Address, Box<str>)>>,
     /// Milliseconds from `started` until the 101; 0 before.

@@ -159,7 +159,7 @@ impl Problems {
     }
 }
 
-/// The same as for people: what the configuration holds beside may be secret.
+/// Prints what `Display` prints: the rest of the configuration may be secret.
 impl fmt::Debug for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

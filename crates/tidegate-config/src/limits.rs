@@ -47,7 +47,8 @@ pub struct Limits {
     /// answered 503 or, with TLS, closed at once.
     #[schemars(range(min = 1))]
     pub connections: Option<usize>,
-    /// The same for one client's address (for IPv6, its /64); further connections are answered 429.
+    /// Maximum number of concurrent connections of one client's address (for IPv6, its /64); further
+    /// connections are answered 429.
     /// Addresses in `trusted_proxies` are not counted, because they connect for many clients.
     #[schemars(range(min = 1))]
     pub connections_per_client: Option<usize>,

@@ -18,8 +18,8 @@ pub enum Balance {
     /// The better of two random endpoints, by latency (a moving average that follows peaks at once)
     /// and requests in flight.
     PeakEwma,
-    /// The same endpoint for the same user, client, header or cookie, by consistent hashing
-    /// (Ketama); round robin if a request has none.
+    /// By consistent hashing (Ketama): one user, client, header or cookie keeps its endpoint; round
+    /// robin if a request has none.
     Hash(HashKey),
     /// The endpoint that the client had before, by a cookie of this name, which the gateway sets.
     StickyCookie(String),

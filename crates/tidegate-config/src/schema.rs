@@ -11,7 +11,7 @@ pub fn json_schema() -> Value {
     json_schema_with(&FilterSchemas::default())
 }
 
-/// The same, with the filters that a program registers.
+/// The JSON Schema of the configuration, with the filters that a program registers.
 pub fn json_schema_with(filters: &FilterSchemas) -> Value {
     let mut schema = declared(filters);
     defaults::describe(&mut schema);
@@ -80,7 +80,7 @@ pub fn reference_markdown() -> String {
     reference_markdown_with(&FilterSchemas::default())
 }
 
-/// The same, with the filters that a program registers.
+/// The reference of all keys, in Markdown, with the filters that a program registers.
 pub fn reference_markdown_with(filters: &FilterSchemas) -> String {
     let schema = declared(filters);
     let restart: Vec<String> =

@@ -159,7 +159,7 @@ impl PrivateFolder {
         Ok(File::from(openat(&self.descriptor, name, flags, PRIVATE_FILE_MODE)?))
     }
 
-    /// The same, locked; `None` while another process has it. It is free again with the file.
+    /// Locks the file of this name; `None` while another process has the lock. Dropping the file releases it.
     pub fn lock(&self, name: &str) -> io::Result<Option<File>> {
         let file = self.lock_file(name)?;
         match file.try_lock() {

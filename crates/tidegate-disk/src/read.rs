@@ -37,7 +37,7 @@ fn read_at_most(path: &Path, size: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The same as text, or what is wrong with it in words.
+/// Reads a file of at most this size as text; the error says in words what is wrong with it.
 pub fn read_text(path: &Path, max_size: u64) -> Result<String, String> {
     let bytes = read(path, max_size).map_err(|error| error.to_string())?;
     String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text".to_owned())

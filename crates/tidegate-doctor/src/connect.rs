@@ -121,7 +121,7 @@ impl ClientTls {
         Self::with_roots(roots)
     }
 
-    /// The same settings with `h2` as the only protocol.
+    /// A copy of these settings with `h2` as the only protocol.
     pub(super) fn over_http2(&self) -> Self {
         let mut config = (*self.config).clone();
         config.alpn_protocols = vec![b"h2".to_vec()];

@@ -18,7 +18,7 @@ pub enum Step {
     Handshake,
     /// The response to a plain request: no error, and its body if it has one.
     Response,
-    /// The same steps directly at the upstream.
+    /// All of these steps directly at the upstream.
     Direct,
     /// The check of a page's origin.
     Origin,

@@ -151,7 +151,7 @@ impl RunningProbe<'_> {
         self.plan.server_name.as_deref().unwrap_or(&self.plan.host)
     }
 
-    /// The same connection without verification, to find further faults.
+    /// Connects again without verifying the certificate, to find further faults.
     async fn unverified(&self) -> Option<BufferedStream> {
         let trust = self.plan.any_certificate.clone();
         let trust = if self.plan.speaks_http2 { trust.over_http2() } else { trust };

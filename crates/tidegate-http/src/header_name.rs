@@ -88,7 +88,7 @@ pub const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 pub const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 /// What a client learns after it has been authenticated (RFC 7615).
 pub const AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("authentication-info");
-/// The same of a proxy (RFC 7615).
+/// What a client learns after a proxy has authenticated it (RFC 7615).
 pub const PROXY_AUTHENTICATION_INFO: HeaderName =
     HeaderName::from_static("proxy-authentication-info");
 /// The nonce for the next proof of possession (RFC 9449, section 8.1).

@@ -48,7 +48,8 @@ pub fn redact(query: &str, secret: impl Fn(&str) -> bool) -> Cow<'_, str> {
     redact_pairs(query, is_secret)
 }
 
-/// The same for the parameters in a path: `/page;jsessionid=x` (RFC 3986, section 3.3).
+/// The path with the values of its `secret` parameters (RFC 3986, section 3.3) replaced by `REDACTED`, as in
+/// `/page;jsessionid=REDACTED`.
 pub fn redact_path(path: &str, secret: impl Fn(&str) -> bool) -> Cow<'_, str> {
     if !path.contains(';') {
         return Cow::Borrowed(path);

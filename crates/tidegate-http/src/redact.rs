@@ -92,7 +92,7 @@ fn next_word(text: &str, from: usize) -> Option<KeyWord<'_>> {
 enum ValueContext {
     /// The value of a quoted key, or of a pair.
     Json,
-    /// The same within a JSON string, where quotation marks are escaped.
+    /// The value of a quoted key within a JSON string, where quotation marks are escaped.
     Escaped,
     /// In a form, a query, or a list of cookies.
     Pair,

@@ -20,7 +20,7 @@ pub fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// The same as an authority ends in it.
+/// The default port of this scheme as the end of an authority: `:443` or `:80`.
 pub(crate) fn default_port_suffix(scheme: &str) -> Option<&'static str> {
     match default_port(scheme)? {
         HTTPS_PORT => Some(":443"),

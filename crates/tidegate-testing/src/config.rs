@@ -24,7 +24,7 @@ impl Config {
         Self::to_address(upstream.address())
     }
 
-    /// The same, for an upstream at any address.
+    /// One upstream at any address for every request, with a route named `all`.
     pub fn to_address(address: impl Display) -> Self {
         Self::new().upstream("service", &[address]).route("all", "path_prefix: /", "service")
     }

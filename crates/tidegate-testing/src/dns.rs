@@ -99,7 +99,7 @@ impl Dns {
         self.set(name, addresses.iter().map(|&address| RData::A(A(address))).collect());
     }
 
-    /// The same, with addresses of both families.
+    /// Sets the addresses of a name, of both families.
     pub fn set_ips(&self, name: &str, addresses: &[IpAddr]) {
         let record = |&address: &IpAddr| match address {
             IpAddr::V4(address) => RData::A(A(address)),

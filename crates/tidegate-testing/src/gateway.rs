@@ -33,7 +33,7 @@ impl Gateway {
         Self::start_program(crate::binary(), config).await
     }
 
-    /// The same for a program of your own, one that calls `tidegate::cli::main_with`.
+    /// Starts the gateway of a program of your own, one that calls `tidegate::cli::main_with`.
     pub async fn start_program(program: impl AsRef<Path>, config: &Config) -> Self {
         let folder = TempDir::new().expect("a folder");
         let port = free_port();
@@ -49,7 +49,7 @@ impl Gateway {
         Self::run_with(folder, file, port, &[]).await
     }
 
-    /// The same, with variables in its environment.
+    /// Runs a file that is already written, with variables in the gateway's environment.
     pub async fn run_with(
         folder: TempDir,
         file: PathBuf,

@@ -24,7 +24,7 @@ impl Https {
         Self::with(tls, |config| config).await
     }
 
-    /// The same, with a change to the rest of the configuration.
+    /// Starts a gateway with these keys in its listener's `tls` section, and a change to the rest of the configuration.
     pub async fn with(tls: &str, more: impl FnOnce(Config) -> Config) -> Self {
         let authority = Authority::new();
         let folder = TempDir::new().expect("a folder");

@@ -58,7 +58,7 @@ impl Authority {
         self.sign(folder, name, params);
     }
 
-    /// The same, valid for this time from now.
+    /// Writes `NAME.pem` and `NAME.key`, for these host names, valid for this time from now.
     pub fn issue_for(&self, folder: &Path, name: &str, hosts: &[&str], left: Duration) {
         let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
         let mut params = CertificateParams::new(hosts).expect("parameters");
@@ -195,12 +195,12 @@ impl Client {
         self.try_connect_to(gateway.address(), name).await
     }
 
-    /// The same for any server.
+    /// Connects to any server and does the handshake for this server name.
     pub async fn try_connect_to(&self, address: SocketAddr, name: &str) -> io::Result<Secured> {
         self.secure(TcpStream::connect(address).await?, name).await
     }
 
-    /// The same, after bytes that precede the handshake.
+    /// Connects, sends bytes that precede the handshake, and does the handshake for this server name.
     pub async fn connect_behind(&self, gateway: &Gateway, name: &str, before: &[u8]) -> Secured {
         let mut socket = TcpStream::connect(gateway.address()).await.expect("a connection");
         socket.write_all(before).await.expect("sent");

@@ -133,7 +133,7 @@ fn hosts(rule: &Rule, rules: &[&Rule]) -> Vec<String> {
     all.into_iter().filter(suits).collect()
 }
 
-/// The same of methods.
+/// Methods that a rule matches: enough of them to tell it from the other rules.
 fn methods(rule: &Rule, rules: &[&Rule]) -> Vec<Method> {
     if !rule.methods.is_empty() {
         return rule.taken_methods().cloned().collect();

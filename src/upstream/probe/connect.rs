@@ -33,7 +33,7 @@ pub(super) async fn connect(peer: &HttpPeer) -> Result<Stream> {
     connect_with_room(|| CHECK_CONNECTOR.new_stream(peer), |stream: &Stream| stream.id()).await
 }
 
-/// The same for requests, in the protocol that both ends speak.
+/// Opens an HTTP connection for health checks, in the protocol that both ends speak.
 pub(super) async fn open(peer: &HttpPeer) -> Result<HttpSession> {
     let stream = connect(peer).await?;
     let must_be_h2 = peer.options.alpn.get_min_http_version() == 2;

@@ -4,7 +4,7 @@
 /// Words in the name of a handler that may reject requests.
 const REJECTION_WORDS: [&str; 6] =
     ["401", "403", "Unauthorized", "Forbidden", "unauthorized", "forbidden"];
-/// The same, of names.
+/// Parts of names of handlers that may reject requests.
 const GUARD_NAMES: [&str; 22] = [
     "acl",
     "admin",
