@@ -2,7 +2,7 @@
 //! line.
 
 use crate::explain::{Explainer, review, verify};
-use crate::filter::{self, Filter, Registry as FilterRegistry};
+use crate::filter::{self, Filter, FilterRegistry};
 use crate::server::{
     HandledSignals, HandoverSocket, RunError, RunningGateway, Server, ShutdownSignal, preflight,
     query_running,

@@ -5,7 +5,7 @@ use crate::cache::Cache;
 use crate::history::History;
 use crate::load::{ConnectionLimiter, InFlight, OverloadControl};
 use crate::snapshot::CurrentSnapshot;
-use crate::websocket::Registry;
+use crate::websocket::SessionRegistry;
 use std::sync::Arc;
 
 /// Handles of what the parts of a gateway share.
@@ -16,7 +16,7 @@ pub(crate) struct State {
     /// The configurations that were in force.
     pub(crate) history: Arc<History>,
     /// The WebSocket sessions.
-    pub(crate) sessions: Arc<Registry>,
+    pub(crate) sessions: Arc<SessionRegistry>,
     /// The cache.
     pub(crate) cache: Arc<Cache>,
     /// The requests and sessions in flight.

@@ -34,7 +34,7 @@ use crate::error_pages::{PageValues, render_without_page};
 use crate::exchange::{Exchange, Outcome, UserId, UserIdOrigin, WebSocketEnd};
 use crate::filter::{
     self, BodyAccess, BodyPart, Filter, Flow, Reply, ReplyBody, Request, RequestBody, Response,
-    ResponseBody, UpstreamRequest, as_allowed,
+    ResponseBody, UpstreamRequest, show_with_access,
 };
 use crate::tls::TlsInfo;
 use crate::websocket::Initiator;
@@ -399,7 +399,7 @@ impl FilterRun {
                 if let Flow::Respond(reply) = filter.on_request_body(&mut view).await? {
                     return Ok(Some(reply));
                 }
-                as_allowed(access, bytes, |bytes| *bytes = shown);
+                show_with_access(access, bytes, |bytes| *bytes = shown);
             }
             offset += length;
         }
@@ -462,7 +462,7 @@ impl FilterRun {
                 }
                 let (status, exchange) = (self.response.status, &mut self.exchange);
                 let is_end = index + 1 == count;
-                let shown = as_allowed(access, &mut bytes, |bytes| {
+                let shown = show_with_access(access, &mut bytes, |bytes| {
                     let part = BodyPart { bytes, offset, is_end };
                     filter.on_response_body(&mut ResponseBody { part, status, exchange })
                 });

@@ -119,7 +119,7 @@ pub fn head_and_fields(bytes: &[u8]) {
     for name in head::nominated(&headers) {
         assert!(name != "content-length" && name != "transfer-encoding");
     }
-    let _ = (framing::expects_the_unknown(&headers), framing::is_last(&headers));
+    let _ = (framing::expects_the_unknown(&headers), framing::closes_connection(&headers));
     if framing::check(&headers).is_ok()
         && let Some(length) = headers.get("content-length")
     {

@@ -1,7 +1,7 @@
 //! `POST /cache/purge`: removes stored responses from the cache. Knows nothing of how the cache stores them.
 
 use super::{AdminResult, error_result};
-use crate::cache::{Cache, InvalidationScope};
+use crate::cache::{Cache, PurgeScope};
 use http::StatusCode;
 use serde_json::json;
 use tidegate_http::{query, url};
@@ -11,9 +11,9 @@ pub(super) fn purge(cache: &Cache, query: &str) -> AdminResult {
     let parameter = |name| query::find(query, name);
     let (all, one, prefix) = (parameter("all"), parameter("url"), parameter("prefix"));
     let scope = match (all.as_deref(), one, prefix) {
-        (Some("true"), None, None) => InvalidationScope::All,
-        (None, Some(one), None) => InvalidationScope::Url(normalize_path(&one)?),
-        (None, None, Some(prefix)) => InvalidationScope::Prefix(normalize_path(&prefix)?),
+        (Some("true"), None, None) => PurgeScope::All,
+        (None, Some(one), None) => PurgeScope::Url(normalize_path(&one)?),
+        (None, None, Some(prefix)) => PurgeScope::Prefix(normalize_path(&prefix)?),
         _ => {
             return error_result(
                 StatusCode::BAD_REQUEST,
@@ -23,11 +23,11 @@ pub(super) fn purge(cache: &Cache, query: &str) -> AdminResult {
     };
     let purged = cache.store().map_or(0, |store| store.purge(&scope));
     match &scope {
-        InvalidationScope::All => log::info!("admin: purged all {purged} cached responses"),
-        InvalidationScope::Url(url) => {
+        PurgeScope::All => log::info!("admin: purged all {purged} cached responses"),
+        PurgeScope::Url(url) => {
             log::info!("admin: purged {purged} cached responses of {url}");
         }
-        InvalidationScope::Prefix(prefix) => {
+        PurgeScope::Prefix(prefix) => {
             log::info!("admin: purged {purged} cached responses under the prefix {prefix}");
         }
     }

@@ -5,7 +5,7 @@ use super::sessions::affected;
 use super::{AdminResult, error_result};
 use crate::explain::{Difference, Outline, RequestToExplain, explain};
 use crate::snapshot::CurrentSnapshot;
-use crate::websocket::Registry;
+use crate::websocket::SessionRegistry;
 use http::StatusCode;
 use serde_json::json;
 
@@ -47,7 +47,7 @@ pub(super) async fn explain_request(current: &CurrentSnapshot, query: &str) -> A
 /// Compares the configuration in force with another one, and counts the live sessions that it would affect.
 pub(super) async fn difference(
     current: &CurrentSnapshot,
-    sessions: &Registry,
+    sessions: &SessionRegistry,
     body: &[u8],
 ) -> AdminResult {
     let Ok(outline) = serde_json::from_slice::<Outline>(body) else {

@@ -6,7 +6,7 @@ use crate::background;
 use crate::snapshot::{DrainSettings, SessionPolicies};
 use crate::telemetry::keys;
 use crate::websocket::{
-    End, Initiator, LogFrames, Registry, Session, SessionSelector, close_spread,
+    End, Initiator, LogFrames, Session, SessionRegistry, SessionSelector, close_spread,
 };
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ fn selector_from_query(query: &str) -> Result<SessionSelector, (StatusCode, Stri
 }
 
 /// The sessions that the query selects.
-pub(super) fn list_sessions(registry: &Registry, query: &str) -> AdminResult {
+pub(super) fn list_sessions(registry: &SessionRegistry, query: &str) -> AdminResult {
     let limit = match parameter(query, "limit").map(|limit| limit.parse()) {
         None => 10_000,
         Some(Ok(limit)) => limit,
@@ -106,7 +106,7 @@ fn counts(counts: &FrameCounts) -> Value {
 }
 
 /// Closes the selected sessions with the operator's code and reason.
-pub(super) fn close(registry: &Registry, query: &str) -> AdminResult {
+pub(super) fn close(registry: &SessionRegistry, query: &str) -> AdminResult {
     let selector = selector_from_query(query)?;
     let code = match parameter(query, "code").map(|code| code.parse()) {
         None => ENDED_BY_OPERATOR,
@@ -128,7 +128,7 @@ pub(super) fn close(registry: &Registry, query: &str) -> AdminResult {
 }
 
 /// Switches the logging of frames.
-pub(super) fn log_frames(registry: &Registry, query: &str) -> AdminResult {
+pub(super) fn log_frames(registry: &SessionRegistry, query: &str) -> AdminResult {
     let selector = selector_from_query(query)?;
     let level = match parameter(query, "level").as_deref() {
         Some("off") => LogFrames::Off,
@@ -144,7 +144,7 @@ pub(super) fn log_frames(registry: &Registry, query: &str) -> AdminResult {
 }
 
 /// Which sessions a configuration would affect if it were applied.
-pub(super) fn affected_by_posted_policies(registry: &Registry, body: &[u8]) -> AdminResult {
+pub(super) fn affected_by_posted_policies(registry: &SessionRegistry, body: &[u8]) -> AdminResult {
     match serde_json::from_slice::<SessionPolicies>(body) {
         Ok(plan) => Ok(affected(registry, &plan)),
         Err(_) => error_result(
@@ -155,7 +155,7 @@ pub(super) fn affected_by_posted_policies(registry: &Registry, body: &[u8]) -> A
 }
 
 /// The sessions that a reload would drain or close.
-pub(super) fn affected(registry: &Registry, plan: &SessionPolicies) -> Value {
+pub(super) fn affected(registry: &SessionRegistry, plan: &SessionPolicies) -> Value {
     let sessions = registry.select(&SessionSelector::default());
     let total = sessions.len();
     let affected = plan.affected(sessions);
@@ -169,7 +169,7 @@ pub(super) fn affected(registry: &Registry, plan: &SessionPolicies) -> Value {
 }
 
 /// Refuses new sessions and closes the live ones over time.
-pub(super) fn drain(registry: &Registry, drain: DrainSettings) -> Value {
+pub(super) fn drain(registry: &SessionRegistry, drain: DrainSettings) -> Value {
     registry.set_draining(true);
     let sessions = registry.select(&SessionSelector::default());
     let count = sessions.len();
@@ -184,7 +184,7 @@ pub(super) fn drain(registry: &Registry, drain: DrainSettings) -> Value {
 }
 
 /// Accepts new sessions again.
-pub(super) fn resume(registry: &Registry) -> Value {
+pub(super) fn resume(registry: &SessionRegistry) -> Value {
     registry.set_draining(false);
     log::info!("admin: drain ended: the gateway accepts WebSocket sessions again");
     json!({"draining": false, "sessions": registry.count()})

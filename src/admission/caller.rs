@@ -27,10 +27,10 @@ pub(crate) fn caller(
     global: &GlobalSettings,
     peer: Option<IpAddr>,
     is_trusted: bool,
-    is_secured: bool,
+    uses_tls: bool,
     headers: &HeaderMap,
 ) -> Caller {
-    let scheme = if is_secured { "https" } else { "http" };
+    let scheme = if uses_tls { "https" } else { "http" };
     if !is_trusted {
         return Caller { address: peer, scheme, forwarded_host: None };
     }

@@ -184,7 +184,7 @@ pub(super) fn check(request: &RequestHeader, survey: &HeaderSurvey) -> Result<()
             "the gateway supports no expectation other than 100-continue",
         )));
     }
-    if is_misspelt(&request.method) {
+    if is_miscased_standard(&request.method) {
         let reason = format!("`{}` is not a method; methods are case-sensitive", request.method);
         return Err(Rejection::bad_request(&reason));
     }
@@ -234,7 +234,7 @@ fn is_served(scheme: &Scheme) -> bool {
 
 /// Whether a method differs from a standard one only in case. Some frameworks accept it as the standard one, so it
 /// could bypass a rule by methods.
-fn is_misspelt(method: &Method) -> bool {
+fn is_miscased_standard(method: &Method) -> bool {
     const STANDARD: [Method; 9] = [
         Method::GET,
         Method::HEAD,

@@ -118,7 +118,9 @@ fn read_target<'a>(
     if message::is_about_gateway(head) || message::has_max_forwards_zero(head) {
         return Err(Rejection::answer(methods_of_gateway()));
     }
-    if let Some(rejection) = arrival.listener.and_then(|it| to_https(it, arrival, authority)) {
+    if let Some(rejection) =
+        arrival.listener.and_then(|it| redirect_to_https(it, arrival, authority))
+    {
         return Err(rejection);
     }
     RequestTarget::parse(head, authority)
@@ -272,7 +274,11 @@ fn acme_challenge(snapshot: &Snapshot, head: &RequestHeader) -> Option<Reply> {
 }
 
 /// The redirect to the same URL over HTTPS, if the listener has `redirect_to_https`.
-fn to_https(listener: &Listener, arrival: &IncomingHead<'_>, authority: &str) -> Option<Rejection> {
+fn redirect_to_https(
+    listener: &Listener,
+    arrival: &IncomingHead<'_>,
+    authority: &str,
+) -> Option<Rejection> {
     let port = listener.redirect_to?;
     if arrival.scheme == "https" {
         return None;

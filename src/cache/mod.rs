@@ -26,7 +26,7 @@ pub(crate) use rules::{
     has_freshness_lifetime, made_by_gateway,
 };
 pub(crate) use status::CacheStatus;
-pub(crate) use store::{CacheLimits, CacheStore, CacheTarget, InvalidationScope};
+pub(crate) use store::{CacheLimits, CacheStore, CacheTarget, PurgeScope};
 pub(crate) use store_view::StoreViewGuard;
 pub(crate) use user::names_user;
 

@@ -57,7 +57,7 @@ impl CacheTarget {
 
 /// Which responses a purge removes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum InvalidationScope {
+pub(crate) enum PurgeScope {
     /// Everything.
     All,
     /// A URL, in all its variants.
@@ -294,18 +294,18 @@ impl CacheStore {
     }
 
     /// Purges; returns the number of removed entries. Responses that are being stored now are not kept.
-    pub(crate) fn purge(&self, scope: &InvalidationScope) -> usize {
+    pub(crate) fn purge(&self, scope: &PurgeScope) -> usize {
         match scope {
-            InvalidationScope::Url(url) => self.purges.purge(url),
-            InvalidationScope::All | InvalidationScope::Prefix(_) => self.purges.purge_all(),
+            PurgeScope::Url(url) => self.purges.purge(url),
+            PurgeScope::All | PurgeScope::Prefix(_) => self.purges.purge_all(),
         }
         let mut index = self.index();
         let keys: Vec<CompactCacheKey> = match scope {
-            InvalidationScope::All => index.values().flatten().cloned().collect(),
-            InvalidationScope::Url(url) => {
+            PurgeScope::All => index.values().flatten().cloned().collect(),
+            PurgeScope::Url(url) => {
                 index.get(url.as_str()).into_iter().flatten().cloned().collect()
             }
-            InvalidationScope::Prefix(prefix) => index
+            PurgeScope::Prefix(prefix) => index
                 .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
                 .take_while(|(url, _)| url.starts_with(prefix.as_str()))
                 .flat_map(|(_, keys)| keys)

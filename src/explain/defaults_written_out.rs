@@ -3,7 +3,7 @@
 
 use super::Difference;
 use super::edits::{EditedExamples, examples, json};
-use crate::filter::Registry;
+use crate::filter::FilterRegistry;
 use crate::snapshot::{CompileEnv, Snapshot, compile};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,7 +130,7 @@ fn effect(snapshot: &Snapshot) -> Vec<String> {
 
 fn snapshot(desk: &EditedExamples, value: &Value) -> Option<Snapshot> {
     let read = read_with(&desk.file(value), &Variables::default(), &FilterSchemas::default());
-    compile(read, &CompileEnv::for_dry_run(&Registry::default())).ok()
+    compile(read, &CompileEnv::for_dry_run(&FilterRegistry::default())).ok()
 }
 
 #[test]

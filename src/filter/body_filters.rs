@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub(crate) struct BodyFilters {
     pub(crate) filters: Box<[(Arc<dyn Filter>, BodyAccess)]>,
     /// The most bytes of a body, where one of the filters wants it whole.
-    pub(crate) whole: Option<usize>,
+    pub(crate) max_whole_size: Option<usize>,
     /// Whether one of them may change the body.
     pub(crate) changes: bool,
 }
@@ -35,14 +35,14 @@ impl BodyFilters {
             BodyAccess::Whole { max } => Some(*max),
             _ => None,
         };
-        let whole = filters.iter().filter_map(max).min();
+        let max_whole_size = filters.iter().filter_map(max).min();
         let changes = filters.iter().any(|(_, access)| access.changes());
-        (!filters.is_empty()).then(|| Box::new(Self { filters, whole, changes }))
+        (!filters.is_empty()).then(|| Box::new(Self { filters, max_whole_size, changes }))
     }
 }
 
 /// Shows a part to a filter; what one that only observes puts in its place is dropped.
-pub(crate) fn as_allowed<T>(
+pub(crate) fn show_with_access<T>(
     access: BodyAccess,
     bytes: &mut Bytes,
     show: impl FnOnce(&mut Bytes) -> T,
@@ -76,10 +76,13 @@ mod tests {
     fn route_collects_bodies_up_to_the_smallest_bound_of_its_filters() {
         assert!(of(&[BodyAccess::None, BodyAccess::None]).is_none());
         let observed = of(&[BodyAccess::None, BodyAccess::Observe]).unwrap();
-        assert_eq!((observed.filters.len(), observed.whole, observed.changes), (1, None, false));
+        assert_eq!(
+            (observed.filters.len(), observed.max_whole_size, observed.changes),
+            (1, None, false)
+        );
         let whole =
             [BodyAccess::Whole { max: 9 }, BodyAccess::Chunks, BodyAccess::Whole { max: 7 }];
         let whole = of(&whole).unwrap();
-        assert_eq!((whole.filters.len(), whole.whole, whole.changes), (3, Some(7), true));
+        assert_eq!((whole.filters.len(), whole.max_whole_size, whole.changes), (3, Some(7), true));
     }
 }

@@ -22,7 +22,7 @@ mod variables;
 
 pub(crate) use body::BodyPart;
 pub use body::{BodyAccess, RequestBody, ResponseBody};
-pub(crate) use body_filters::{BodyFilters, as_allowed};
+pub(crate) use body_filters::{BodyFilters, show_with_access};
 pub use cors::{CorsFilter, CorsPolicy};
 pub(crate) use cors::{is_preflight, refuse_origin};
 pub use error::Error;
@@ -33,7 +33,7 @@ pub(crate) use order::{BuiltIn, ORDER, Step};
 pub(crate) use rate_limit::RateLimitFilter;
 pub(crate) use redirect::RedirectFilter;
 pub use registry::SettingsError;
-pub(crate) use registry::{Registry, UseError};
+pub(crate) use registry::{FilterRegistry, UseError};
 pub use reply::Reply;
 pub(crate) use reply::{RETRY_SOON, ReplyBody};
 pub(crate) use respond::RespondFilter;

@@ -71,14 +71,14 @@ type Factory = Arc<dyn Fn(&FilterUse) -> Result<Arc<dyn Filter>, UseError> + Sen
 
 /// The filters that a program brings along.
 #[derive(Clone, Default)]
-pub(crate) struct Registry {
+pub(crate) struct FilterRegistry {
     everywhere: Vec<Arc<dyn Filter>>,
     factories: BTreeMap<String, Factory>,
     schemas: FilterSchemas,
     faults: Vec<String>,
 }
 
-impl Registry {
+impl FilterRegistry {
     /// Adds a filter that sees every request.
     pub(crate) fn add(&mut self, filter: Arc<dyn Filter>) {
         self.everywhere.push(filter);

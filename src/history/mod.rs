@@ -34,7 +34,7 @@ struct HistoryState {
     applied: u64,
     refused: u64,
     refusal: Option<EditRefusal>,
-    last: Option<SystemTime>,
+    last_edit_time: Option<SystemTime>,
 }
 
 /// Why the last edit was refused.
@@ -54,7 +54,7 @@ pub(crate) struct EditStatistics {
     /// So many did not.
     pub refused: u64,
     /// When the newest was tried.
-    pub last: Option<SystemTime>,
+    pub last_edit_time: Option<SystemTime>,
     /// Whether that one did.
     pub last_succeeded: bool,
 }
@@ -130,7 +130,7 @@ impl History {
         let mut inner = self.inner();
         inner.applied += 1;
         inner.refusal = None;
-        inner.last = Some(SystemTime::now());
+        inner.last_edit_time = Some(SystemTime::now());
     }
 
     /// An edit did not take effect.
@@ -139,7 +139,7 @@ impl History {
         let time = SystemTime::now();
         inner.refused += 1;
         inner.refusal = Some(EditRefusal { time, problems });
-        inner.last = Some(time);
+        inner.last_edit_time = Some(time);
     }
 
     /// All that are kept, the newest last.
@@ -188,8 +188,8 @@ impl History {
     /// How edits have fared.
     pub(crate) fn edit_statistics(&self) -> EditStatistics {
         let inner = self.inner();
-        let HistoryState { applied, refused, last, .. } = *inner;
-        EditStatistics { applied, refused, last, last_succeeded: inner.refusal.is_none() }
+        let HistoryState { applied, refused, last_edit_time, .. } = *inner;
+        EditStatistics { applied, refused, last_edit_time, last_succeeded: inner.refusal.is_none() }
     }
 
     fn inner(&self) -> MutexGuard<'_, HistoryState> {

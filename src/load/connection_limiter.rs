@@ -34,13 +34,13 @@ pub(crate) struct ConnectionLimiter {
 #[derive(Debug)]
 pub(crate) struct ListenerConnections {
     address: Address,
-    held: AtomicUsize,
+    count: AtomicUsize,
 }
 
 impl ListenerConnections {
     /// Nobody has come through.
     pub(crate) fn new(address: Address) -> Self {
-        Self { address, held: AtomicUsize::new(0) }
+        Self { address, count: AtomicUsize::new(0) }
     }
 }
 
@@ -115,8 +115,8 @@ impl ConnectionLimiter {
         listener_limit: Option<usize>,
     ) -> Result<ConnectionPermit, LimitExceeded> {
         let listener_limit = listener_limit.unwrap_or(usize::MAX);
-        if listener.held.fetch_add(1, Ordering::Relaxed) >= listener_limit {
-            listener.held.fetch_sub(1, Ordering::Relaxed);
+        if listener.count.fetch_add(1, Ordering::Relaxed) >= listener_limit {
+            listener.count.fetch_sub(1, Ordering::Relaxed);
             if self.listener_refusal_log.should_log() {
                 log::warn!(
                     "{listener_limit} connections are open at the listener {}, its limit \
@@ -132,7 +132,7 @@ impl ConnectionLimiter {
                 Ok(ConnectionPermit { limiter, listener, client: None })
             }
             Err(full) => {
-                listener.held.fetch_sub(1, Ordering::Relaxed);
+                listener.count.fetch_sub(1, Ordering::Relaxed);
                 Err(full)
             }
         }
@@ -207,7 +207,7 @@ impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.limiter.open_connections.fetch_sub(1, Ordering::Relaxed);
         if let Some(listener) = &self.listener {
-            listener.held.fetch_sub(1, Ordering::Relaxed);
+            listener.count.fetch_sub(1, Ordering::Relaxed);
         }
         if let Some(client) = &self.client {
             client.remove_connection();

@@ -2,7 +2,7 @@
 
 use super::{ClientLoad, Clients};
 use crate::background;
-use crate::websocket::{End, Initiator, Registry, Session, SessionSelector};
+use crate::websocket::{End, Initiator, Session, SessionRegistry, SessionSelector};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) type EndConnections = Arc<dyn Fn(IpAddr) + Send + Sync>;
 /// requests until memory is no longer short.
 pub(crate) struct Evictor {
     clients: Arc<Clients>,
-    sessions: Arc<Registry>,
+    sessions: Arc<SessionRegistry>,
     end_connections: EndConnections,
     /// Those that are refused, and when each was evicted.
     evicted: Vec<(Arc<ClientLoad>, Instant)>,
@@ -48,7 +48,7 @@ impl Evictor {
     /// `end_connections` gets the address of a client, of IPv6 that of its /64 network.
     pub(crate) fn new(
         clients: Arc<Clients>,
-        sessions: Arc<Registry>,
+        sessions: Arc<SessionRegistry>,
         end_connections: EndConnections,
     ) -> Self {
         Self { clients, sessions, end_connections, evicted: Vec::new() }

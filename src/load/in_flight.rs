@@ -10,7 +10,7 @@ pub(crate) struct InFlight {
     count: AtomicUsize,
     /// Those among them that have become sessions.
     sessions: AtomicUsize,
-    left: Notify,
+    request_left: Notify,
     is_cut_off: AtomicBool,
 }
 
@@ -39,7 +39,7 @@ impl InFlight {
     /// Waits until none is under way.
     pub(crate) async fn wait_for_none(&self) {
         loop {
-            let left = self.left.notified();
+            let left = self.request_left.notified();
             if self.count() == 0 {
                 return;
             }
@@ -76,7 +76,7 @@ impl Drop for InFlightGuard {
             self.in_flight.sessions.fetch_sub(1, Ordering::Relaxed);
         }
         if self.in_flight.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.in_flight.left.notify_waiters();
+            self.in_flight.request_left.notify_waiters();
         }
     }
 }

@@ -468,6 +468,6 @@ pub(super) fn invalidate(
         return;
     }
     if let Some(url) = target_url(head, ctx.exchange.normal_path(head), ctx) {
-        store.purge(&crate::cache::InvalidationScope::Url(url));
+        store.purge(&crate::cache::PurgeScope::Url(url));
     }
 }

@@ -141,12 +141,12 @@ pub(super) fn intercept(
 }
 
 /// What would have been accepted (RFC 9110, sections 12.5.1 and 12.5.3; RFC 5789, section 3.1).
-static ACCEPTED: [HeaderName; 4] =
+static ACCEPTED_BY_UPSTREAM: [HeaderName; 4] =
     [header::ACCEPT, header::ACCEPT_ENCODING, header_name::ACCEPT_PATCH, header_name::ACCEPT_POST];
 
 /// Kept with every status: what the client does next (RFC 7615, RFC 9449, and the rate limits of clients that wait by
 /// them), and who may read it.
-static KEPT: [HeaderName; 13] = [
+static KEPT_ON_EVERY_STATUS: [HeaderName; 13] = [
     header::ALLOW,
     header::PROXY_AUTHENTICATE,
     header::RETRY_AFTER,
@@ -171,10 +171,12 @@ fn is_kept_on_replacement(name: &HeaderName, status: StatusCode) -> bool {
         StatusCode::UPGRADE_REQUIRED => *name == header::UPGRADE,
         // RFC 7725, section 4: who has the resource blocked.
         StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => *name == header::LINK,
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => ACCEPTED.contains(name),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ACCEPTED_BY_UPSTREAM.contains(name),
         _ => false,
     };
-    is_kept_with || KEPT.contains(name) || name.as_str().starts_with(header_name::CORS_PREFIX)
+    is_kept_with
+        || KEPT_ON_EVERY_STATUS.contains(name)
+        || name.as_str().starts_with(header_name::CORS_PREFIX)
 }
 
 /// The response to a request on which a filter failed.

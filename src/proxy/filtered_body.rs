@@ -2,7 +2,7 @@
 
 use super::filter_error::filter_error;
 use crate::exchange::Exchange;
-use crate::filter::{BodyFilters, BodyPart, Reply, ResponseBody, as_allowed};
+use crate::filter::{BodyFilters, BodyPart, Reply, ResponseBody, show_with_access};
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use pingora::Result;
@@ -109,7 +109,7 @@ impl State {
 
     /// Returns whether there is something to pass on.
     fn show_part(&mut self, bytes: &mut Bytes, is_end: bool) -> Result<bool> {
-        if let Some(max) = self.filters.whole {
+        if let Some(max) = self.filters.max_whole_size {
             if self.collected.len() + bytes.len() > max {
                 self.reply = Some(too_large(max));
                 return Err(filter_error(TOO_LARGE.to_owned()));
@@ -135,7 +135,7 @@ impl State {
                 self.reply = error.reply();
                 return Err(filter_error(format!("a filter failed: {error}")));
             }
-            as_allowed(*access, bytes, |bytes| *bytes = seen);
+            show_with_access(*access, bytes, |bytes| *bytes = seen);
         }
         Ok(true)
     }

@@ -6,7 +6,7 @@
 //! to `request_body_filter` in each attempt. There the collected body takes its place.
 
 use super::{Context, body_timeout, expectation, failure, reply};
-use crate::filter::{self, BodyFilters, BodyPart, Flow, Reply, RequestBody, as_allowed};
+use crate::filter::{self, BodyFilters, BodyPart, Flow, Reply, RequestBody, show_with_access};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Version, header};
 use pingora::http::RequestHeader;
@@ -43,7 +43,7 @@ type Seen = Result<Option<Reply>, filter::Error>;
 pub(super) async fn check(session: &mut Session, ctx: &mut Context) -> Result<bool> {
     let route = Arc::clone(&ctx.route);
     let Some((filters, max)) =
-        route.request_body_filters.as_deref().and_then(|it| Some((it, it.whole?)))
+        route.request_body_filters.as_deref().and_then(|it| Some((it, it.max_whole_size?)))
     else {
         return Ok(false);
     };
@@ -153,7 +153,7 @@ async fn show_part(
         if let Flow::Respond(reply) = filter.on_request_body(&mut body).await? {
             return Ok(Some(reply));
         }
-        as_allowed(*access, bytes, |bytes| *bytes = shown);
+        show_with_access(*access, bytes, |bytes| *bytes = shown);
     }
     Ok(None)
 }

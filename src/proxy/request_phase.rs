@@ -37,7 +37,7 @@ pub(super) fn admit(
     if admitted.is_err() {
         ctx.route = Arc::clone(&snapshot.fallback);
     }
-    if is_last(session, &survey, admitted.as_ref().err()) {
+    if closes_connection(session, &survey, admitted.as_ref().err()) {
         session.set_keepalive(None);
     }
     admitted
@@ -157,8 +157,8 @@ fn identify(global: &GlobalSettings, session: &Session, ctx: &mut Context) {
         .and_then(|address| address.as_inet())
         .map(|address| address.ip().to_canonical());
     ctx.peer_is_trusted = peer.map_or(global.trusts_unix, |peer| global.trusts(peer));
-    let is_secured = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-    let caller = caller(global, peer, ctx.peer_is_trusted, is_secured, headers);
+    let uses_tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    let caller = caller(global, peer, ctx.peer_is_trusted, uses_tls, headers);
     ctx.exchange.client_address = caller.address;
     ctx.exchange.scheme = caller.scheme;
     ctx.exchange.forwarded_host = caller.forwarded_host;
@@ -174,7 +174,11 @@ fn identify(global: &GlobalSettings, session: &Session, ctx: &mut Context) {
 }
 
 /// Whether the connection ends with this request, because nothing after it can be trusted.
-fn is_last(session: &Session, survey: &HeaderSurvey, rejection: Option<&Rejection>) -> bool {
+fn closes_connection(
+    session: &Session,
+    survey: &HeaderSurvey,
+    rejection: Option<&Rejection>,
+) -> bool {
     let is_doubtful = |rejection: &Rejection| {
         matches!(
             rejection.reply.status,
@@ -183,5 +187,5 @@ fn is_last(session: &Session, survey: &HeaderSurvey, rejection: Option<&Rejectio
     };
     let may_say = survey.has(KnownHeader::Connection) || survey.has(KnownHeader::TransferEncoding);
     rejection.is_some_and(is_doubtful)
-        || (may_say && framing::is_last(&session.req_header().headers))
+        || (may_say && framing::closes_connection(&session.req_header().headers))
 }

@@ -18,7 +18,7 @@ pub(super) fn check_length(
     response: &ResponseHeader,
     ctx: &mut Context,
 ) -> Result<()> {
-    let max = ctx.route.response_body_filters.as_ref().and_then(|filters| filters.whole);
+    let max = ctx.route.response_body_filters.as_ref().and_then(|filters| filters.max_whole_size);
     let is_bodiless = ctx.exchange.is_websocket
         || session.req_header().method == Method::HEAD
         || response_framing::is_bodiless(response.status);

@@ -8,8 +8,8 @@ use crate::filter::Reply;
 use crate::load::{ConnectionLimiter, LimitExceeded};
 use crate::shared::SharedSessionOutcome;
 use crate::websocket::{
-    End, Identity, Initiator, QuotaExceeded, Registry, Session as WebSocketSession, SessionQuota,
-    WebSocketSettings,
+    End, Identity, Initiator, QuotaExceeded, Session as WebSocketSession, SessionQuota,
+    SessionRegistry, WebSocketSettings,
 };
 use http::StatusCode;
 use http::header::{self, HeaderValue};
@@ -45,7 +45,7 @@ pub(super) fn claim_connection(
 
 /// Registers a handshake, unless it cannot become a session.
 pub(super) fn register(
-    registry: &Registry,
+    registry: &SessionRegistry,
     session: &Session,
     ctx: &mut Context,
 ) -> Option<Rejection> {
@@ -86,7 +86,7 @@ pub(super) fn register(
 
 /// Counts a handshake that the upstream has accepted; only now others make room for it, so that a claimed user id
 /// alone closes nobody's session.
-pub(super) async fn accept(registry: &Registry, ctx: &mut Context) -> Result<()> {
+pub(super) async fn accept(registry: &SessionRegistry, ctx: &mut Context) -> Result<()> {
     let Some(settings) = ctx.route.websocket.clone() else { return Ok(()) };
     let Some(mut permit) = ctx.session.permit.take() else { return Ok(()) };
     let accepted = match acquire_shared_permit(&settings, permit.session(), ctx).await {

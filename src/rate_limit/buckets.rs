@@ -44,47 +44,47 @@ impl Buckets {
 
     /// One more request; how long it would have to wait when it is one too many.
     pub(super) fn take_token(&self, key: &BucketKey<'_>, now: Duration) -> Option<Duration> {
-        let (name, mut shard) = self.shard(key);
+        let (hash, mut shard) = self.lock_shard(key);
         let now = nanos(now);
-        let next_in_time = shard.get(name).unwrap_or(0).max(now);
+        let next_in_time = shard.get(hash).unwrap_or(0).max(now);
         let next = next_in_time.saturating_add(self.interval);
         let wait = next.saturating_sub(now).saturating_sub(self.burst);
         if wait > 0 {
             // Who comes all the time is not forgotten for it.
-            shard.set(name, next_in_time);
+            shard.set(hash, next_in_time);
             return Some(Duration::from_nanos(wait));
         }
-        shard.set(name, next);
+        shard.set(hash, next);
         None
     }
 
     /// The last one did not happen.
     pub(super) fn return_token(&self, key: &BucketKey<'_>) {
-        let (name, mut shard) = self.shard(key);
-        if let Some(next_in_time) = shard.get(name) {
-            shard.set(name, next_in_time.saturating_sub(self.interval));
+        let (hash, mut shard) = self.lock_shard(key);
+        if let Some(next_in_time) = shard.get(hash) {
+            shard.set(hash, next_in_time.saturating_sub(self.interval));
         }
     }
 
-    fn shard(&self, key: &BucketKey<'_>) -> (u64, MutexGuard<'_, BucketShard>) {
-        let name = self.hasher.hash_one(key);
+    fn lock_shard(&self, key: &BucketKey<'_>) -> (u64, MutexGuard<'_, BucketShard>) {
+        let hash = self.hasher.hash_one(key);
         // The remainder is within the array.
         #[expect(clippy::indexing_slicing)]
-        let shard = &self.shards[(name % SHARDS as u64) as usize];
-        (name, shard.lock().unwrap_or_else(PoisonError::into_inner))
+        let shard = &self.shards[(hash % SHARDS as u64) as usize];
+        (hash, shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl BucketShard {
-    fn get(&self, name: u64) -> Option<u64> {
-        self.recent.get(&name).or_else(|| self.previous.get(&name)).copied()
+    fn get(&self, hash: u64) -> Option<u64> {
+        self.recent.get(&hash).or_else(|| self.previous.get(&hash)).copied()
     }
 
-    fn set(&mut self, name: u64, next_in_time: u64) {
-        if self.recent.len() >= MAX_BUCKETS_PER_SHARD && !self.recent.contains_key(&name) {
+    fn set(&mut self, hash: u64, next_in_time: u64) {
+        if self.recent.len() >= MAX_BUCKETS_PER_SHARD && !self.recent.contains_key(&hash) {
             self.previous = std::mem::take(&mut self.recent);
         }
-        self.recent.insert(name, next_in_time);
+        self.recent.insert(hash, next_in_time);
     }
 }
 

@@ -6,7 +6,7 @@ use super::guard::RollbackMonitor;
 use super::snapshot_tasks;
 use crate::background::{self, TaskPanicked};
 use crate::explain::{Difference, verify};
-use crate::filter::Registry as FilterRegistry;
+use crate::filter::FilterRegistry;
 use crate::history::{VersionCause, VersionFiles};
 use crate::snapshot::{CompileEnv, SessionPolicies, Snapshot, SnapshotChanges, compile};
 use crate::state::State;

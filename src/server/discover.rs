@@ -1,6 +1,6 @@
 //! Resolves the endpoints of the first snapshot by DNS before the gateway serves. Knows nothing of reloads.
 
-use crate::filter::Registry;
+use crate::filter::FilterRegistry;
 use crate::snapshot::{CompileEnv, Snapshot, compile};
 use crate::telemetry::LineSink;
 use crate::upstream::Discovery;
@@ -18,7 +18,7 @@ pub(super) const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) async fn discover(
     snapshot: &mut Snapshot,
     read: &LoadedConfig,
-    filters: &Registry,
+    filters: &FilterRegistry,
     discovery: &Arc<Discovery>,
 ) -> watch::Receiver<u64> {
     let mut changes = discovery.changes();

@@ -135,7 +135,7 @@ async fn next_head(
     let mut waits = None;
     let mut is_idle = false;
     let next = poll_fn(|cx| {
-        if is_idle && !task.end_idle() {
+        if is_idle && !task.try_leave_idle() {
             return Poll::Ready(NextRequest::End);
         }
         is_idle = false;
@@ -168,7 +168,11 @@ async fn next_head(
             });
         }
         is_idle = !head_started;
-        if is_idle && !task.begin_idle() { Poll::Ready(NextRequest::End) } else { Poll::Pending }
+        if is_idle && !task.try_enter_idle() {
+            Poll::Ready(NextRequest::End)
+        } else {
+            Poll::Pending
+        }
     })
     .await;
     if let NextRequest::Head(head) = &next

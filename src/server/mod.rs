@@ -36,7 +36,7 @@ pub(crate) use run_error::EXIT_BAD_CONFIGURATION;
 pub use run_error::RunError;
 pub(crate) use signals::{HandledSignals, ShutdownSignal};
 
-use crate::filter::Registry as FilterRegistry;
+use crate::filter::FilterRegistry;
 use crate::snapshot::Snapshot;
 use crate::telemetry::log as own_log;
 use signals::Signals;

@@ -44,7 +44,7 @@ pub(super) struct ConfigWatcher {
     /// Whether a rollback has replaced them: only an edit, a SIGHUP or a restart applies them
     /// again.
     is_rolled_back: bool,
-    rest: SettledFiles,
+    settled_files: SettledFiles,
     /// A check of the files that is still running.
     file_check: Option<FileCheck>,
     /// When names were resolved and certificates checked.
@@ -64,13 +64,13 @@ impl ConfigWatcher {
     pub(super) fn new(applier: Applier) -> Self {
         let sources = Arc::new(applier.read.sources.clone());
         // Edits since the file was read show at the first check.
-        let rest = SettledFiles::default();
+        let settled_files = SettledFiles::default();
         Self {
             applier,
             sources,
             problems: String::new(),
             is_rolled_back: false,
-            rest,
+            settled_files,
             file_check: None,
             last_resolved: Instant::now(),
             last_warned: Instant::now(),
@@ -153,7 +153,7 @@ impl ConfigWatcher {
 
     /// Reads and applies an edit, once the files are settled.
     async fn reload_if_settled(&mut self, seen: FileFingerprints) {
-        if !self.rest.is_settled(&seen) {
+        if !self.settled_files.take_settled_edit(&seen) {
             return;
         }
         // A later write changes the fingerprint, and causes another check.
@@ -167,7 +167,7 @@ impl ConfigWatcher {
                     && !self.is_rolled_back
                     && read.problems.is_empty();
                 if (is_edit || is_retry) && self.apply_edit(read).await.is_ok() {
-                    self.rest.mark_applied(seen);
+                    self.settled_files.mark_applied(seen);
                     return;
                 }
                 self.apply_other_files(&seen).await;
@@ -176,7 +176,7 @@ impl ConfigWatcher {
                 "configuration not reloaded; the running version stays in force: {reason}"
             ),
         }
-        self.rest.mark_applied(seen);
+        self.settled_files.mark_applied(seen);
     }
 
     /// Reads the files again and applies them, edited or not.
@@ -185,7 +185,7 @@ impl ConfigWatcher {
         let mut seen = FileFingerprints::default();
         if let Ok(Ok(Ok(stamps))) = timeout(READ_TIMEOUT, self.spawn_file_check()).await {
             seen.clone_from(&stamps);
-            self.rest.mark_applied(stamps);
+            self.settled_files.mark_applied(stamps);
         }
         let read = self.read_files_again().await?;
         let outcome = self.apply_edit(read).await;

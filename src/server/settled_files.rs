@@ -25,7 +25,7 @@ pub(super) struct SettledFiles {
 impl SettledFiles {
     /// Whether what is there now is to be read. An edit is read once two looks in a row saw the
     /// same, for a file that is being written must not be applied by half.
-    pub(super) fn is_settled(&mut self, now: &FileFingerprints) -> bool {
+    pub(super) fn take_settled_edit(&mut self, now: &FileFingerprints) -> bool {
         let is_quiet = *now == self.seen;
         self.seen.clone_from(now);
         if *now == self.applied {
@@ -62,7 +62,7 @@ mod tests {
         let mut reads = 0;
         for look in 0..50 {
             let now = stamps("x".repeat(look));
-            if rest.is_settled(&now) {
+            if rest.take_settled_edit(&now) {
                 reads += 1;
                 rest.mark_applied(now);
             }
@@ -78,8 +78,8 @@ mod tests {
         std::fs::write(&file, "x").expect("written");
         let now = FileFingerprints::from([(file.clone(), FileFingerprint::from_path(&file))]);
         let mut rest = SettledFiles::default();
-        assert_eq!([rest.is_settled(&now), rest.is_settled(&now)], [false, true]);
+        assert_eq!([rest.take_settled_edit(&now), rest.take_settled_edit(&now)], [false, true]);
         rest.mark_applied(now.clone());
-        assert_eq!([rest.is_settled(&now), rest.is_settled(&now)], [false, false]);
+        assert_eq!([rest.take_settled_edit(&now), rest.take_settled_edit(&now)], [false, false]);
     }
 }

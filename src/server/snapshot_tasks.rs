@@ -4,11 +4,11 @@
 use crate::acme::ManagedCertificate;
 use crate::background;
 use crate::snapshot::{DrainSettings, Snapshot};
-use crate::websocket::{End, Initiator, OnChange, Registry, SessionSelector, close_spread};
+use crate::websocket::{End, Initiator, OnChange, SessionRegistry, SessionSelector, close_spread};
 use std::sync::Arc;
 
 /// Starts the tasks of a snapshot that is about to be in force; they end with it. Needs a runtime.
-pub(super) fn start(snapshot: &mut Snapshot, sessions: &Arc<Registry>) {
+pub(super) fn start(snapshot: &mut Snapshot, sessions: &Arc<SessionRegistry>) {
     snapshot.managed().for_each(ManagedCertificate::start_renewal);
     if let Some(tracing) = &snapshot.global.tracing {
         tracing.exporter().start();
@@ -29,7 +29,12 @@ pub(super) fn start(snapshot: &mut Snapshot, sessions: &Arc<Registry>) {
 }
 
 /// Drains or closes the sessions on an unhealthy endpoint, as `on_change` of their routes says.
-fn release_sessions(sessions: &Registry, upstream: &str, endpoint: &str, drain: DrainSettings) {
+fn release_sessions(
+    sessions: &SessionRegistry,
+    upstream: &str,
+    endpoint: &str,
+    drain: DrainSettings,
+) {
     let on_it = sessions.select(&SessionSelector::default()).into_iter().filter(|session| {
         *session.identity.upstream == *upstream
             && session.endpoint().is_some_and(|(_, written)| *written == *endpoint)

@@ -17,7 +17,7 @@ use super::{files, notify, snapshot_tasks};
 use crate::admin::{Admin, Readiness};
 use crate::background;
 use crate::cache::Cache;
-use crate::filter::Registry as FilterRegistry;
+use crate::filter::FilterRegistry;
 use crate::history::{History, Order};
 use crate::load::{
     self, AcceptedConnections, ConnectionLimiter, Evictor, InFlight, OverloadControl,
@@ -26,7 +26,7 @@ use crate::proxy::Proxy;
 use crate::snapshot::{CurrentSnapshot, Snapshot, StartupSettings};
 use crate::state::State;
 use crate::upstream::{Discovery, set_file_limit};
-use crate::websocket::Registry;
+use crate::websocket::SessionRegistry;
 use pingora::apps::http_app::HttpServer;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::configuration::ServerConf;
@@ -138,7 +138,7 @@ pub(super) async fn build_state(
     snapshot.warn();
     snapshot.warn_of_empty_files(None);
     let routes = snapshot.table.iter().count();
-    let sessions = Arc::new(Registry::default());
+    let sessions = Arc::new(SessionRegistry::default());
     let cache = Arc::new(Cache::default());
     cache.apply(snapshot.cache);
     snapshot_tasks::start(&mut snapshot, &sessions);

@@ -10,7 +10,7 @@ use crate::admin::Readiness;
 use crate::snapshot::{CurrentSnapshot, DrainSettings};
 use crate::state::State;
 use crate::websocket::CLOSE_TIMEOUT;
-use crate::websocket::{End, Initiator, Registry, SessionSelector, close_spread};
+use crate::websocket::{End, Initiator, SessionRegistry, SessionSelector, close_spread};
 use pingora::apps::ServerApp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,7 +126,7 @@ impl Shutdown {
             for proxy in proxies {
                 proxy.cleanup().await;
             }
-            tasks.end_idle();
+            tasks.abort_idle();
             sessions.set_draining(true);
             tokio::join!(drain(&sessions, current.load().drain, left), in_flight.wait_for_none());
         };
@@ -174,7 +174,11 @@ async fn write_out(current: &CurrentSnapshot, bound: Duration) {
 }
 
 /// Closes all sessions over a part of the grace period, so that time remains for their close frames.
-fn drain(sessions: &Registry, drain: DrainSettings, grace: Duration) -> impl Future<Output = ()> {
+fn drain(
+    sessions: &SessionRegistry,
+    drain: DrainSettings,
+    grace: Duration,
+) -> impl Future<Output = ()> {
     let request = End::new(Initiator::Drain, drain.code, "the gateway stops");
     let over = drain.spread.min(grace.saturating_sub(CLOSE_TIMEOUT).max(grace / 2));
     close_spread(sessions.select(&SessionSelector::default()), request, over)

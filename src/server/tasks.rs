@@ -118,7 +118,7 @@ impl Tasks {
     }
 
     /// Ends the connections that wait for their next request, now and from now on.
-    pub(super) fn end_idle(&self) {
+    pub(super) fn abort_idle(&self) {
         self.ends_idle.store(true, Ordering::SeqCst);
         let taken: Vec<_> = {
             let connections = self.lock_connections();
@@ -155,12 +155,12 @@ impl Tasks {
 
 impl TaskGuard {
     /// Notes that the connection is idle; false if it must end instead.
-    pub(super) fn begin_idle(&self) -> bool {
+    pub(super) fn try_enter_idle(&self) -> bool {
         self.idleness.transition(BUSY, IDLE) && !self.tasks.ends_idle.load(Ordering::SeqCst)
     }
 
     /// Notes that the connection may be idle no more; false if it has been ended.
-    pub(super) fn end_idle(&self) -> bool {
+    pub(super) fn try_leave_idle(&self) -> bool {
         self.idleness.transition(IDLE, BUSY)
     }
 

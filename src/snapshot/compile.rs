@@ -32,7 +32,7 @@ use super::{
     DrainSettings, FileFingerprint, FilterPlace, GlobalSettings, Listener, RollbackSettings, Route,
     Snapshot, StartupSettings,
 };
-use crate::filter::{Filter, Registry, UserIdFilter, UserIdSource};
+use crate::filter::{Filter, FilterRegistry, UserIdFilter, UserIdSource};
 use crate::rate_limit::RateLimit;
 use crate::routing::{Rule, Table};
 use crate::shared::SharedCounterClient;
@@ -60,14 +60,14 @@ pub(crate) struct CompileEnv<'s> {
     /// The endpoints that DNS has answered. `tidegate check` asks no DNS server.
     pub discovery: Option<&'s Discovery>,
     /// The filters that the program brings along.
-    pub filters: &'s Registry,
+    pub filters: &'s FilterRegistry,
     /// Opens an access log. A mere check opens none.
     pub open_sink: fn(LogTarget) -> io::Result<Option<LineSink>>,
 }
 
 impl<'s> CompileEnv<'s> {
     /// For a dry run: DNS is not asked, no log is opened.
-    pub(crate) fn for_dry_run(filters: &'s Registry) -> Self {
+    pub(crate) fn for_dry_run(filters: &'s FilterRegistry) -> Self {
         Self { previous: None, discovery: None, filters, open_sink: |_| Ok(None) }
     }
 }
@@ -466,7 +466,7 @@ mod tests {
         let yaml = format!("{lines}\n{listeners}\n{routes}\n");
         let read =
             read_str_with(&yaml, "test.yaml", &Variables::default(), &FilterSchemas::default());
-        let compiled = compile(read, &CompileEnv::for_dry_run(&Registry::default()));
+        let compiled = compile(read, &CompileEnv::for_dry_run(&FilterRegistry::default()));
         compiled.err().map(|problems| problems.to_string()).unwrap_or_default()
     }
 

@@ -231,13 +231,13 @@ pub(crate) fn roots(path: &Path) -> Result<Roots, String> {
 
 /// A certificate for `localhost` that nobody vouches for: the same as long as the process runs.
 pub(crate) fn self_signed() -> Result<Certificate, String> {
-    static MADE: LazyLock<Result<Certificate, String>> = LazyLock::new(|| {
+    static SELF_SIGNED: LazyLock<Result<Certificate, String>> = LazyLock::new(|| {
         let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let made = rcgen::generate_simple_self_signed(names).map_err(|error| error.to_string())?;
         let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
         Certificate::new(vec![made.cert.der().clone()], key).map_err(|fault| fault.to_string())
     });
-    MADE.clone()
+    SELF_SIGNED.clone()
 }
 
 #[cfg(test)]

@@ -27,7 +27,9 @@ pub(crate) use interceptor::CLIENT_GONE;
 pub(crate) use observer::FrameObserver;
 pub use observer::Message;
 pub(crate) use origins::Origins;
-pub(crate) use registry::{QuotaExceeded, Registry, SessionPermit, SessionSelector, SessionTotals};
+pub(crate) use registry::{
+    QuotaExceeded, SessionPermit, SessionRegistry, SessionSelector, SessionTotals,
+};
 pub(crate) use session::{CLOSE_TIMEOUT, CloseRequest};
 pub use session::{End, Identity, Session};
 pub(crate) use settings::{FrameLimits, Ping, SessionQuota, UpstreamLost, WebSocketSettings};

@@ -21,7 +21,7 @@ use tidegate_http::websocket::close_code;
 ///
 /// Sessions of one route share a lock, taken when a session starts and when it ends; frames take none.
 #[derive(Debug, Default)]
-pub(crate) struct Registry {
+pub(crate) struct SessionRegistry {
     routes: Mutex<BTreeMap<Arc<str>, Arc<RouteSessions>>>,
     numbers: AtomicU64,
     draining: AtomicBool,
@@ -65,9 +65,9 @@ impl SessionSelector {
     }
 }
 
-impl Registry {
+impl SessionRegistry {
     /// Registers a handshake, unless it cannot become a session. No limit counts it until the upstream
-    /// accepts it ([`Registry::accept`]).
+    /// accepts it ([`SessionRegistry::accept`]).
     ///
     /// One user or address may have as many handshakes in flight as sessions (at least four); after that
     /// the oldest is refused.

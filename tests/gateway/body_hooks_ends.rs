@@ -415,8 +415,11 @@ async fn early_data_of_a_refused_websocket_over_http2_is_not_shown() {
     let mut body = response.into_body();
     assert!(within("a part", body.data()).await.is_some());
     let _ = stream.send_data(Bytes::from_static(b"early"), false);
-    // The upstream ends its response once the gateway has had the time to read the frame.
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    // The upstream ends its response once the gateway has answered a later request of this connection, so that it has
+    // read the frame.
+    let request = http::Request::get("http://localhost/later").body(()).expect("a request");
+    let (later, _) = client.send_request(request, true).expect("sent");
+    within("a head", later).await.expect("a head");
     end.send_replace(true);
     while let Some(Ok(_)) = within("the rest", body.data()).await {}
     assert!(parts.lock().expect("a lock").is_empty());

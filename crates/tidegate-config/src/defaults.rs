@@ -44,7 +44,7 @@ const OFF: Switch = Switch(false);
 /// The default of one key.
 struct KeyDefault {
     /// The type that has the key, as the JSON Schema calls it.
-    of: &'static str,
+    type_name: &'static str,
     key: &'static str,
     value: fn() -> Value,
 }
@@ -67,7 +67,7 @@ macro_rules! defaults {
 
         const VALUES: &[KeyDefault] = &[
             $($(KeyDefault {
-                of: stringify!($of),
+                type_name: stringify!($of),
                 key: $key,
                 value: || json!($section::$constant),
             },)*)*
@@ -420,7 +420,7 @@ pub(super) fn declare(schema: &mut Value) {
         if property.get("default").is_some_and(Value::is_null) {
             property.remove("default");
         }
-        if let Some(known) = VALUES.iter().find(|it| is_it(it.of, it.key)) {
+        if let Some(known) = VALUES.iter().find(|it| is_it(it.type_name, it.key)) {
             property.insert("default".to_owned(), (known.value)());
         }
         if let Some((.., words)) =
@@ -548,7 +548,7 @@ mod tests {
                 keys.insert((of.to_owned(), key.to_owned()));
             }
         });
-        let values = VALUES.iter().map(|it| (it.of, it.key));
+        let values = VALUES.iter().map(|it| (it.type_name, it.key));
         let words = DEFAULTS_IN_WORDS.iter().map(|(of, key, _)| (*of, *key));
         for (of, key) in values.chain(words) {
             assert!(keys.contains(&(of.to_owned(), key.to_owned())), "there is no {of}.{key}");

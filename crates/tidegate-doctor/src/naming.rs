@@ -176,7 +176,11 @@ pub(crate) fn describe(fault: &Fault) -> String {
         Fault::NoPong => "no pong in response to a ping".to_owned(),
         Fault::NoBody => "response headers, but no body".to_owned(),
         Fault::IdleCut(after, number) => {
-            format!("the connection ended after {:.1} s, {}", after.as_secs_f64(), code(number))
+            format!(
+                "the connection ended after {:.1} s of idling, {}",
+                after.as_secs_f64(),
+                code(number)
+            )
         }
         Fault::IdleDead => "no pong in response to a ping after the idle time".to_owned(),
     }

@@ -125,7 +125,7 @@ pub fn expects_the_unknown(headers: &HeaderMap) -> bool {
 /// That is the case after `close` in any `Connection` header (RFC 9112, section 9.6; Pingora reads only the first), and
 /// after a chunked body: Pingora accepts some malformed chunks (docs/hardening.md), so the bytes after them may have been
 /// meant as a part of the body.
-pub fn is_last(headers: &HeaderMap) -> bool {
+pub fn closes_connection(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING)
         || headers
             .get_all(header::CONNECTION)
@@ -218,9 +218,15 @@ mod tests {
 
     #[test]
     fn rfc9112_9_6_close_is_found_anywhere_in_connection() {
-        assert!(!is_last(&headers(&[("connection", "keep-alive"), ("connection", "x-a")])));
-        assert!(is_last(&headers(&[("connection", "keep-alive"), ("connection", "x-a, Close ")])));
-        assert!(is_last(&headers(&[("transfer-encoding", "chunked")])));
+        assert!(!closes_connection(&headers(&[
+            ("connection", "keep-alive"),
+            ("connection", "x-a")
+        ])));
+        assert!(closes_connection(&headers(&[
+            ("connection", "keep-alive"),
+            ("connection", "x-a, Close ")
+        ])));
+        assert!(closes_connection(&headers(&[("transfer-encoding", "chunked")])));
     }
 
     #[test]

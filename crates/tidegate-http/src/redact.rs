@@ -111,8 +111,8 @@ struct FoundValue<'t> {
 
 /// Maximum distance at which the end of an index or tag is searched. The search runs for each word, and a client may send
 /// thousands.
-const MAX_INDEX: usize = 64;
-const MAX_TAG: usize = 256;
+const MAX_INDEX_LENGTH: usize = 64;
+const MAX_TAG_LENGTH: usize = 256;
 
 /// The text before and after the first `end` within that distance.
 fn split_near(text: &str, end: u8, max_size: usize) -> Option<(&str, &str)> {
@@ -129,14 +129,14 @@ fn value_of<'t>(text: &'t str, word: &KeyWord<'_>) -> Option<FoundValue<'t>> {
     };
     let behind = text.get(word.end..)?;
     if text.get(..word.start)?.ends_with('<') {
-        let (_, rest) = split_near(behind, b'>', MAX_TAG)?;
+        let (_, rest) = split_near(behind, b'>', MAX_TAG_LENGTH)?;
         return value(rest, ValueContext::Element);
     }
     let is_escaped = behind.starts_with('\\');
     let is_quoted = behind.trim_start().starts_with(['"', '\'']);
     let mut rest = behind;
     if let Some(index) = rest.strip_prefix('[')
-        && let Some((_, after)) = split_near(index, b']', MAX_INDEX)
+        && let Some((_, after)) = split_near(index, b']', MAX_INDEX_LENGTH)
     {
         rest = after;
     }

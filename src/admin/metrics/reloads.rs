@@ -24,7 +24,8 @@ pub(super) fn write(to: &mut Exposition, history: &History, current: &CurrentSna
     let help = "Changed settings that take effect only after a restart.";
     to.family("tidegate_config_restart_needed", MetricKind::Gauge, help)
         .sample(&[], current.restart_needed().len() as u64);
-    let since = edits.last.and_then(|last| last.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let since =
+        edits.last_edit_time.and_then(|last| last.duration_since(SystemTime::UNIX_EPOCH).ok());
     let help = "Time of the newest attempt to apply an edit; 0 if there was none.";
     to.family("tidegate_config_last_reload_timestamp_seconds", MetricKind::Gauge, help)
         .sample(&[], since.unwrap_or_default().as_secs_f64());

@@ -1,7 +1,7 @@
 //! Metrics of WebSocket sessions by route: live and ended ones, their traffic and times. Knows nothing of tunnels.
 
 use super::exposition::{Exposition, MetricKind};
-use crate::websocket::{Registry, Session, SessionSelector, SessionTotals};
+use crate::websocket::{Session, SessionRegistry, SessionSelector, SessionTotals};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_http::websocket::frame::Direction;
@@ -29,7 +29,7 @@ impl RouteSessionMetrics {
 /// A value that is exported for each route.
 type SessionSample = fn(&RouteSessionMetrics) -> u64;
 
-pub(super) fn write(to: &mut Exposition, registry: &Registry) {
+pub(super) fn write(to: &mut Exposition, registry: &SessionRegistry) {
     let entries: Vec<RouteSessionMetrics> = registry
         .routes()
         .into_iter()

@@ -88,7 +88,7 @@ fn write_attempts(to: &mut Exposition, snapshot: &Snapshot) {
 
 /// The concurrency limits of upstreams and how much of them is used; upstreams without a limit are left out.
 fn write_limits(to: &mut Exposition, snapshot: &Snapshot) {
-    let help = "Requests and sessions refused at once, by the limit of the upstream.";
+    let help = "Requests and sessions refused because the upstream had reached its limit.";
     let mut family = to.family("tidegate_upstream_refused", MetricKind::Counter, help);
     for (upstream, pool) in &snapshot.pools {
         let is_bounded = |bound| pool.breaker().is_some_and(|it| it.limit(bound).is_some());

@@ -115,7 +115,7 @@ fn logged_messages(config: &Config, problems: &mut Problems) {
         let WebSocketSetting::Settings(settings) = &websocket.value else { continue };
         if settings.log_frames == LogFrames::Text {
             let key_path = format!("routes[{index}].websocket.log_frames");
-            let reason = "the access log stores the messages of all users";
+            let reason = "the access log stores the text messages of all users of this route";
             let help = "write `headers`, and log the text of one session with `tidegate sessions \
                         --session ID --log-frames text`";
             problems.warn("logs-messages", websocket.span, key_path, reason).help(help);

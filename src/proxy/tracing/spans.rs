@@ -45,7 +45,7 @@ struct AttemptSpan {
     upstream: Arc<str>,
     endpoint: Arc<Endpoint>,
     address: Address,
-    is_secured: bool,
+    uses_tls: bool,
     resent: i64,
     status: Option<u16>,
     version: Option<Version>,
@@ -111,7 +111,7 @@ pub(in crate::proxy) fn start_attempt(
         upstream: Arc::clone(pool.name()),
         endpoint: Arc::clone(chosen.endpoint()),
         address: chosen.address().clone(),
-        is_secured: pool.settings().protocol.tls.is_some(),
+        uses_tls: pool.settings().protocol.tls.is_some(),
         resent: recording.resend_count,
         status: None,
         version: None,
@@ -151,7 +151,7 @@ impl RequestTrace {
         let mut span = Span::new(position, SpanKind::Client, name, attempt.began);
         span.set_parent(self.position.span_id, false);
         span.set_attribute(keys::METHOD.name(), method.unwrap_or(keys::OTHER_METHOD));
-        let scheme = if attempt.is_secured { "https" } else { "http" };
+        let scheme = if attempt.uses_tls { "https" } else { "http" };
         let query = request.uri.query().map(|query| self.tracing.query(query));
         let target = route.target(exchange, request, query.as_deref());
         let authority = attempt.endpoint.authority();

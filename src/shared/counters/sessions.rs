@@ -33,7 +33,7 @@ const LISTEN_RETRY_INTERVAL: (Duration, Duration) =
 
 /// So many consecutive answers that name no session of this gateway are believed: the sessions may have
 /// ended just before.
-const MAX_UNKNOWN: u32 = 20;
+const MAX_UNKNOWN_ANSWERS: u32 = 20;
 
 /// The sessions of this gateway in the shared counters.
 #[derive(Debug, Default)]
@@ -256,7 +256,7 @@ pub(super) async fn close_evicted(shared: Weak<SharedCounterClient>) {
         let failed = match heard {
             Ok(Some((_, name))) => {
                 unknown = if this.evict(name) { 0 } else { unknown + 1 };
-                (unknown > MAX_UNKNOWN)
+                (unknown > MAX_UNKNOWN_ANSWERS)
                     .then_some("BLPOP returns sessions that no gateway has evicted")
             }
             // Without this pause, a server that answers at once would be polled in a loop.

@@ -26,7 +26,7 @@ type FamilyAddresses = (Vec<IpAddr>, Instant);
 
 /// The addresses of a name.
 #[derive(Debug)]
-pub(super) struct Addresses {
+pub(super) struct ResolvedAddresses {
     pub ips: Vec<IpAddr>,
     pub valid_until: Instant,
     /// Whether one family has not been answered; what it was last is among them.
@@ -60,7 +60,7 @@ impl Lookups {
 
     /// The addresses of both families. A family that is answered by an error or not at all holds
     /// nothing back: what it was last stands in. Fails when neither is answered.
-    pub(super) async fn addresses(&self, name: &str) -> Result<Addresses, String> {
+    pub(super) async fn addresses(&self, name: &str) -> Result<ResolvedAddresses, String> {
         let mut ipv4 = self.spawn(name, RecordType::A);
         let mut ipv6 = self.spawn(name, RecordType::AAAA);
         let (first, other, other_kind) = tokio::select! {
@@ -93,7 +93,7 @@ impl Lookups {
         };
         all.sort();
         all.dedup();
-        Ok(Addresses { ips: all, valid_until: until, is_partial })
+        Ok(ResolvedAddresses { ips: all, valid_until: until, is_partial })
     }
 
     /// What the addresses of the name were last.

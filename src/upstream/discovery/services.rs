@@ -1,6 +1,6 @@
 //! Reads SRV records as endpoints: targets, ports and weights. Knows nothing of health.
 
-use super::lookup::{Addresses, Lookups, own_records};
+use super::lookup::{Lookups, ResolvedAddresses, own_records};
 use super::{DiscoveredEndpoint, RecordKind};
 use hickory_resolver::proto::rr::rdata::SRV;
 use hickory_resolver::proto::rr::{RData, RecordType};
@@ -45,7 +45,7 @@ pub(super) async fn lookup_services(
 }
 
 async fn hosts(lookups: &Lookups, name: &str, port: u16) -> Result<ServiceAnswer, String> {
-    let Addresses { ips, valid_until: until, is_partial } = lookups.addresses(name).await?;
+    let ResolvedAddresses { ips, valid_until: until, is_partial } = lookups.addresses(name).await?;
     if ips.is_empty() {
         return Err("the name has no address".to_owned());
     }
@@ -129,7 +129,7 @@ async fn services(lookups: &Lookups, name: &str) -> Result<ServiceAnswer, String
 async fn resolve(
     lookups: &Lookups,
     hosts: &BTreeSet<String>,
-) -> (BTreeMap<String, Addresses>, BTreeMap<String, String>) {
+) -> (BTreeMap<String, ResolvedAddresses>, BTreeMap<String, String>) {
     let (mut resolved, mut unresolved) = (BTreeMap::new(), BTreeMap::new());
     let mut waiting = hosts.iter();
     let mut pending = JoinSet::new();

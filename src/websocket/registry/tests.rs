@@ -18,7 +18,7 @@ fn session(id: &str, user: &str, client: &str) -> Arc<Session> {
     Arc::new(Session::new(identity, LogFrames::Off))
 }
 
-impl Registry {
+impl SessionRegistry {
     /// A handshake that the upstream accepts at once.
     fn admit(
         &self,
@@ -37,7 +37,7 @@ fn evicting(quota: SessionQuota) -> SessionQuota {
 
 #[test]
 fn session_limits_are_exact_under_concurrency_and_counters_reset() {
-    let registry = Registry::default();
+    let registry = SessionRegistry::default();
     let quota = SessionQuota { sessions: Some(50), per_user: Some(7), ..SessionQuota::default() };
     let permits: Vec<SessionPermit> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
@@ -71,7 +71,7 @@ fn session_limits_are_exact_under_concurrency_and_counters_reset() {
 
 #[test]
 fn addresses_of_one_ipv6_network_are_one_client() {
-    let registry = Registry::default();
+    let registry = SessionRegistry::default();
     let quota = SessionQuota { per_address: Some(1), ..SessionQuota::default() };
     let admit = |client| registry.admit(session("id", "", client), &quota);
     let first = admit("2001:db8::1").expect("room");
@@ -83,7 +83,7 @@ fn addresses_of_one_ipv6_network_are_one_client() {
 
 #[test]
 fn oldest_session_is_closed_where_the_route_evicts() {
-    let registry = Registry::default();
+    let registry = SessionRegistry::default();
     let quota = evicting(SessionQuota { per_user: Some(2), ..SessionQuota::default() });
     let sessions = ["a", "b", "c"].map(|id| session(id, "user-1", "192.0.2.1"));
     let _tickets = sessions.clone().map(|session| registry.admit(session, &quota));
@@ -94,7 +94,7 @@ fn oldest_session_is_closed_where_the_route_evicts() {
 
 #[test]
 fn refused_session_evicts_nobody() {
-    let registry = Registry::default();
+    let registry = SessionRegistry::default();
     let none = SessionQuota::default();
     let old = session("old", "user-1", "192.0.2.1");
     let _old = registry.admit(Arc::clone(&old), &none).expect("room");
@@ -113,7 +113,7 @@ fn refused_session_evicts_nobody() {
 
 #[test]
 fn handshake_evicts_only_after_the_upstream_accepts() {
-    let registry = Registry::default();
+    let registry = SessionRegistry::default();
     let quota = evicting(SessionQuota { per_user: Some(1), ..SessionQuota::default() });
     let old = session("old", "user-1", "192.0.2.1");
     let _old = registry.admit(Arc::clone(&old), &quota).expect("room");
@@ -128,7 +128,7 @@ fn handshake_evicts_only_after_the_upstream_accepts() {
 
 #[test]
 fn excess_handshakes_displace_the_oldest_of_the_same_address() {
-    let registry = Registry::default();
+    let registry = SessionRegistry::default();
     let quota = SessionQuota { per_user: Some(2), ..SessionQuota::default() };
     let own = session("own", "user-1", "192.0.2.1");
     let _own = registry.register(Arc::clone(&own), &quota).expect("begun");
@@ -147,7 +147,7 @@ fn excess_handshakes_displace_the_oldest_of_the_same_address() {
 
 #[test]
 fn sessions_are_found_by_user_route_and_id() {
-    let registry = Registry::default();
+    let registry = SessionRegistry::default();
     let quota = SessionQuota::default();
     let _tickets = [("a", "user-1"), ("b", "user-1"), ("c", "user-2")]
         .map(|(id, user)| registry.admit(session(id, user, "192.0.2.1"), &quota));

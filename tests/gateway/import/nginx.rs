@@ -33,6 +33,10 @@ async fn each_unsupported_line_is_reported() {
         ("location /a { if ($arg_x) { return 403; } return 200; }", "left out: `if"),
         ("error_page 404 /404.html;", "left out: `error_page`"),
         ("location /a { auth_basic staff; return 200; }", "left out: `auth_basic staff`"),
+        (
+            "ssl_verify_client on;\nlocation /a { return 200; }",
+            "left out: client certificates are not converted: set `listeners[].tls.client_auth`",
+        ),
         ("location /a { location /a/b { return 200; } return 200; }", "left out: `location /a/b`"),
         ("listen 443 quic;", "left out: HTTP/3"),
         ("server_name ~^www;", "left out: the server name `~^www`"),

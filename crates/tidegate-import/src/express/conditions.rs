@@ -5,7 +5,7 @@ use super::paths::rule_path;
 use crate::draft::{Cors, PathRule, RateLimit};
 
 /// Maximum number of parts of a divided route.
-const MAX_PARTS: usize = 64;
+const MAX_ROUTE_PARTS: usize = 64;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ConditionKind {
@@ -119,7 +119,7 @@ impl Conditions {
                 let common =
                     condition.scope.intersection(&part).filter(|common| !parts.contains(common));
                 parts.extend(common);
-                if parts.len() > MAX_PARTS {
+                if parts.len() > MAX_ROUTE_PARTS {
                     return None;
                 }
             }
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn too_many_route_parts_give_none() {
         let mut conditions = Conditions::default();
-        for number in 0..MAX_PARTS {
+        for number in 0..MAX_ROUTE_PARTS {
             conditions.add(scope(&format!("/{number}"), &[]), ConditionKind::Guard, 1);
         }
         assert_eq!(conditions.parts(&scope("/", &[])), None);

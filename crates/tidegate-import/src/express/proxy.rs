@@ -99,7 +99,7 @@ impl<'a> RouteAssembly<'a> {
         let path = PathRule::Prefix(mount.to_owned());
         let mut route = Route::new(position.clone(), slug(mount), path, action);
         route.websocket = false;
-        route.host = Some(target.host.unwrap_or("upstream".to_owned()));
+        route.host = Some(target.host_header.unwrap_or("upstream".to_owned()));
         route.prefix = (mount != "/").then(|| "/".to_owned());
         vec![route]
     }
@@ -128,7 +128,7 @@ impl<'a> RouteAssembly<'a> {
         let mut route = Route::new(position.clone(), slug(own), path.clone(), action);
         route.websocket = false;
         if options.get("changeOrigin").is_some_and(Value::is_true) {
-            route.host = Some(target.host.clone().unwrap_or("upstream".to_owned()));
+            route.host = Some(target.host_header.clone().unwrap_or("upstream".to_owned()));
         }
         let to = join(&target.base, if strips { "/" } else { own });
         route.prefix = Some(to).filter(|to| to != own);

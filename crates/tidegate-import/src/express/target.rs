@@ -10,8 +10,8 @@ pub(super) struct UpstreamTarget {
     pub upstream: Upstream,
     /// What stands before the path of each request; empty, or without a slash at its end.
     pub base: String,
-    /// The name of a service whose URL has no port.
-    pub host: Option<String>,
+    /// The host of a URL without a port, which becomes the `Host` header.
+    pub host_header: Option<String>,
 }
 
 impl UpstreamTarget {
@@ -84,7 +84,7 @@ impl UpstreamTarget {
         upstream.tls = tls.then_some(None);
         let host = authority.as_plain().filter(|_| !has_port).map(str::to_owned);
         let base = path.by_default()?.trim_end_matches('/').to_owned();
-        Some(Self { upstream, base, host })
+        Some(Self { upstream, base, host_header: host })
     }
 
     /// A variable with an unknown value.
@@ -92,7 +92,7 @@ impl UpstreamTarget {
         let text = format!("the variable `${{{name}}}` must be `host:port`, without `http://`");
         notes.changed(position, text);
         let upstream = named(upstream_name(name), Text::variable(name, ""));
-        Self { upstream, base: String::new(), host: None }
+        Self { upstream, base: String::new(), host_header: None }
     }
 }
 

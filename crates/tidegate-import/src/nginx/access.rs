@@ -38,11 +38,17 @@ pub(super) fn denied_response(scope: &BlockScope<'_>, notes: &mut Notes) -> Opti
                 continue;
             }
             is_guarded = true;
-            let text = format!(
-                "`{}`: access control that the import cannot convert; the route answers 403 until you \
-                 replace it",
-                directive.display()
-            );
+            let text = match name {
+                "ssl_verify_client" => "client certificates are not converted: set \
+                    `listeners[].tls.client_auth`, then replace `respond` in the routes that \
+                    answer 403 until then"
+                    .to_owned(),
+                _ => format!(
+                    "`{}`: access control that the import cannot convert; the route answers 403 \
+                     until you replace it",
+                    directive.display()
+                ),
+            };
             notes.left_out(&directive.position, text);
         }
     }

@@ -90,7 +90,7 @@ fn note_not_imported(directive: &Directive, notes: &mut Notes) -> Action {
 }
 
 /// Whether it is a redirect of all to the same by HTTPS, and to which port.
-pub(super) fn to_https(action: &Action, hosts: &[String]) -> Option<u16> {
+pub(super) fn https_redirect_port(action: &Action, hosts: &[String]) -> Option<u16> {
     let Action::Redirect(_, to) = action else { return None };
     let authority = to.strip_prefix("https://")?.strip_suffix("{target}")?;
     let (host, port) = match authority.rsplit_once(':') {

@@ -121,12 +121,6 @@ pub(super) fn tls(scope: &BlockScope<'_>, http2: bool, notes: &mut Notes) -> Tls
             notes.changed(&certificate.position, text);
         }
     }
-    if let Some(verify) = scope.last("ssl_verify_client").filter(|it| it.argument(0) != Some("off"))
-    {
-        let text = "client certificates are not converted: set `listeners[].tls.client_auth`; until \
-            then the routes of this server answer 403";
-        notes.left_out(&verify.position, text);
-    }
     Tls {
         certificates: certificates.iter().zip(&keys).filter_map(pair).collect(),
         min_version: (has("TLSv1.3") && !has("TLSv1.2") && !has("TLSv1.1")).then_some("1.3"),

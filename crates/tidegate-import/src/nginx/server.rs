@@ -17,7 +17,7 @@ struct ServerBlock<'d> {
     listens: Vec<ListenDirective>,
     tls: Tls,
     /// The port of the server's HTTPS redirect, and its line.
-    to_https: Option<(u16, SourcePosition)>,
+    https_redirect_port: Option<(u16, SourcePosition)>,
 }
 
 impl Importer<'_> {
@@ -28,12 +28,12 @@ impl Importer<'_> {
         let mut found: Vec<Site> = Vec::new();
         for server in &read {
             // If everything is redirected, the listener does it.
-            let by_listener = server.to_https.is_some()
+            let by_listener = server.https_redirect_port.is_some()
                 && server.listens.iter().all(|it| self.redirects(&it.address));
             if by_listener || server.listens.is_empty() {
                 continue;
             }
-            if let Some((_, position)) = server.to_https.as_ref().filter(|_| first_tls) {
+            if let Some((_, position)) = server.https_redirect_port.as_ref().filter(|_| first_tls) {
                 let text = "the redirect to HTTPS: a route applies at every listener, so it would also redirect HTTPS requests; use `listeners[].redirect_to_https` instead, for all hosts of a listener";
                 self.notes.left_out(position, text);
                 continue;
@@ -65,11 +65,11 @@ impl Importer<'_> {
             true => listen::tls(&scope, http2, self.notes),
             false => Tls::default(),
         };
-        let to_https = match listens.iter().any(|it| it.tls) {
+        let https_redirect_port = match listens.iter().any(|it| it.tls) {
             true => None,
-            false => to_https(directive, &scope, &hosts),
+            false => https_redirect_port(directive, &scope, &hosts),
         };
-        ServerBlock { directive, scope, hosts, listens, tls, to_https }
+        ServerBlock { directive, scope, hosts, listens, tls, https_redirect_port }
     }
 
     /// One listener for each address, from all servers of that address.
@@ -96,7 +96,7 @@ impl Importer<'_> {
                 comment.push("This address also accepts IPv4.".to_owned());
             }
             let redirects: Vec<_> =
-                here.iter().filter_map(|(server, _)| server.to_https.as_ref()).collect();
+                here.iter().filter_map(|(server, _)| server.https_redirect_port.as_ref()).collect();
             let all_redirect = redirects.len() == here.len();
             for (_, position) in redirects.iter().filter(|_| all_redirect) {
                 let text = "the listener redirects with 308, which keeps the method, to the host of the \
@@ -151,7 +151,7 @@ impl Importer<'_> {
     }
 
     fn note_listener_differences(&mut self, servers: &[ServerBlock<'_>]) {
-        let serving = servers.iter().filter(|server| server.to_https.is_none());
+        let serving = servers.iter().filter(|server| server.https_redirect_port.is_none());
         let addresses = |server: &ServerBlock<'_>| {
             let mut all: Vec<_> = server.listens.iter().map(|it| it.address.clone()).collect();
             all.sort();
@@ -168,7 +168,7 @@ impl Importer<'_> {
 }
 
 /// Whether a server does nothing but redirect to HTTPS, as certbot writes it too.
-fn to_https(
+fn https_redirect_port(
     server: &Directive,
     scope: &BlockScope<'_>,
     hosts: &[String],
@@ -181,13 +181,14 @@ fn to_https(
     let blocks = conditions.iter().chain(&locations);
     let found = blocks.filter_map(|block| {
         let inner = scope.inherit(block.block.as_deref().unwrap_or_default());
-        let port = answer::to_https(&answer::fixed_response(&inner, &mut unsaid)?, hosts)?;
+        let port =
+            answer::https_redirect_port(&answer::fixed_response(&inner, &mut unsaid)?, hosts)?;
         Some((port, block.position.clone()))
     });
     let mut found: Vec<_> = found.collect();
     if let Some(directive) = whole {
-        let own =
-            answer::fixed_response(scope, &mut unsaid).and_then(|it| answer::to_https(&it, hosts));
+        let own = answer::fixed_response(scope, &mut unsaid)
+            .and_then(|it| answer::https_redirect_port(&it, hosts));
         if let Some(port) = own {
             return Some((port, directive.position.clone()));
         }

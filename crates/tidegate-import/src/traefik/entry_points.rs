@@ -64,7 +64,10 @@ impl Importer<'_> {
             || name == "websecure";
         let redirection =
             defined.and_then(|it| it.get_path(&["http", "redirections", "entryPoint"]));
-        let whole = here.iter().map(|router| router.to_https()).reduce(|one, other| one.and(other));
+        let whole = here
+            .iter()
+            .map(|router| router.https_redirect_port())
+            .reduce(|one, other| one.and(other));
         let redirect_to = match (redirection, whole.flatten()) {
             (Some(_), _) => Some(443),
             (None, port) => {
@@ -90,7 +93,7 @@ impl Importer<'_> {
     }
 
     fn note_differing_entry_points(&mut self, routers: &[Router]) {
-        let mut serving = routers.iter().filter(|router| router.to_https().is_none());
+        let mut serving = routers.iter().filter(|router| router.https_redirect_port().is_none());
         let Some(first) = serving.next() else { return };
         let differs = serving.find(|router| router.entry_points != first.entry_points);
         if let Some(line) = differs.map(|router| router.line) {

@@ -11,15 +11,15 @@ impl Importer<'_> {
     pub(super) fn arrange_by_priority(&mut self, mut routers: Vec<Router>) {
         let by_listener =
             self.draft.listeners.iter().any(|listener| listener.redirect_to.is_some());
-        routers.retain(|router| !by_listener || router.to_https().is_none());
+        routers.retain(|router| !by_listener || router.https_redirect_port().is_none());
         for router in &routers {
-            if router.to_https().is_some() {
+            if router.https_redirect_port().is_some() {
                 let text = "the redirect to HTTPS: a route applies at every listener, so it would also \
                     redirect HTTPS requests; use `listeners[].redirect_to_https` instead";
                 self.notes.left_out(&self.position(router.line), text);
             }
         }
-        routers.retain(|router| router.to_https().is_none());
+        routers.retain(|router| router.https_redirect_port().is_none());
         routers.sort_by_key(|router| std::cmp::Reverse(router.priority));
         let routes: Vec<Route> = routers.into_iter().flat_map(|router| router.routes).collect();
         let mut kept: Vec<Route> = Vec::new();

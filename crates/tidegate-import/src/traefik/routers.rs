@@ -16,7 +16,7 @@ pub(super) struct Router {
 
 impl Router {
     /// The port of the HTTPS redirect, if the router does nothing else.
-    pub(super) fn to_https(&self) -> Option<u16> {
+    pub(super) fn https_redirect_port(&self) -> Option<u16> {
         let mut ports = self.routes.iter().map(|route| {
             let Action::Redirect(_, to) = &route.action else { return None };
             let port = to.strip_prefix("https://{host}")?.strip_suffix("{target}")?;

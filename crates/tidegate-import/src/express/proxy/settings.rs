@@ -37,7 +37,7 @@ impl<'a> RouteAssembly<'a> {
     ) {
         route.websocket = options.get("ws").is_some_and(Value::is_true);
         if options.get("changeOrigin").is_some_and(Value::is_true) {
-            route.host = Some(target.host.clone().unwrap_or("upstream".to_owned()));
+            route.host = Some(target.host_header.clone().unwrap_or("upstream".to_owned()));
         }
         if target.upstream.tls.is_some() && options.get("secure").is_some_and(|it| !it.is_true()) {
             let text = "`secure: false` accepts any certificate, but Tidegate verifies it; set `ca`, \
