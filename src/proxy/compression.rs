@@ -33,7 +33,7 @@ impl HttpModuleBuilder for CompressionBuilder {
 /// request.
 pub(super) struct ResponseEncoding {
     state: CompressionState,
-    /// The body, where filters see it. They do so here because a module is told of each way in which a body ends.
+    /// The body that filters see. They see it here because Pingora calls a module at every end of a body.
     pub(super) filtered: Option<FilteredBody>,
     /// Pingora's gRPC-Web bridge, if the request uses it.
     pub(super) grpc_web: GrpcWebCtx,

@@ -1,5 +1,5 @@
 //! Shows response bodies to the filters that ask for them. It runs in Pingora's module behind all filters
-//! (`compression`), which alone is told of each way in which a body ends. Knows nothing of request bodies.
+//! (`compression`), which Pingora calls at every end of a body. Knows nothing of request bodies.
 
 use super::compression::ResponseEncoding;
 use super::filter_error::filter_error;

@@ -303,7 +303,7 @@ mod tests {
         assert!(!watch.state.close(), "it is in use");
         assert!(watch.try_idle(3, Waker::noop()));
         assert!(watch.state.close());
-        assert!(!watch.try_idle(3, Waker::noop()), "it is told so");
+        assert!(!watch.try_idle(3, Waker::noop()), "the connection is being closed");
         watch.mark_busy();
         assert!(watch.try_idle(3, Waker::noop()), "it was taken before it was closed");
     }

@@ -525,7 +525,7 @@ async fn cached_responses_are_shown_each_time() {
     }
 }
 
-/// Fails where it is told to.
+/// Fails in the hook that the test names.
 struct Failing(&'static str);
 
 #[async_trait]

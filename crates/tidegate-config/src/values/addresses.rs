@@ -41,7 +41,7 @@ fn canonical(network: ipnet::IpNet) -> ipnet::IpNet {
 pub enum TrustedProxy {
     /// A network's.
     Network(Cidr),
-    /// Those of who connects to a Unix domain socket.
+    /// The peers that connect through a Unix domain socket.
     Unix,
 }
 
