@@ -1,12 +1,20 @@
 //! Validates the YAML tree against the JSON Schema and keeps its valid part, so that all problems are found and not
 //! only the first. Knows no key; the schema does.
 
+mod messages;
+mod scalars;
+mod schemas;
+
 use super::BrokenParts;
-use super::diagnostics::{Problems, UNKNOWN_KEY, did_you_mean};
+use super::diagnostics::{Problems, did_you_mean};
 use super::values::{self, Span};
-use super::yaml::{CoreValue, Key, Kind, Node, Scalar};
+use super::yaml::{Key, Kind, Node};
+use messages::{listed, unknown_key, wrong_kind};
+use schemas::{
+    ANYTHING, accepts_anything, has_type, internal_tag, is_external_variant, is_mixed,
+    property_names, schema_requires, tag_of,
+};
 use serde_json::{Map, Value};
-use tidegate_http::secret::is_secret_path;
 
 /// The valid part of the tree (`None` if there is none) and the problems of the rest.
 pub(crate) fn check(
@@ -109,48 +117,6 @@ impl<'s> Checker<'s> {
             Some(union) => union.iter().for_each(|one| self.flatten(one, into)),
             None => into.push(schema),
         }
-    }
-
-    fn scalar(&self, choices: &[&Value], node: &Node, scalar: &Scalar, path: &str) -> NodeCheck {
-        let resolved = scalar.resolve();
-        if resolved == CoreValue::Null && choices.iter().any(|one| has_type(one, "null")) {
-            // As if the key were not there.
-            return NodeCheck::default();
-        }
-        if scalar.is_broken {
-            return NodeCheck { already_reported: vec![path.to_owned()], ..NodeCheck::default() };
-        }
-        let mut words: Vec<&str> = Vec::new();
-        let mut refusal = None;
-        for choice in choices {
-            match match_scalar(choice, scalar, resolved) {
-                ScalarMatch::Matches => return NodeCheck::without_problems(node),
-                ScalarMatch::OtherType => {}
-                ScalarMatch::Invalid(reason) => refusal = Some(reason),
-                ScalarMatch::NotOneOf(listed) => words.extend(listed),
-            }
-        }
-        if let Some(reason) = refusal {
-            let reason = format!("{}: {reason}", displayed_value(scalar, path));
-            return NodeCheck::with_problem(node.span, path, reason, None);
-        }
-        if words.is_empty() {
-            return wrong_kind(choices, node, path);
-        }
-        let mappings = choices.iter().filter(|one| has_type(one, "object"));
-        let tags: Vec<&str> = mappings.filter_map(|one| only_key(one)).collect();
-        let help = did_you_mean(&scalar.text, words.iter().chain(&tags).copied())
-            .filter(|_| !scalar.is_expanded())
-            .map(|guess| match tags.contains(&guess) {
-                true => format!("did you mean a mapping: `{{{guess}: …}}`?"),
-                false => format!("did you mean `{guess}`?"),
-            });
-        let mut expected = listed(words.iter().copied());
-        if choices.iter().any(|one| has_type(one, "object")) {
-            expected.push_str(" or a mapping");
-        }
-        let reason = format!("{} is not one of {expected}", displayed_value(scalar, path));
-        NodeCheck::with_problem(node.span, path, reason, help)
     }
 
     fn list(&self, schema: &'s Value, node: &Node, items: &[Node], path: &str) -> NodeCheck {
@@ -292,9 +258,7 @@ impl<'s> Checker<'s> {
             }
         }
     }
-}
 
-impl<'s> Checker<'s> {
     /// A mapping one of whose keys says by its value what the others are.
     fn internally_tagged(
         &self,
@@ -326,228 +290,6 @@ impl<'s> Checker<'s> {
     }
 }
 
-/// The schema of a value of any type.
-static ANYTHING: Value = Value::Bool(true);
-
-/// Whether a schema of a filter's settings has keys of its own beside alternatives, as `#[serde(flatten)]` makes them.
-/// What such a mapping may hold, its type judges.
-fn is_mixed(schema: &Value) -> bool {
-    schema.get("properties").is_some()
-        && ["anyOf", "oneOf", "allOf"].iter().any(|key| schema.get(*key).is_some())
-}
-
-/// The key that says by its value which of these mappings one is: the same in all, and a word of its own in each.
-fn internal_tag<'s>(several: &[&'s Value]) -> Option<&'s str> {
-    let (first, others) = several.split_first()?;
-    property_names(first).into_iter().find(|name| {
-        tag_of(first, name).is_some() && others.iter().all(|one| tag_of(one, name).is_some())
-    })
-}
-
-/// The only word that a key of a mapping may have.
-fn tag_of<'s>(schema: &'s Value, key: &str) -> Option<&'s str> {
-    schema.get("properties")?.get(key)?.get("const")?.as_str()
-}
-
-/// Whether a mapping of this schema has one key, which says what its value is.
-fn is_external_variant(schema: &Value) -> bool {
-    only_key(schema).is_some()
-}
-
-/// Whether a mapping of this schema must have the key.
-fn schema_requires(schema: &Value, key: &str) -> bool {
-    let required = schema.get("required").and_then(Value::as_array);
-    required.is_some_and(|required| required.iter().any(|name| name.as_str() == Some(key)))
-}
-
-/// A value as messages show it, unless it may be secret.
-fn displayed_value(scalar: &Scalar, path: &str) -> String {
-    match is_secret_path(path) {
-        true => "the value".to_owned(),
-        false => scalar.display_value(),
-    }
-}
-
-fn wrong_kind(choices: &[&Value], node: &Node, path: &str) -> NodeCheck {
-    const JSON_TYPES: [(&str, &str); 6] = [
-        ("object", "a mapping"),
-        ("array", "a list"),
-        ("string", "a string"),
-        ("integer", "an integer"),
-        ("number", "a number"),
-        ("boolean", "`true` or `false`"),
-    ];
-    let mut expected: Vec<&str> = Vec::new();
-    for choice in choices {
-        let kinds =
-            JSON_TYPES.iter().filter(|(kind, _)| has_type(choice, kind)).map(|(_, name)| *name);
-        let switch = is_switch(choice).then_some("`on` or `off`");
-        for name in kinds.chain(switch) {
-            if !expected.contains(&name) {
-                expected.push(name);
-            }
-        }
-    }
-    let help = match &node.kind {
-        Kind::Scalar(scalar) if expected.contains(&"a string") && !node.is_null() => {
-            (!scalar.is_expanded()).then(|| in_quotes(&scalar.text, path))
-        }
-        // `{path}` without quotes is a mapping of a key to nothing.
-        Kind::Mapping(entries) if expected.contains(&"a string") => match entries.as_slice() {
-            [(key, value)] if value.is_null() => {
-                Some(in_quotes(&format!("{{{}}}", key.text), path))
-            }
-            _ => None,
-        },
-        _ => None,
-    };
-    let reason = format!("expected {}, found {}", expected.join(" or "), node.kind_name());
-    NodeCheck::with_problem(node.span, path, reason, help)
-}
-
-/// What to do about a string without quotes; a value that may be secret is not repeated.
-fn in_quotes(text: &str, path: &str) -> String {
-    match is_secret_path(path) {
-        true => "put the value in quotes".to_owned(),
-        false => format!("put it in quotes: \"{text}\""),
-    }
-}
-
 fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
-}
-
-fn listed<'w>(words: impl Iterator<Item = &'w str>) -> String {
-    words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// The key of a mapping with exactly one.
-fn only_key(schema: &Value) -> Option<&str> {
-    match property_names(schema).as_slice() {
-        [name] => Some(name),
-        _ => None,
-    }
-}
-
-/// The keys that a mapping may have.
-fn property_names(schema: &Value) -> Vec<&str> {
-    let properties = schema.get("properties").and_then(Value::as_object);
-    properties.into_iter().flat_map(Map::keys).map(String::as_str).collect()
-}
-
-fn unknown_key(key: &Key, path: String, known: &[&str]) -> Finding {
-    if known.is_empty() && names_filter(&path) {
-        let reason = "unknown filter: this program registers no filters".to_owned();
-        let help = "register the filter with `Gateway::register` in the program that runs the \
-            gateway"
-            .to_owned();
-        return Finding { span: key.span, path, reason, help: Some(help) };
-    }
-    let help = match did_you_mean(&key.text, known.iter().copied()) {
-        Some(guess) => format!("did you mean `{guess}`?"),
-        None => format!("known keys: {}", listed(known.iter().copied())),
-    };
-    Finding { span: key.span, path, reason: UNKNOWN_KEY.to_owned(), help: Some(help) }
-}
-
-/// Whether a path is that of a filter's name: `filters[0].NAME`, `routes[2].filters[0].NAME`.
-fn names_filter(path: &str) -> bool {
-    let list = path.rsplit_once("].").and_then(|(item, _)| item.rsplit_once('['));
-    list.is_some_and(|(list, _)| list == "filters" || list.ends_with(".filters"))
-}
-
-/// Whether a schema of a filter's settings bounds nothing: `true`, or no more than a description.
-fn accepts_anything(schema: &Value) -> bool {
-    const ASSERTION_KEYWORDS: [&str; 5] = ["type", "enum", "const", "properties", "items"];
-    match schema {
-        Value::Bool(takes) => *takes,
-        Value::Object(fields) => {
-            !ASSERTION_KEYWORDS.iter().any(|bound| fields.contains_key(*bound))
-        }
-        _ => false,
-    }
-}
-
-fn has_type(schema: &Value, expected: &str) -> bool {
-    match schema.get("type") {
-        Some(Value::String(kind)) => kind == expected,
-        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == expected),
-        _ => false,
-    }
-}
-
-/// The schema of [`values::Switch`]: words and booleans, whichever the parser made of `off`.
-fn is_switch(schema: &Value) -> bool {
-    let words = schema.get("enum").and_then(Value::as_array);
-    words.is_some_and(|words| words.iter().any(Value::is_boolean))
-}
-
-enum ScalarMatch<'s> {
-    Matches,
-    OtherType,
-    /// The type matches, the value is invalid for this reason.
-    Invalid(String),
-    /// Only these words are allowed.
-    NotOneOf(Vec<&'s str>),
-}
-
-fn match_scalar<'s>(schema: &'s Value, scalar: &Scalar, resolved: CoreValue) -> ScalarMatch<'s> {
-    if is_switch(schema) {
-        return match scalar.text.parse::<values::Switch>() {
-            Ok(_) => ScalarMatch::Matches,
-            Err(_) => ScalarMatch::NotOneOf(vec!["on", "off"]),
-        };
-    }
-    let constant = schema.get("const").and_then(Value::as_str);
-    let listed = schema.get("enum").and_then(Value::as_array);
-    if constant.is_some() || listed.is_some() {
-        let listed = listed.into_iter().flatten().filter_map(Value::as_str);
-        let words: Vec<&str> = constant.into_iter().chain(listed).collect();
-        return match words.contains(&scalar.text.as_str()) {
-            true => ScalarMatch::Matches,
-            false => ScalarMatch::NotOneOf(words),
-        };
-    }
-    if has_type(schema, "string") {
-        let format = schema.get("format").and_then(Value::as_str);
-        let judged = format.and_then(|format| values::check_format(format, &scalar.text));
-        return match (resolved, judged) {
-            (CoreValue::Null, _) => ScalarMatch::OtherType,
-            (_, Some(Ok(()))) | (CoreValue::String, None) => ScalarMatch::Matches,
-            (_, Some(Err(reason))) => ScalarMatch::Invalid(reason),
-            (_, None) if scalar.is_expanded() => ScalarMatch::Matches,
-            (_, None) => ScalarMatch::OtherType,
-        };
-    }
-    match resolved {
-        CoreValue::Bool(_) if has_type(schema, "boolean") => ScalarMatch::Matches,
-        CoreValue::Integer(value) if has_type(schema, "integer") => {
-            let bound = |name: &str| schema.get(name).and_then(Value::as_i64);
-            match (bound("minimum"), bound("maximum")) {
-                (Some(least), _) if value < least => {
-                    ScalarMatch::Invalid(format!("must be at least {least}"))
-                }
-                (_, Some(most)) if value > most => {
-                    ScalarMatch::Invalid(format!("must be at most {most}"))
-                }
-                _ => ScalarMatch::Matches,
-            }
-        }
-        CoreValue::Integer(value) if has_type(schema, "number") => {
-            match_range(schema, value as f64)
-        }
-        CoreValue::Float(value) if has_type(schema, "number") => match_range(schema, value),
-        _ => ScalarMatch::OtherType,
-    }
-}
-
-fn match_range(schema: &Value, value: f64) -> ScalarMatch<'_> {
-    let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
-    match (bound("minimum"), bound("maximum")) {
-        (Some(least), _) if value < least => {
-            ScalarMatch::Invalid(format!("must be at least {least}"))
-        }
-        (_, Some(most)) if value > most => ScalarMatch::Invalid(format!("must be at most {most}")),
-        _ => ScalarMatch::Matches,
-    }
 }
