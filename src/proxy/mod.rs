@@ -1,6 +1,8 @@
 //! The adapter to Pingora: implements its hooks by a few lines each, which call the modules below. Decides nothing
 //! itself, and is the only room that knows both Pingora's phases and the gateway's snapshot.
 //!
+//! The file is long because the table of hooks is beside the one implementation of Pingora's trait that it describes.
+//!
 //! The hooks, in the order of a request:
 //!
 //! | hook | what it does | module |
