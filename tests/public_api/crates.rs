@@ -111,7 +111,7 @@ impl Crates {
                 continue;
             }
             match &item {
-                Item::Use(it) => module.bring_in(&it.tree, &mut Vec::new()),
+                Item::Use(it) => module.bring_in(&it.tree),
                 Item::Mod(it) => {
                     let name = it.ident.to_string();
                     let path = [path.clone(), vec![name.clone()]].concat();
@@ -217,32 +217,48 @@ impl Crates {
 }
 
 impl Module {
-    fn bring_in(&mut self, tree: &UseTree, prefix: &mut Segments) {
-        match tree {
-            UseTree::Path(it) => {
-                prefix.push(it.ident.to_string());
-                self.bring_in(&it.tree, prefix);
-                prefix.pop();
+    fn bring_in(&mut self, tree: &UseTree) {
+        for Leaf { name, path } in leaves(tree) {
+            match name {
+                Some(name) => drop(self.uses.insert(name, path)),
+                None => self.globs.push(path),
             }
-            UseTree::Name(it) => self.bring_in_as(it.ident.to_string(), &it.ident, prefix),
-            UseTree::Rename(it) => self.bring_in_as(it.rename.to_string(), &it.ident, prefix),
-            UseTree::Glob(_) => self.globs.push(prefix.clone()),
-            UseTree::Group(it) => it.items.iter().for_each(|tree| self.bring_in(tree, prefix)),
         }
     }
+}
 
-    fn bring_in_as(&mut self, name: String, ident: &syn::Ident, prefix: &Segments) {
-        let mut path = prefix.clone();
-        let mut name = name;
-        if *ident == "self" {
-            if name == "self" {
-                name = path.last().expect("a prefix").clone();
-            }
-        } else {
-            path.push(ident.to_string());
+/// One path of a `use`.
+pub(crate) struct Leaf {
+    /// The name that it brings in; `None` for `path::*`.
+    pub(crate) name: Option<String>,
+    pub(crate) path: Segments,
+}
+
+/// The paths of a tree of `use`.
+pub(crate) fn leaves(tree: &UseTree) -> Vec<Leaf> {
+    let mut found = Vec::new();
+    add_leaves(tree, &[], &mut found);
+    found
+}
+
+fn add_leaves(tree: &UseTree, prefix: &[String], found: &mut Vec<Leaf>) {
+    let (ident, name) = match tree {
+        UseTree::Path(it) => {
+            return add_leaves(&it.tree, &[prefix, &[it.ident.to_string()]].concat(), found);
         }
-        self.uses.insert(name, path);
-    }
+        UseTree::Group(it) => {
+            return it.items.iter().for_each(|tree| add_leaves(tree, prefix, found));
+        }
+        UseTree::Glob(_) => return found.push(Leaf { name: None, path: prefix.to_vec() }),
+        UseTree::Name(it) => (&it.ident, &it.ident),
+        UseTree::Rename(it) => (&it.ident, &it.rename),
+    };
+    let path = match ident == "self" {
+        true => prefix.to_vec(),
+        false => [prefix, &[ident.to_string()]].concat(),
+    };
+    let name = if name == "self" { path.last().cloned() } else { Some(name.to_string()) };
+    found.push(Leaf { name, path });
 }
 
 /// The name that an item declares.

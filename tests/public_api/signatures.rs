@@ -1,6 +1,6 @@
 //! The types in the signatures of public items. It knows nothing of files.
 
-use crate::crates::{Crates, Segments, Target, name_of};
+use crate::crates::{Crates, Leaf, Segments, Target, leaves, name_of};
 use std::collections::BTreeSet;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Fields, Generics, ImplItem, Item, Signature, TraitItem, Visibility};
@@ -100,7 +100,12 @@ impl Public<'_> {
             }
             match item {
                 Item::Use(it) => {
-                    for path in leaves(&it.tree, &mut Vec::new()) {
+                    for Leaf { name, path } in leaves(&it.tree) {
+                        assert!(
+                            name.is_some(),
+                            "`pub use {}::*` hides what is public",
+                            path.join("::")
+                        );
                         self.add(self.crates.resolve(module, &path));
                     }
                 }
@@ -143,23 +148,6 @@ fn is_public(item: &Item) -> bool {
         _ => return false,
     };
     matches!(visibility, Visibility::Public(_))
-}
-
-/// The paths of a tree of `use`.
-fn leaves(tree: &syn::UseTree, prefix: &mut Segments) -> Vec<Segments> {
-    match tree {
-        syn::UseTree::Path(it) => {
-            prefix.push(it.ident.to_string());
-            let found = leaves(&it.tree, prefix);
-            prefix.pop();
-            found
-        }
-        syn::UseTree::Name(it) if it.ident == "self" => vec![prefix.clone()],
-        syn::UseTree::Name(it) => vec![[prefix.clone(), vec![it.ident.to_string()]].concat()],
-        syn::UseTree::Rename(it) => vec![[prefix.clone(), vec![it.ident.to_string()]].concat()],
-        syn::UseTree::Group(it) => it.items.iter().flat_map(|tree| leaves(tree, prefix)).collect(),
-        syn::UseTree::Glob(_) => panic!("`pub use {}::*` hides what is public", prefix.join("::")),
-    }
 }
 
 /// Reads the paths of one item.
