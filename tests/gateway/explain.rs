@@ -1,35 +1,10 @@
 //! `tidegate explain` describes what the gateway does with a request.
 
+use crate::shop::SHOP;
 use serde_json::Value;
 use std::path::Path;
 use tempfile::TempDir;
 use tidegate_testing::{Admin, Cli, Config, TOKEN, Upstream, cli, free_port, ok, replace_file};
-
-const SHOP: &str = "\
-listeners:
-  - {address: \"127.0.0.1:3000\"}
-  - {address: \"127.0.0.1:8080\", redirect_to_https: on}
-cors: {allow_origins: [\"https://shop.test\"]}
-upstreams:
-  users: {endpoints: [\"127.0.0.1:4001\"]}
-  orders: {endpoints: [\"127.0.0.1:4002\", \"127.0.0.1:4003\"]}
-routes:
-  - name: users
-    match: {path_prefix: /api/v1/users, methods: [GET, POST]}
-    upstream: users
-    rewrite: {prefix: /people}
-    timeouts: {read: 5s}
-  - name: beta
-    match: {path_prefix: /api/v1/users, methods: [GET, POST], headers: {x-beta: \"1\"}}
-    upstream: orders
-  - name: orders
-    match: {path_prefix: /api/v1, hosts: [\"*.shop.test\"]}
-    upstream: orders
-    websocket: off
-  - name: gone
-    match: {path: /old}
-    redirect: {to: /new, status: 301}
-";
 
 async fn explain(folder: &Path, arguments: &[&str]) -> Cli {
     std::fs::write(folder.join("t.yaml"), SHOP).expect("a file");

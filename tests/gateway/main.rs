@@ -80,6 +80,7 @@ mod session_ends;
 mod session_peer_faults;
 mod shared_counters;
 mod shared_counters_faults;
+mod shop;
 mod shutdown;
 mod slow_clients;
 mod slow_readers;
