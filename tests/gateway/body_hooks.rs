@@ -9,7 +9,7 @@ use tidegate::filter::{
     UpstreamRequest,
 };
 use tidegate::{Gateway, async_trait};
-use tidegate_testing::{Config, Response, Upstream, Wire, free_port, ok, until, within};
+use tidegate_testing::{Config, Response, Upstream, Wire, free_port, http2, ok, until, within};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
@@ -56,9 +56,7 @@ impl Running {
         &self,
         parts: &[&'static [u8]],
     ) -> Result<(StatusCode, Vec<u8>), h2::Error> {
-        let socket = TcpStream::connect(self.address).await.expect("a connection");
-        let (mut client, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
-        tokio::spawn(connection);
+        let mut client = http2::client(self.address).await;
         let request = http::Request::post("http://localhost/hook").body(()).expect("a request");
         let (response, mut body) = client.send_request(request, parts.is_empty())?;
         for (index, part) in parts.iter().enumerate() {
@@ -462,9 +460,7 @@ async fn response_over_the_bound_is_answered_502_or_broken_off() {
     let mut wire = gateway.connect().await;
     wire.send("GET /chunked HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     assert_eq!(within("a head", wire.head()).await.status(), Some(200));
-    let socket = TcpStream::connect(gateway.address).await.expect("a connection");
-    let (mut client, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
-    tokio::spawn(connection);
+    let mut client = http2::client(gateway.address).await;
     let request = http::Request::get("http://localhost/chunked").body(()).expect("a request");
     let (response, _) = client.send_request(request, true).expect("sent");
     let mut body = within("a head", response).await.expect("a head").into_body();
@@ -494,9 +490,7 @@ async fn filter_that_fails_after_the_head_breaks_the_response_off() {
     wire.send("GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     assert_eq!(within("a head", wire.head()).await.status(), Some(200));
     assert!(within("the first part", wire.chunk()).await.is_some());
-    let socket = TcpStream::connect(gateway.address).await.expect("a connection");
-    let (mut client, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
-    tokio::spawn(connection);
+    let mut client = http2::client(gateway.address).await;
     let request = http::Request::get("http://localhost/b").body(()).expect("a request");
     let (response, _) = client.send_request(request, true).expect("sent");
     let mut body = within("a response", response).await.expect("a response").into_body();
@@ -574,35 +568,23 @@ async fn filter_chooses_the_status_that_it_fails_with() {
 
 /// An upstream over HTTP/2 that sends each body back, with its announced length in front and trailers behind.
 pub(super) async fn http2_echo() -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("its address");
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
-                while let Some(Ok((request, mut respond))) = connection.accept().await {
-                    tokio::spawn(async move {
-                        let (head, mut body) = request.into_parts();
-                        let length = head.headers.get("content-length");
-                        let length = length.and_then(|it| it.to_str().ok()).unwrap_or("none");
-                        let mut answer = format!("{length}:").into_bytes();
-                        while let Some(Ok(part)) = body.data().await {
-                            let _ = body.flow_control().release_capacity(part.len());
-                            answer.extend_from_slice(&part);
-                        }
-                        let mut sent = respond
-                            .send_response(http::Response::new(()), false)
-                            .expect("a head is sent");
-                        let _ = sent.send_data(answer.into(), false);
-                        let mut trailers = http::HeaderMap::new();
-                        trailers.insert("x-trailer", http::HeaderValue::from_static("there"));
-                        let _ = sent.send_trailers(trailers);
-                    });
-                }
-            });
+    http2::serve(|request, mut respond| async move {
+        let (head, mut body) = request.into_parts();
+        let length = head.headers.get("content-length");
+        let length = length.and_then(|it| it.to_str().ok()).unwrap_or("none");
+        let mut answer = format!("{length}:").into_bytes();
+        while let Some(Ok(part)) = body.data().await {
+            let _ = body.flow_control().release_capacity(part.len());
+            answer.extend_from_slice(&part);
         }
-    });
-    address
+        let mut sent =
+            respond.send_response(http::Response::new(()), false).expect("a head is sent");
+        let _ = sent.send_data(answer.into(), false);
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("x-trailer", http::HeaderValue::from_static("there"));
+        let _ = sent.send_trailers(trailers);
+    })
+    .await
 }
 
 #[tokio::test]

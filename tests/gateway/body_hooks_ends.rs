@@ -9,8 +9,7 @@ use tidegate::async_trait;
 use tidegate::filter::{
     self, BodyAccess, Filter, Flow, Outcome, Request, RequestBody, ResponseBody,
 };
-use tidegate_testing::{Config, Upstream, Wire, ok, until, within};
-use tokio::net::TcpStream;
+use tidegate_testing::{Config, Upstream, Wire, http2, ok, until, within};
 use tokio::sync::{Notify, watch};
 
 const WHOLE: BodyAccess = BodyAccess::Whole { max: 100 };
@@ -18,10 +17,7 @@ const WHOLE: BodyAccess = BodyAccess::Whole { max: 100 };
 type Client = h2::client::SendRequest<Bytes>;
 
 async fn http2_client(gateway: &Running) -> Client {
-    let socket = TcpStream::connect(gateway.address).await.expect("a connection");
-    let (client, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
-    tokio::spawn(connection);
-    client
+    http2::client(gateway.address).await
 }
 
 /// The status, the body up to its end or a fault, and the trailers.
@@ -172,37 +168,26 @@ async fn truncating_upstream(
     second: Option<&'static str>,
     goes_on: watch::Receiver<bool>,
 ) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("its address");
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let goes_on = goes_on.clone();
-            tokio::spawn(async move {
-                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
-                while let Some(Ok((_, mut respond))) = connection.accept().await {
-                    let response = http::Response::builder()
-                        .header("content-type", "application/grpc")
-                        .body(())
-                        .expect("a head");
-                    let mut stream = respond.send_response(response, false).expect("sent");
-                    stream.send_data(Bytes::from_static(b"one"), false).expect("sent");
-                    let mut goes_on = goes_on.clone();
-                    tokio::spawn(async move {
-                        let _ = goes_on.wait_for(|goes_on| *goes_on).await;
-                        match second {
-                            Some(second) => {
-                                let second = Bytes::from_static(second.as_bytes());
-                                let _ = stream.send_data(second, false);
-                                std::future::pending().await
-                            }
-                            None => stream.send_reset(h2::Reason::INTERNAL_ERROR),
-                        }
-                    });
+    http2::serve(move |_, mut respond| {
+        let mut goes_on = goes_on.clone();
+        async move {
+            let response = http::Response::builder()
+                .header("content-type", "application/grpc")
+                .body(())
+                .expect("a head");
+            let mut stream = respond.send_response(response, false).expect("sent");
+            stream.send_data(Bytes::from_static(b"one"), false).expect("sent");
+            let _ = goes_on.wait_for(|goes_on| *goes_on).await;
+            match second {
+                Some(second) => {
+                    let _ = stream.send_data(Bytes::from_static(second.as_bytes()), false);
+                    std::future::pending().await
                 }
-            });
+                None => stream.send_reset(h2::Reason::INTERNAL_ERROR),
+            }
         }
-    });
-    address
+    })
+    .await
 }
 
 /// Records the parts of responses; fails at `two`.

@@ -7,10 +7,9 @@ use proptest::test_runner::TestRunner;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tidegate_testing::http2::{
-    DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, field, frame,
+    self, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, field, frame,
 };
 use tidegate_testing::{Config, Gateway, Upstream, Wire, get, ok, within};
-use tokio::net::TcpListener;
 
 const CASES: usize = 200;
 
@@ -170,22 +169,8 @@ async fn http1_upstream_gets_one_last_chunk_for_any_framing() {
 
 /// A service by HTTP/2 that echoes bodies, or answers with the cut that the path numbers.
 async fn http2_service() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("its address");
     let cuts = Arc::new(cuts());
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let _ = socket.set_nodelay(true);
-            let cuts = Arc::clone(&cuts);
-            tokio::spawn(async move {
-                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
-                while let Some(Ok((request, respond))) = connection.accept().await {
-                    tokio::spawn(serve(request, respond, Arc::clone(&cuts)));
-                }
-            });
-        }
-    });
-    address
+    http2::serve(move |request, respond| serve(request, respond, Arc::clone(&cuts))).await
 }
 
 async fn serve(

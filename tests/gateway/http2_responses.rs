@@ -1,11 +1,10 @@
 //! Responses between HTTP/1 and HTTP/2: framing, connection headers, `Expect: 100-continue`.
 
 use tidegate_testing::http2::{
-    DATA, END_HEADERS, END_STREAM, Frame, Frames, GET, HEADERS, SETTINGS, field, frame,
+    self, DATA, END_HEADERS, END_STREAM, Frame, Frames, GET, HEADERS, SETTINGS, field, frame,
     get_over_http2,
 };
 use tidegate_testing::{Config, Gateway, Upstream, Wire, get, respond, within};
-use tokio::net::{TcpListener, TcpStream};
 
 /// `:status: 200`, `204` and `304` of HPACK's static table.
 const OK: u8 = 0x88;
@@ -147,9 +146,7 @@ async fn whitespace_around_trailer_values_is_trimmed() {
     })
     .await;
     let gateway = over_http2(&upstream).start().await;
-    let socket = TcpStream::connect(gateway.address()).await.expect("a connection");
-    let (mut client, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
-    tokio::spawn(connection);
+    let mut client = http2::client(gateway.address()).await;
     let request = http::Request::get("http://a.test/").body(()).expect("a request");
     let (response, _) = client.send_request(request, true).expect("sent");
     let mut body = within("a response", response).await.expect("a response").into_body();
@@ -190,33 +187,22 @@ async fn connection_headers_of_the_upstream_are_removed() {
     assert_eq!(gateway.access_of("/x").await["http.response.status_code"], 200);
 }
 
-/// A service over HTTP/2 that says which `Expect` it got, and the body.
+/// A service over HTTP/2 that says whether it got an `Expect`, and how long the body was.
 async fn expecting() -> std::net::SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("its address");
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
-                while let Some(Ok((request, mut respond))) = connection.accept().await {
-                    tokio::spawn(async move {
-                        let expects = request.headers().contains_key("expect");
-                        let mut body = request.into_body();
-                        let mut length = 0;
-                        while let Some(Ok(data)) = body.data().await {
-                            length += data.len();
-                        }
-                        let response = http::Response::builder()
-                            .header("x-expects", expects.to_string())
-                            .header("x-length", length);
-                        let response = response.body(()).expect("a response");
-                        respond.send_response(response, true).expect("sent");
-                    });
-                }
-            });
+    http2::serve(|request, mut respond| async move {
+        let expects = request.headers().contains_key("expect");
+        let mut body = request.into_body();
+        let mut length = 0;
+        while let Some(Ok(data)) = body.data().await {
+            length += data.len();
         }
-    });
-    address
+        let response = http::Response::builder()
+            .header("x-expects", expects.to_string())
+            .header("x-length", length);
+        let response = response.body(()).expect("a response");
+        respond.send_response(response, true).expect("sent");
+    })
+    .await
 }
 
 #[tokio::test]

@@ -7,14 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use tidegate_testing::http2::{
-    DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE,
-    field, frame, get_over_http2,
+    self, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, field, frame, get_over_http2,
 };
 use tidegate_testing::{
     Admin, Authority, Config, Gateway, Metrics, TlsService, Upstream, Wire, cli, get, pool, until,
     within,
 };
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 /// The heads that a service got.
@@ -22,24 +21,18 @@ type Heads = Arc<Mutex<Vec<http::request::Parts>>>;
 
 /// A service over HTTP/2 that writes down heads, and answers with the request's body.
 async fn service() -> (SocketAddr, Heads) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("its address");
     let heads = Heads::default();
     let keeps = Arc::clone(&heads);
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let heads = Arc::clone(&keeps);
-            tokio::spawn(async move {
-                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
-                while let Some(Ok((request, mut respond))) = connection.accept().await {
-                    heads.lock().expect("the heads").push(request.into_parts().0);
-                    let mut response = http::Response::new(());
-                    *response.status_mut() = http::StatusCode::NO_CONTENT;
-                    respond.send_response(response, true).expect("sent");
-                }
-            });
+    let address = http2::serve(move |request, mut respond| {
+        let heads = Arc::clone(&keeps);
+        async move {
+            heads.lock().expect("the heads").push(request.into_parts().0);
+            let mut response = http::Response::new(());
+            *response.status_mut() = http::StatusCode::NO_CONTENT;
+            respond.send_response(response, true).expect("sent");
         }
-    });
+    })
+    .await;
     (address, heads)
 }
 

@@ -6,8 +6,8 @@ use futures_util::SinkExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tidegate_testing::{
-    Admin, Config, Gateway, Handshake, Head, Metrics, Recorder, Upstream, Wire, get, next, ok,
-    until, within,
+    Admin, Config, Gateway, Handshake, Head, Recorder, Upstream, Wire, get, http2, next, ok, until,
+    within,
 };
 use tokio::sync::Barrier;
 
@@ -89,8 +89,7 @@ async fn out_of_file_descriptors_requests_are_503_until_it_recovers() {
     assert_eq!(told, 1, "{lines:#?}");
     let told = lines.iter().filter(|line| line.contains("Accept() failed")).count();
     assert!(told <= 1, "{lines:#?}");
-    let metrics = reqwest::get(format!("http://{}/metrics", admin.address())).await;
-    let metrics = Metrics::parse(&metrics.expect("metrics").text().await.expect("their text"));
+    let metrics = admin.metrics().await;
     assert!(metrics.value("tidegate_requests_shed_total", &[("limit", "files")]) >= 8.0);
 }
 
@@ -106,13 +105,9 @@ async fn connection_storm_is_refused_and_counted() {
         .top(&admin.section())
         .start()
         .await;
-    let metrics = async || {
-        let metrics = reqwest::get(format!("http://{}/metrics", admin.address())).await;
-        Metrics::parse(&metrics.expect("metrics").text().await.expect("their text"))
-    };
     let refused = async || {
         let limit = [("limit", "connections")];
-        metrics().await.value("tidegate_connections_refused_total", &limit)
+        admin.metrics().await.value("tidegate_connections_refused_total", &limit)
     };
     let mut held = Vec::new();
     until("all places are taken", async || {
@@ -149,7 +144,7 @@ async fn connection_storm_is_refused_and_counted() {
     })
     .await;
     until("their places are free", async || {
-        metrics().await.value("tidegate_connections", &[]) < 5.0
+        admin.metrics().await.value("tidegate_connections", &[]) < 5.0
     })
     .await;
 }
@@ -182,9 +177,7 @@ async fn idle_upstream_connections_are_closed_for_new_ones() {
         .top("limits: {requests: 1000}");
     let gateway = Gateway::with_files(120, &config).await;
     for target in ["/one", "/other", "/one"] {
-        let socket = tokio::net::TcpStream::connect(gateway.address()).await.expect("a connection");
-        let (mut send, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
-        tokio::spawn(connection);
+        let mut send = http2::client(gateway.address()).await;
         let mut answers = Vec::new();
         for _ in 0..60 {
             send = send.ready().await.expect("a stream");
@@ -207,9 +200,7 @@ async fn begin_many(
     target: &str,
     count: usize,
 ) -> (Vec<http::Response<h2::RecvStream>>, h2::client::SendRequest<Bytes>) {
-    let socket = tokio::net::TcpStream::connect(gateway.address()).await.expect("a connection");
-    let (mut send, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
-    tokio::spawn(connection);
+    let mut send = http2::client(gateway.address()).await;
     let (mut asked, mut answers) = (Vec::new(), Vec::new());
     for _ in 0..count {
         send = send.ready().await.expect("a stream");
@@ -297,23 +288,14 @@ async fn idle_http2_upstream_connections_are_closed_for_new_ones() {
     assert!(!lines.iter().any(|line| line.contains("file descriptors")), "{lines:#?}");
 }
 
-/// A service over HTTP/2.
+/// A service over HTTP/2 that answers 204.
 async fn http2_service() -> std::net::SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("its address");
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
-                while let Some(Ok((_, mut respond))) = connection.accept().await {
-                    let mut response = http::Response::new(());
-                    *response.status_mut() = http::StatusCode::NO_CONTENT;
-                    respond.send_response(response, true).expect("sent");
-                }
-            });
-        }
-    });
-    address
+    http2::serve(|_, mut respond| async move {
+        let mut response = http::Response::new(());
+        *response.status_mut() = http::StatusCode::NO_CONTENT;
+        respond.send_response(response, true).expect("sent");
+    })
+    .await
 }
 
 /// An upstream whose response to `/endless` never ends, and how many of those it has begun.
@@ -386,8 +368,7 @@ async fn short_of_memory_the_largest_client_loses_its_requests() {
     let mut again = connect_from("127.0.0.2", &gateway).await;
     again.send(get("/", &[])).await;
     assert_eq!(again.response().await.status(), 503, "not before there is memory");
-    let metrics = reqwest::get(format!("http://{}/metrics", admin.address())).await;
-    let metrics = Metrics::parse(&metrics.expect("metrics").text().await.expect("their text"));
+    let metrics = admin.metrics().await;
     let limit = [("limit", "memory")];
     assert_eq!(metrics.value("tidegate_clients_evicted_total", &limit), 1.0);
     let mark = gateway.mark();

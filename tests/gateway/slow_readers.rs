@@ -4,8 +4,8 @@ use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tidegate_testing::{Config, Gateway, Handshake, Upstream, Wire, get, until};
-use tokio::net::{TcpListener, TcpSocket};
+use tidegate_testing::{Config, Gateway, Handshake, Upstream, Wire, get, http2, until};
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -146,37 +146,25 @@ pub(crate) async fn ask_over_http2(
 
 /// A service over HTTP/2 whose response to `/big` never ends, and how many bytes of it have gone.
 async fn endless_over_http2() -> (SocketAddr, Arc<AtomicU64>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("its address");
     let sent = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&sent);
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let sent = Arc::clone(&counted);
-            tokio::spawn(async move {
-                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
-                while let Some(Ok((request, mut respond))) = connection.accept().await {
-                    let sent = Arc::clone(&sent);
-                    let is_big = request.uri().path() == "/big";
-                    let response = http::Response::new(());
-                    let mut body = respond.send_response(response, !is_big).expect("sent");
-                    if !is_big {
-                        continue;
-                    }
-                    tokio::spawn(async move {
-                        loop {
-                            body.reserve_capacity(16 * 1024);
-                            let room = std::future::poll_fn(|cx| body.poll_capacity(cx)).await;
-                            let Some(Ok(room)) = room else { return };
-                            let piece = Bytes::from(vec![b'x'; room]);
-                            let Ok(()) = body.send_data(piece, false) else { return };
-                            sent.fetch_add(room as u64, Ordering::Relaxed);
-                        }
-                    });
-                }
-            });
+    let address = http2::serve(move |request, mut respond| {
+        let sent = Arc::clone(&counted);
+        async move {
+            let is_big = request.uri().path() == "/big";
+            let response = http::Response::new(());
+            let mut body = respond.send_response(response, !is_big).expect("sent");
+            while is_big {
+                body.reserve_capacity(16 * 1024);
+                let room = std::future::poll_fn(|cx| body.poll_capacity(cx)).await;
+                let Some(Ok(room)) = room else { return };
+                let piece = Bytes::from(vec![b'x'; room]);
+                let Ok(()) = body.send_data(piece, false) else { return };
+                sent.fetch_add(room as u64, Ordering::Relaxed);
+            }
         }
-    });
+    })
+    .await;
     (address, sent)
 }
 

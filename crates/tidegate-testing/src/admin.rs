@@ -1,6 +1,8 @@
 //! A client of a gateway's admin endpoint. It does not know what a test checks.
 
-use super::gateway::{Cli, cli, free_port};
+use super::cli::{Cli, cli};
+use super::metrics::Metrics;
+use super::ports::free_port;
 use reqwest::{Method, Response};
 use serde_json::Value;
 use std::path::Path;
@@ -38,6 +40,12 @@ impl Admin {
         let response = self.send(Method::GET, target, None).await;
         assert_eq!(response.status(), 200, "{target}");
         response.json().await.expect("JSON")
+    }
+
+    /// Scrapes the metrics.
+    pub async fn metrics(&self) -> Metrics {
+        let response = self.send(Method::GET, "/metrics", None).await;
+        Metrics::parse(&response.text().await.expect("text"))
     }
 
     /// Sends a request, with a token or without.

@@ -1,28 +1,25 @@
-//! The gateway under test, as a child process with its own folder, and runs of its command line. It does not know the
-//! gateway's code: it uses sockets, signals and output only.
+//! The gateway under test, as a child process with its own folder. It does not know the gateway's code: it uses sockets,
+//! signals and output only.
 
+use super::Config;
+use super::cli::{command, tidegate};
 use super::lines::Lines;
+use super::site::Site;
 use super::websocket::{Handshake, Socket};
-use super::wire::{Head, Response, Wire, get};
-use super::{Config, WAIT_TIMEOUT};
+use super::wire::{Response, Wire, get};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use std::fs::{File, TryLockError};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::ops::Range;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A gateway: the real program, in its own process and folder.
 pub struct Gateway {
     child: Child,
-    folder: TempDir,
-    file: PathBuf,
-    address: SocketAddr,
+    site: Site,
     stdout: Lines,
     stderr: Lines,
 }
@@ -35,13 +32,10 @@ impl Gateway {
 
     /// Starts the gateway of a program of your own, one that calls `tidegate::cli::main_with`.
     pub async fn start_program(program: impl AsRef<Path>, config: &Config) -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let port = free_port();
-        let file = folder.path().join("tidegate.yaml");
-        std::fs::write(&file, config.yaml(port)).expect("a configuration file");
-        let mut command = command(program.as_ref(), folder.path());
-        command.args(["run", "--config"]).arg(&file);
-        Self::spawn_piped(command, folder, file, port).await
+        let site = Site::new(|port| config.yaml(port));
+        let mut command = command(program.as_ref(), site.folder());
+        command.args(["run", "--config"]).arg(site.file());
+        Self::spawn_piped(command, site).await
     }
 
     /// Runs a file that is already written.
@@ -56,71 +50,63 @@ impl Gateway {
         port: u16,
         environment: &[(&str, &str)],
     ) -> Self {
-        let mut command = tidegate(folder.path());
-        command.envs(environment.iter().copied()).args(["run", "--config"]).arg(&file);
-        Self::spawn_piped(command, folder, file, port).await
+        let site = Site::written(folder, file, port);
+        let mut command = tidegate(site.folder());
+        command.envs(environment.iter().copied()).args(["run", "--config"]).arg(site.file());
+        Self::spawn_piped(command, site).await
     }
 
     /// Starts a gateway that may open this number of files.
     pub async fn with_files(files: u32, config: &Config) -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let port = free_port();
-        let file = folder.path().join("tidegate.yaml");
-        std::fs::write(&file, config.yaml(port)).expect("a configuration file");
-        let gateway = tidegate(folder.path());
+        let site = Site::new(|port| config.yaml(port));
+        let gateway = tidegate(site.folder());
         let mut shell = Command::new("sh");
         shell
-            .current_dir(folder.path())
+            .current_dir(site.folder())
             .stdin(Stdio::null())
             .args(["-c", &format!("ulimit -n {files}; exec \"$0\" run --config \"$1\"")])
             .arg(gateway.get_program())
-            .arg(&file);
-        Self::spawn_piped(shell, folder, file, port).await
+            .arg(site.file());
+        Self::spawn_piped(shell, site).await
     }
 
     /// Starts a gateway with another output.
     pub async fn with_output(config: &Config, stdout: Stdio, stderr: Stdio) -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let port = free_port();
-        let file = folder.path().join("tidegate.yaml");
-        std::fs::write(&file, config.yaml(port)).expect("a configuration file");
-        let mut command = tidegate(folder.path());
-        command.args(["run", "--config"]).arg(&file);
-        Self::spawn(command.stdout(stdout).stderr(stderr), folder, file, port).await
+        let site = Site::new(|port| config.yaml(port));
+        let mut command = tidegate(site.folder());
+        command.args(["run", "--config"]).arg(site.file());
+        Self::spawn(command.stdout(stdout).stderr(stderr), site).await
     }
 
-    async fn spawn_piped(mut command: Command, folder: TempDir, file: PathBuf, port: u16) -> Self {
+    async fn spawn_piped(mut command: Command, site: Site) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self::spawn(&mut command, folder, file, port).await
+        Self::spawn(&mut command, site).await
     }
 
-    async fn spawn(command: &mut Command, folder: TempDir, file: PathBuf, port: u16) -> Self {
+    async fn spawn(command: &mut Command, site: Site) -> Self {
         let mut child = command.spawn().expect("the gateway's binary");
         let lines = |output: Option<Box<dyn std::io::Read + Send>>| {
             output.map_or_else(|| Lines::read_from(std::io::empty()), Lines::read_from)
         };
         let stdout = lines(child.stdout.take().map(|it| Box::new(it) as _));
         let stderr = lines(child.stderr.take().map(|it| Box::new(it) as _));
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut gateway = Self { child, folder, file, address, stdout, stderr };
-        let deadline = Instant::now() + WAIT_TIMEOUT;
-        while tokio::net::TcpStream::connect(address).await.is_err() {
-            let gone = gateway.child.try_wait().expect("the gateway's status");
-            assert!(gone.is_none(), "the gateway went at once: {gone:?}");
-            assert!(Instant::now() < deadline, "the gateway does not listen");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        let mut gateway = Self { child, site, stdout, stderr };
+        let Self { child, site, .. } = &mut gateway;
+        let mut status = || child.try_wait().expect("the gateway's status");
+        if !site.is_listening(|| status().is_some()).await {
+            panic!("the gateway ended at once: {:?}", status());
         }
         gateway
     }
 
     /// The address of its first listener.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.site.address()
     }
 
     /// The port of its first listener.
     pub fn port(&self) -> u16 {
-        self.address.port()
+        self.address().port()
     }
 
     /// The number of its process.
@@ -130,29 +116,27 @@ impl Gateway {
 
     /// The temporary directory that it runs in.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.site.folder()
     }
 
     /// Its configuration file.
     pub fn file(&self) -> &Path {
-        &self.file
+        self.site.file()
     }
 
     /// Replaces the configuration file, by a rename.
     pub fn rewrite(&self, config: &Config) {
-        replace_file(&self.file, &config.yaml(self.port()));
+        self.site.rewrite(&config.yaml(self.port()));
     }
 
     /// Opens a TCP connection to its first listener.
     pub async fn connect(&self) -> Wire {
-        Wire::connect(self.address).await
+        self.site.connect().await
     }
 
     /// Sends bytes on a new connection and reads one response.
     pub async fn send(&self, request: impl AsRef<[u8]>) -> Response {
-        let mut wire = self.connect().await;
-        wire.send(request).await;
-        wire.response().await
+        self.site.send(request).await
     }
 
     /// Sends a `GET` with additional headers, each as `Name: value`.
@@ -258,171 +242,5 @@ async fn exited(child: &mut Child, bound: Duration) -> ExitStatus {
         }
         assert!(Instant::now() < deadline, "still there after {bound:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// The result of a run of the command line.
-pub struct Cli {
-    /// The exit status; `None` when a signal ended the process.
-    pub code: Option<i32>,
-    /// Everything it wrote to standard output.
-    pub stdout: String,
-    /// Everything it wrote to standard error.
-    pub stderr: String,
-}
-
-impl Cli {
-    /// Standard output, followed by standard error.
-    pub fn all(&self) -> String {
-        format!("{}{}", self.stdout, self.stderr)
-    }
-}
-
-/// Runs the program to its end.
-pub async fn cli(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Cli {
-    let mut child = tidegate(folder)
-        .args(arguments)
-        .envs(environment.iter().copied())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the gateway's binary");
-    let reader = |mut output: Box<dyn std::io::Read + Send>| {
-        std::thread::spawn(move || {
-            let mut text = Vec::new();
-            let _ = output.read_to_end(&mut text);
-            String::from_utf8_lossy(&text).into_owned()
-        })
-    };
-    let stdout = reader(Box::new(child.stdout.take().expect("stdout")));
-    let stderr = reader(Box::new(child.stderr.take().expect("stderr")));
-    let deadline = Instant::now() + WAIT_TIMEOUT;
-    let code = loop {
-        if let Some(status) = child.try_wait().expect("the process's status") {
-            break status.code();
-        }
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            panic!("`tidegate {}` does not end", arguments.join(" "));
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    };
-    Cli { code, stdout: stdout.join().expect("stdout"), stderr: stderr.join().expect("stderr") }
-}
-
-fn tidegate(folder: &Path) -> Command {
-    command(&crate::binary(), folder)
-}
-
-fn command(program: &Path, folder: &Path) -> Command {
-    let mut command = Command::new(program);
-    command
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .env_remove("TIDEGATE_CONFIG")
-        .env_remove("RUST_LOG")
-        .env_remove("NOTIFY_SOCKET")
-        .env("NO_COLOR", "1");
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("OTEL_") {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
-/// Replaces a file as careful editors do, by a rename.
-pub fn replace_file(file: &Path, text: &str) {
-    let new = file.with_extension("new");
-    std::fs::write(&new, text).expect("a new file");
-    std::fs::rename(&new, file).expect("the file replaced");
-}
-
-/// Creates a named pipe.
-pub fn named_pipe(path: &Path) {
-    use rustix::fs::{CWD, FileType, Mode, mknodat};
-    let mode = Mode::RUSR | Mode::WUSR;
-    mknodat(CWD, path, FileType::Fifo, mode, 0).expect("a pipe");
-}
-
-/// A free port below the kernel's ephemeral range, which no other test or test run on this machine gets.
-pub fn free_port() -> u16 {
-    static PORTS: Mutex<Option<Ports>> = Mutex::new(None);
-    let mut ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
-    let ports = ports.get_or_insert_with(Ports::new);
-    loop {
-        let port = ports.next();
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
-}
-
-/// Blocks of ports; a block belongs to the process that has locked its file.
-struct Ports {
-    folder: PathBuf,
-    held: Vec<File>,
-    block: u16,
-    left: Range<u16>,
-}
-
-impl Ports {
-    const FIRST: u16 = 10_000;
-    const IN_A_BLOCK: u16 = 40;
-    const BLOCKS: u16 = 550;
-
-    fn new() -> Self {
-        let folder = std::env::temp_dir().join("tidegate-test-ports");
-        let _ = std::fs::create_dir_all(&folder);
-        let block = u16::try_from(std::process::id() % u32::from(Self::BLOCKS)).unwrap_or(0);
-        Self { folder, held: Vec::new(), block, left: 0..0 }
-    }
-
-    fn next(&mut self) -> u16 {
-        loop {
-            if let Some(port) = self.left.next() {
-                return port;
-            }
-            let first = Self::FIRST + self.block * Self::IN_A_BLOCK;
-            self.left = if self.lock() { first..first + Self::IN_A_BLOCK } else { 0..0 };
-            self.block = (self.block + 1) % Self::BLOCKS;
-        }
-    }
-
-    /// Locks the next block. If locks are not supported, every block counts as locked.
-    fn lock(&mut self) -> bool {
-        let file = self.folder.join(self.block.to_string());
-        let Ok(file) = File::options().create(true).append(true).open(file) else { return true };
-        match file.try_lock() {
-            Ok(()) => {
-                self.held.push(file);
-                true
-            }
-            Err(TryLockError::WouldBlock) => false,
-            Err(TryLockError::Error(_)) => true,
-        }
-    }
-}
-
-impl Response {
-    /// The body of an error, after a check of the keys that every error has.
-    pub fn error(&self) -> Value {
-        assert_eq!(self.head.get("content-type"), Some("application/json"), "{}", self.head.text);
-        let value: Value = serde_json::from_slice(&self.body).expect("JSON");
-        for key in ["error", "message", "request_id"] {
-            assert!(value[key].as_str().is_some_and(|text| !text.is_empty()), "{key} in {value}");
-        }
-        assert_eq!(self.head.get("x-request-id"), value["request_id"].as_str());
-        value
-    }
-}
-
-impl Head {
-    /// The only value of a header; panics if there are two.
-    pub fn only(&self, name: &str) -> Option<&str> {
-        let all = self.all(name);
-        assert!(all.len() < 2, "{name} is doubled in:\n{}", self.text);
-        all.first().copied()
     }
 }

@@ -1,10 +1,12 @@
-//! HTTP/2 frames written and read by hand, for requests that no client library would send. It does not know HPACK beyond
-//! literals.
+//! HTTP/2: frames written and read by hand, for requests that no client library would send; and a client and a service
+//! without TLS. It does not know HPACK beyond literals.
 
 use super::{Gateway, within};
+use bytes::Bytes;
 use std::io;
+use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 /// Frame type: part of a body.
 pub const DATA: u8 = 0;
@@ -162,15 +164,46 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// Opens a connection over HTTP/2 without TLS.
+pub async fn client(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
+    let socket = TcpStream::connect(address).await.expect("a connection");
+    let (client, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    client
+}
+
+/// Starts a service over HTTP/2 without TLS. `answer` gets each request in a task of its own.
+pub async fn serve<F, A>(answer: F) -> SocketAddr
+where
+    F: Fn(http::Request<h2::RecvStream>, h2::server::SendResponse<Bytes>) -> A,
+    F: Clone + Send + 'static,
+    A: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let _ = socket.set_nodelay(true);
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
+                while let Some(Ok((request, respond))) = connection.accept().await {
+                    // In a task of its own: `accept` drives the connection.
+                    tokio::spawn(answer(request, respond));
+                }
+            });
+        }
+    });
+    address
+}
+
 /// The head of the answer to a GET over HTTP/2 without TLS.
 pub async fn get_over_http2(
     gateway: &Gateway,
     path: &str,
     fields: &[(&str, &str)],
 ) -> http::response::Parts {
-    let socket = TcpStream::connect(gateway.address()).await.expect("a connection");
-    let (mut client, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
-    tokio::spawn(connection);
+    let mut client = client(gateway.address()).await;
     let mut request = http::Request::get(format!("http://localhost{path}"));
     for (name, value) in fields {
         request = request.header(*name, *value);

@@ -1,23 +1,18 @@
 //! A gateway in the test's own process, for filters that share state with the test. It uses the library as any program
 //! does.
 
+use super::site::Site;
 use super::websocket::{Handshake, Socket};
 use super::wire::{Response, Wire, get};
-use super::{Config, WAIT_TIMEOUT, free_port, replace_file, within};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::time::Instant;
-use tempfile::TempDir;
+use super::{Config, within};
+use std::net::SocketAddr;
 use tidegate::RunError;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// A gateway in the process and the runtime of the test. It ends when this is dropped.
 pub struct LocalGateway {
-    address: SocketAddr,
-    file: PathBuf,
-    _folder: TempDir,
+    site: Site,
     shutdown: oneshot::Sender<()>,
     task: AbortOnDrop,
 }
@@ -44,48 +39,38 @@ impl LocalGateway {
         config: &Config,
         set_up: impl FnOnce(tidegate::Gateway) -> tidegate::Gateway,
     ) -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let port = free_port();
-        let file = folder.path().join("tidegate.yaml");
-        std::fs::write(&file, yaml(config, port)).expect("a configuration file");
+        let site = Site::new(|port| yaml(config, port));
         let (shutdown, stopped) = oneshot::channel::<()>();
-        let gateway = set_up(tidegate::Gateway::from_config(tidegate::Config::from_file(&file)))
-            .with_graceful_shutdown(async {
-                let _ = stopped.await;
-            });
+        let gateway =
+            set_up(tidegate::Gateway::from_config(tidegate::Config::from_file(site.file())))
+                .with_graceful_shutdown(async {
+                    let _ = stopped.await;
+                });
         let mut task = AbortOnDrop(tokio::spawn(gateway.serve()));
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let deadline = Instant::now() + WAIT_TIMEOUT;
-        while TcpStream::connect(address).await.is_err() {
-            if task.0.is_finished() {
-                panic!("the gateway ended at once: {:?}", (&mut task.0).await);
-            }
-            assert!(Instant::now() < deadline, "the gateway does not listen");
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        if !site.is_listening(|| task.0.is_finished()).await {
+            panic!("the gateway ended at once: {:?}", (&mut task.0).await);
         }
-        Self { address, file, _folder: folder, shutdown, task }
+        Self { site, shutdown, task }
     }
 
     /// The address of its first listener.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.site.address()
     }
 
     /// Replaces the configuration file, by a rename. The edit takes effect within a second.
     pub fn rewrite(&self, config: &Config) {
-        replace_file(&self.file, &yaml(config, self.address.port()));
+        self.site.rewrite(&yaml(config, self.address().port()));
     }
 
     /// Opens a TCP connection to its first listener.
     pub async fn connect(&self) -> Wire {
-        Wire::connect(self.address).await
+        self.site.connect().await
     }
 
     /// Sends bytes on a new connection and reads one response.
     pub async fn send(&self, request: impl AsRef<[u8]>) -> Response {
-        let mut wire = self.connect().await;
-        wire.send(request).await;
-        wire.response().await
+        self.site.send(request).await
     }
 
     /// Sends a `GET` with additional headers, each as `Name: value`.

@@ -1,6 +1,7 @@
 //! A socket with HTTP/1.1 written and read by hand, for both ends. It does not validate what it sends.
 
 use super::within;
+use serde_json::Value;
 use std::io;
 use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -241,6 +242,13 @@ impl Head {
         self.all(name).first().copied()
     }
 
+    /// The only value of a header; panics if there are two.
+    pub fn only(&self, name: &str) -> Option<&str> {
+        let all = self.all(name);
+        assert!(all.len() < 2, "{name} is doubled in:\n{}", self.text);
+        all.first().copied()
+    }
+
     /// The values of all headers of this name, in order.
     pub fn all(&self, name: &str) -> Vec<&str> {
         let same = self.fields.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
@@ -268,5 +276,16 @@ impl Response {
     /// The body as text; invalid UTF-8 is replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body of an error, after a check of the keys that every error has.
+    pub fn error(&self) -> Value {
+        assert_eq!(self.head.get("content-type"), Some("application/json"), "{}", self.head.text);
+        let value: Value = serde_json::from_slice(&self.body).expect("JSON");
+        for key in ["error", "message", "request_id"] {
+            assert!(value[key].as_str().is_some_and(|text| !text.is_empty()), "{key} in {value}");
+        }
+        assert_eq!(self.head.get("x-request-id"), value["request_id"].as_str());
+        value
     }
 }

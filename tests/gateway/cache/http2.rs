@@ -3,7 +3,7 @@
 use super::{aging, cache_status, is_hit};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tidegate_testing::{Config, get, until};
+use tidegate_testing::{Config, get, http2, until};
 use tokio::sync::Semaphore;
 
 #[tokio::test]
@@ -32,41 +32,33 @@ async fn http2_clients_share_entries_with_http1_clients() {
     assert_eq!(upstream.requests().len(), 2);
 }
 
-/// Answers each request by HTTP/2 with its number; resets the stream of `/broken` in the middle.
-async fn http2_upstream() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("its address");
+/// Answers each request over HTTP/2 with its number; resets the stream of `/broken` in the middle.
+async fn http2_upstream() -> std::net::SocketAddr {
     let count = Arc::new(AtomicUsize::new(0));
-    let task = tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let count = Arc::clone(&count);
-            tokio::spawn(async move {
-                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
-                while let Some(Ok((request, mut respond))) = connection.accept().await {
-                    let number = count.fetch_add(1, Ordering::SeqCst) + 1;
-                    let head = http::Response::builder().header("cache-control", "max-age=60");
-                    let head = match request.uri().path() {
-                        "/length" => head.header("content-length", 8),
-                        _ => head,
-                    };
-                    let head = head.body(()).expect("a head");
-                    let mut stream = respond.send_response(head, false).expect("sent");
-                    let is_broken = request.uri().path() == "/broken";
-                    let body = format!("answer {number}");
-                    stream.send_data(body.into(), !is_broken).expect("sent");
-                    if is_broken {
-                        stream.send_reset(h2::Reason::INTERNAL_ERROR);
-                    }
-                }
-            });
+    http2::serve(move |request, mut respond| {
+        let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+        async move {
+            let head = http::Response::builder().header("cache-control", "max-age=60");
+            let head = match request.uri().path() {
+                "/length" => head.header("content-length", 8),
+                _ => head,
+            };
+            let head = head.body(()).expect("a head");
+            let mut stream = respond.send_response(head, false).expect("sent");
+            let is_broken = request.uri().path() == "/broken";
+            let body = format!("answer {number}");
+            stream.send_data(body.into(), !is_broken).expect("sent");
+            if is_broken {
+                stream.send_reset(h2::Reason::INTERNAL_ERROR);
+            }
         }
-    });
-    (address, task)
+    })
+    .await
 }
 
 #[tokio::test]
 async fn responses_of_http2_upstreams_are_stored() {
-    let (address, upstream) = http2_upstream().await;
+    let address = http2_upstream().await;
     let gateway =
         Config::to_address(address).speaking("protocols: [h2c]").with("cache: on").start().await;
     for target in ["/length", "/none"] {
@@ -82,5 +74,4 @@ async fn responses_of_http2_upstreams_are_stored() {
         let answer = String::from_utf8_lossy(&wire.read_to_end().await).into_owned();
         assert!(!answer.contains("hit; ttl"), "{answer}");
     }
-    upstream.abort();
 }
