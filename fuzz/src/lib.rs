@@ -230,22 +230,9 @@ fn answered(bytes: &[u8], split: usize) -> Option<(usize, bool)> {
 
 /// The data of a body in chunks, read in parts of this size.
 fn unchunked(bytes: &[u8], split: usize) -> Vec<u8> {
-    let mut chunks = ChunkPosition::default();
-    let mut all = Vec::new();
-    for mut part in bytes.chunks(split) {
-        while !part.is_empty() {
-            let count = match chunks.data(part) {
-                Some(data) => {
-                    all.extend_from_slice(data);
-                    chunks.consume(data.len());
-                    data.len()
-                }
-                None => chunks.consume_framing(part),
-            };
-            part = &part[count..];
-        }
-    }
-    all
+    let (mut chunks, mut data) = (ChunkPosition::default(), Vec::new());
+    bytes.chunks(split).for_each(|part| chunks.append_data(part, &mut data));
+    data
 }
 
 /// Secrets are replaced, all else stays, and twice is as good as once.
