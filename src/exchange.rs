@@ -1,5 +1,6 @@
 //! One request and its response, as filters and logs see them. Knows nothing of how they are received and sent.
 
+use crate::identity::{AuthenticationOutcome, VerifiedIdentity};
 use http::{Extensions, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::net::IpAddr;
@@ -22,6 +23,8 @@ pub enum UserIdOrigin {
     Cookie,
     /// A filter has verified it.
     Filter,
+    /// In a claim of the identity that `authentication` has verified.
+    Claim,
 }
 
 impl UserIdOrigin {
@@ -32,6 +35,7 @@ impl UserIdOrigin {
             Self::Header => "header",
             Self::Cookie => "cookie",
             Self::Filter => "filter",
+            Self::Claim => "claim",
         }
     }
 }
@@ -104,9 +108,9 @@ impl UserId {
         &self.value
     }
 
-    /// Whether a filter has verified it ([`Exchange::set_verified_user`]).
+    /// Whether it is verified: by `authentication`, or by a filter ([`Exchange::set_verified_user`]).
     pub fn is_verified(&self) -> bool {
-        self.origin == UserIdOrigin::Filter
+        matches!(self.origin, UserIdOrigin::Filter | UserIdOrigin::Claim)
     }
 
     /// Where it was found.
@@ -136,6 +140,8 @@ pub struct Exchange {
     pub(crate) tls: Option<Arc<TlsInfo>>,
     pub(crate) request_id: HeaderValue,
     pub(crate) user_id: Option<UserId>,
+    /// What authentication has found out, on a route with `require`.
+    pub(crate) authentication: Option<Box<AuthenticationOutcome>>,
     pub(crate) is_websocket: bool,
     pub(crate) scheme: &'static str,
     /// The host that the client asked for, where a trusted proxy reports it.
@@ -156,6 +162,7 @@ impl Exchange {
             tls: None,
             request_id,
             user_id: None,
+            authentication: None,
             is_websocket: false,
             scheme: "http",
             forwarded_host: None,
@@ -165,7 +172,7 @@ impl Exchange {
         }
     }
 
-    /// An exchange for filters that see the response's body: a copy that takes the store along.
+    /// An exchange for filters that see the response's body: a copy that takes the store and the identity along.
     pub(crate) fn lend(&mut self) -> Self {
         Self {
             route: Arc::clone(&self.route),
@@ -175,6 +182,7 @@ impl Exchange {
             tls: self.tls.clone(),
             request_id: self.request_id.clone(),
             user_id: self.user_id.clone(),
+            authentication: self.authentication.take(),
             is_websocket: self.is_websocket,
             scheme: self.scheme,
             forwarded_host: self.forwarded_host.clone(),
@@ -184,9 +192,10 @@ impl Exchange {
         }
     }
 
-    /// Takes the store back that was lent.
+    /// Takes back what was lent.
     pub(crate) fn take_back(&mut self, lent: &mut Self) {
         self.store = std::mem::take(&mut lent.store);
+        self.authentication = lent.authentication.take();
     }
 
     /// The normal form of the path of this head, by which the request was routed.
@@ -234,6 +243,11 @@ impl Exchange {
     /// Who the request speaks for: the user that a filter has verified, else the one that the request names.
     pub fn user_id(&self) -> Option<&UserId> {
         self.user_id.as_ref()
+    }
+
+    /// Who sends the request, as a scheme of `authentication` has verified it; `None` on routes without `require`.
+    pub fn identity(&self) -> Option<&VerifiedIdentity> {
+        self.authentication.as_ref()?.identity.as_deref()
     }
 
     /// Whether this is a WebSocket's opening handshake.

@@ -36,6 +36,7 @@
 mod acme;
 mod admin;
 mod admission;
+mod authentication;
 mod background;
 mod cache;
 pub mod cli;
@@ -51,6 +52,8 @@ pub mod filter;
 mod gateway;
 mod histogram;
 mod history;
+mod http_client;
+mod identity;
 mod load;
 mod proxy;
 mod rate_limit;

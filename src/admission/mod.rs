@@ -14,7 +14,7 @@ pub(crate) use rejection::{RejectReason, Rejection};
 pub(crate) use survey::{HeaderSurvey, KnownHeader};
 
 use crate::exchange::{Exchange, ForwardedPath};
-use crate::filter::{Reply, is_preflight};
+use crate::filter::{Reply, is_preflight, refuse_address};
 use crate::routing::{Miss, Query};
 use crate::snapshot::{Listener, Route, Snapshot};
 use http::header::{self, HeaderValue};
@@ -85,6 +85,10 @@ pub(crate) fn admit<'g>(
     arrival: &IncomingHead<'_>,
     exchange: &mut Exchange,
 ) -> Result<&'g Arc<Route>, Rejection> {
+    let lists = arrival.listener.and_then(|listener| listener.clients.as_ref());
+    if lists.is_some_and(|lists| !lists.admit(exchange.client_address())) {
+        return Err(Rejection::answer(refuse_address()));
+    }
     let target = read_target(snapshot, arrival)?;
     exchange.is_websocket = arrival.is_websocket();
     let route = match target.route(snapshot)? {
@@ -230,7 +234,7 @@ pub(crate) fn overload_rejection(
     is_websocket: bool,
     is_extended: bool,
 ) -> Option<Rejection> {
-    if route.pool.is_none() {
+    if route.pool.is_none() && route.request_body_filters.is_none() {
         return Some(Rejection::new(
             RejectReason::NoRoute,
             Reply::gateway_error(

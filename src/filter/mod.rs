@@ -4,13 +4,16 @@
 //! the configuration uses ([`Gateway::register`](crate::Gateway::register)). The built-in filters are filters of the
 //! same kind; they know nothing of routes and upstreams.
 
+mod authentication;
 mod body;
 mod body_filters;
+mod clients;
 mod cors;
 mod error;
 mod files;
 mod headers;
 mod maintenance;
+mod order;
 mod rate_limit;
 mod redirect;
 mod registry;
@@ -19,15 +22,18 @@ mod respond;
 mod user_id;
 mod variables;
 
+pub(crate) use authentication::AuthenticationFilter;
 pub(crate) use body::BodyPart;
 pub use body::{BodyAccess, RequestBody, ResponseBody};
 pub(crate) use body_filters::{BodyFilters, show_with_access};
+pub(crate) use clients::{ClientLists, ClientsFilter, refuse_address};
 pub use cors::{CorsFilter, CorsPolicy};
 pub(crate) use cors::{is_preflight, refuse_origin};
 pub use error::Error;
 pub(crate) use files::{FilesFilter, ServedFolder};
 pub(crate) use headers::{FieldName, FieldValue, HeaderChanges, HeadersFilter};
 pub(crate) use maintenance::MaintenanceFilter;
+pub(crate) use order::{BuiltIn, ORDER, Step};
 pub(crate) use rate_limit::RateLimitFilter;
 pub(crate) use redirect::RedirectFilter;
 pub use registry::SettingsError;
@@ -35,10 +41,11 @@ pub(crate) use registry::{FilterRegistry, UseError};
 pub use reply::Reply;
 pub(crate) use reply::{RETRY_SOON, ReplyBody};
 pub(crate) use respond::RespondFilter;
-pub(crate) use user_id::{UserIdFilter, UserIdReader};
+pub(crate) use user_id::{UserIdFilter, UserIdReader as UserIdSource};
 pub(crate) use variables::UriTemplate;
 
 pub use crate::exchange::{Exchange, Outcome, UserId, UserIdOrigin};
+pub use crate::identity::{SchemeKind, VerifiedIdentity};
 pub use pingora::http::{RequestHeader, ResponseHeader};
 pub use tidegate_http::origin::{Origin, OriginPattern};
 pub use tidegate_http::path::PathError;
@@ -167,7 +174,7 @@ pub trait Filter: Send + Sync {
 
 /// When a filter sees requests. Responses are seen in reverse.
 ///
-/// The order is: `headers`, `identity.user_id`, the check of a WebSocket's `Origin`, `cors`, `maintenance`, filters
+/// The order is: `headers`, `clients`, user id, the check of a WebSocket's `Origin`, CORS, `require`, maintenance, filters
 /// [before the limits](Phase::BeforeLimits), `rate_limits`, filters [after them](Phase::AfterLimits), and last
 /// `respond`, `redirect` or `files`. Within a phase, filters of the program
 /// ([`Gateway::filter`](crate::Gateway::filter)) come first, then those of the top-level `filters`, then those

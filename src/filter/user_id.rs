@@ -1,4 +1,4 @@
-//! The filter that reads the user id of a request. It verifies nothing.
+//! The filter that reads the user id of a request. It verifies nothing; a claim is verified already.
 
 use super::{Error, Filter, Flow, Request};
 use crate::exchange::{UserId, UserIdOrigin};
@@ -17,6 +17,8 @@ pub(crate) enum UserIdReader {
     Header(HeaderName),
     /// A cookie.
     Cookie(String),
+    /// A claim of the verified identity.
+    Claim(String),
 }
 
 impl StableHash for UserIdReader {
@@ -25,11 +27,13 @@ impl StableHash for UserIdReader {
             Self::Query(name) => (0_u8, name).feed(hasher),
             Self::Header(name) => (1_u8, name).feed(hasher),
             Self::Cookie(name) => (2_u8, name).feed(hasher),
+            Self::Claim(name) => (3_u8, name).feed(hasher),
         }
     }
 }
 
-/// Finds out who a request says it speaks for, so that log lines can name them.
+/// Finds out who a request says it speaks for, so that log lines can name them. Runs before authentication, so that
+/// the log of what is refused names them too; authentication then asks it again.
 #[derive(Debug)]
 pub(crate) struct UserIdFilter {
     sources: Vec<UserIdReader>,
@@ -41,6 +45,11 @@ impl UserIdFilter {
     /// Looks in these places; the first that holds an id wins.
     pub(crate) fn new(sources: Vec<UserIdReader>) -> Self {
         Self { sources }
+    }
+
+    /// Sets the user id of the request.
+    pub(crate) fn read(&self, request: &mut Request<'_>) {
+        request.exchange.user_id = self.sources.iter().find_map(|source| source.find(request));
     }
 }
 
@@ -59,6 +68,10 @@ impl UserIdReader {
                 let value = cookie::find(&request.head().headers, name)?;
                 UserId::from_bytes(value, UserIdOrigin::Cookie)
             }
+            Self::Claim(name) => {
+                let value = request.exchange().identity()?.claim(name)?;
+                UserId::new(&value, UserIdOrigin::Claim)
+            }
         }
     }
 }
@@ -70,12 +83,13 @@ impl Filter for UserIdFilter {
             UserIdReader::Query(name) => format!("query {name}"),
             UserIdReader::Header(name) => format!("header {name}"),
             UserIdReader::Cookie(name) => format!("cookie {name}"),
+            UserIdReader::Claim(name) => format!("claim {name}"),
         };
         format!("user id: from {}", self.sources.iter().map(source).collect::<Vec<_>>().join(", "))
     }
 
     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
-        request.exchange.user_id = self.sources.iter().find_map(|source| source.find(request));
+        self.read(request);
         Ok(Flow::Continue)
     }
 }

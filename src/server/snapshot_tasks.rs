@@ -16,6 +16,9 @@ pub(super) fn start(snapshot: &mut Snapshot, sessions: &Arc<SessionRegistry>) {
     if let Some(shared) = &snapshot.global.shared {
         shared.start();
     }
+    for kept in snapshot.schemes.values() {
+        Arc::clone(&kept.scheme).start();
+    }
     let Snapshot { probes, pools, probing, drain, .. } = snapshot;
     for (name, probe) in &*probes {
         if let Some(pool) = pools.get(name) {

@@ -4,12 +4,14 @@
 mod access_log;
 mod acme;
 mod answer;
-mod built_in;
+mod authentication;
 mod cache;
 mod chain;
 mod claims;
+mod clients;
 mod compression;
 mod cors;
+mod endpoints;
 mod error_pages;
 mod files;
 mod filters;
@@ -33,19 +35,17 @@ mod tests;
 mod tracing;
 mod upstream;
 mod upstreams;
-mod user_id;
 mod websocket;
 
-pub(crate) use chain::filter_keys;
-
-use super::{FileFingerprint, FilterPlace, Route, Snapshot};
+use self::endpoints::Endpoint;
+use super::{FileFingerprint, FilterPlace, KeptScheme, Route, Snapshot};
 use crate::filter::{Filter, FilterRegistry};
 use crate::rate_limit::RateLimit;
 use crate::routing::Table;
 use crate::shared::SharedCounterClient;
 use crate::telemetry::{LineSink, LogTarget};
 use crate::upstream::{Discovery, DnsQuery, Probes};
-use http::{HeaderName, Method};
+use http::HeaderName;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::PathBuf;
@@ -88,6 +88,8 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
         previous_routes: routes_by_name(env),
         dns_queries: BTreeSet::new(),
         named_filters: BTreeMap::new(),
+        schemes: BTreeMap::new(),
+        endpoints: Vec::new(),
         files: BTreeMap::new(),
         shared: None,
         limits: Vec::new(),
@@ -97,12 +99,6 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
     for fault in env.filters.faults() {
         compiler.problems.add(Span::default(), "", fault.clone());
     }
-    for name in env.filters.names().filter(|name| filter_keys().any(|key| key == *name)) {
-        let reason = format!(
-            "the program registers a filter as `{name}`, which is the name of a built-in filter"
-        );
-        compiler.problems.add(Span::default(), "", reason);
-    }
     compiler.shared = compiler.shared_counters();
 
     let listeners = compiler.listeners();
@@ -110,14 +106,16 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
     let global = Arc::new(compiler.global());
     let pools = compiler.pools();
     let probes = compiler.probes();
+    compiler.schemes();
     let defaults = compiler.default_chain();
     let fallback = Arc::new(route::fallback(&global, &defaults, env));
-    let routes = compiler.routes(&route_indices, &global, &pools, &defaults);
+    let mut routes = compiler.routes(&route_indices, &global, &pools, &defaults);
+    routes.extend(compiler.endpoint_routes(&global));
     let cache = compiler.cache_limits();
     let drain = compiler.drain();
     let admin_token = compiler.admin_token();
     let (dns_queries, files, rate_limits) = (compiler.dns_queries, compiler.files, compiler.limits);
-    let named_filters = compiler.named_filters;
+    let (named_filters, schemes) = (compiler.named_filters, compiler.schemes);
     if !problems.is_empty() {
         problems.remove_follow_up_problems(&broken);
         return Err(problems);
@@ -139,6 +137,7 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
         probing: Probes::default(),
         dns_queries,
         named_filters,
+        schemes,
         listeners,
         files,
         startup,
@@ -173,6 +172,10 @@ struct Compiler<'c> {
     dns_queries: BTreeSet<DnsQuery>,
     /// The filters that the file uses by name.
     named_filters: BTreeMap<FilterPlace, Arc<dyn Filter>>,
+    /// The schemes of `authentication`, by name.
+    schemes: BTreeMap<String, KeptScheme>,
+    /// The endpoints of the gateway's own.
+    endpoints: Vec<Endpoint>,
     /// Files that the snapshot is made of, beside the configuration's own.
     files: BTreeMap<PathBuf, Option<FileFingerprint>>,
     /// Where it is counted together with other gateways.
@@ -209,11 +212,6 @@ fn duration_or_default(
     default: config::Duration,
 ) -> Duration {
     written.map_or(default.0, |written| written.value.0)
-}
-
-/// A method, which was validated when the file was read.
-fn method(written: &config::Method) -> Option<Method> {
-    Method::from_bytes(written.as_str().as_bytes()).ok()
 }
 
 /// A header name, which was validated when the file was read.

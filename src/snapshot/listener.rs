@@ -1,6 +1,7 @@
 //! The compiled settings of a listener. It knows nothing of sockets; `server/` opens them.
 
 use crate::acme::ManagedCertificate;
+use crate::filter::ClientLists;
 use crate::tls::Certificates;
 use http::HeaderValue;
 use ipnet::IpNet;
@@ -25,6 +26,8 @@ pub struct Listener {
     pub tls: Option<TlsListener>,
     /// The port that every request is redirected to, by HTTPS.
     pub redirect_to: Option<u16>,
+    /// Which client addresses are admitted, unless all are.
+    pub(crate) clients: Option<Arc<ClientLists>>,
     /// Networks whose connections begin with a header of the PROXY protocol.
     pub proxy_protocol: Vec<IpNet>,
 }

@@ -13,7 +13,7 @@ mod session_impact;
 mod split;
 
 pub(crate) use change::SnapshotChanges;
-pub(crate) use compile::{CompileEnv, compile, filter_keys};
+pub(crate) use compile::{CompileEnv, compile};
 pub(crate) use current::CurrentSnapshot;
 pub(crate) use file_fingerprint::FileFingerprint;
 pub(crate) use limits::RequestLimits;
@@ -25,6 +25,7 @@ pub use session_impact::{SessionAction, SessionImpact};
 pub(crate) use split::{SplitCondition, SplitRule, first_match as split};
 
 use crate::acme::ManagedCertificate;
+use crate::authentication::Scheme;
 use crate::cache;
 use crate::compression::Compression;
 use crate::error_pages::ErrorPages;
@@ -73,6 +74,8 @@ pub struct Snapshot {
     pub dns_queries: BTreeSet<DnsQuery>,
     /// The filters that the file uses by name. The next version keeps those whose settings do not change.
     pub named_filters: BTreeMap<FilterPlace, Arc<dyn Filter>>,
+    /// The schemes of `authentication`, by name. The next version keeps those whose settings do not change.
+    pub(crate) schemes: BTreeMap<String, KeptScheme>,
     /// How connections are accepted.
     pub listeners: Vec<Arc<Listener>>,
     /// Files beside the configuration's own that it was made of, certificates and their keys,
@@ -129,6 +132,15 @@ pub struct FilterPlace {
     pub serialised: String,
     /// How many equal ones come before it.
     pub number: usize,
+}
+
+/// A scheme of `authentication`.
+#[derive(Debug, Clone)]
+pub(crate) struct KeptScheme {
+    /// Its settings in a serialised form, secrets and the content of its files included.
+    pub(crate) serialised: String,
+    /// The scheme.
+    pub(crate) scheme: Arc<dyn Scheme>,
 }
 
 /// Settings that take effect only at the start.

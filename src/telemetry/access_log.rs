@@ -180,7 +180,16 @@ impl AccessLog {
         if let Some(user) = exchange.user_id() {
             line.text(keys::USER, user.as_str());
             line.word(keys::USER_SOURCE, user.origin().as_str());
-            line.boolean(keys::USER_VERIFIED, false);
+            line.boolean(keys::USER_VERIFIED, user.is_verified());
+        }
+        if let Some(authentication) = &exchange.authentication {
+            if let Some(scheme) = &authentication.scheme {
+                line.text(keys::AUTH_SCHEME, scheme);
+            }
+            line.word(keys::AUTH_RESULT, authentication.result.as_str());
+            if let Some(reason) = authentication.reason {
+                line.word(keys::AUTH_REASON, reason);
+            }
         }
         if let Some(client) = exchange.client_address() {
             line.ip(keys::CLIENT, client);
@@ -300,6 +309,12 @@ impl AccessLog {
         }
         if let Some(user) = exchange.user_id() {
             let _ = write!(line, " user={}", EscapedValue(user.as_str()));
+        }
+        if let Some(authentication) = &exchange.authentication {
+            let _ = write!(line, " auth={}", authentication.result.as_str());
+            if let Some(reason) = authentication.reason {
+                let _ = write!(line, " ({reason})");
+            }
         }
         if let Some(client) = exchange.client_address() {
             let _ = write!(line, " client={client}");

@@ -95,9 +95,14 @@ keys! {
             "The status; 0 if the client left before there was one.";
         DURATION: "duration_ms", "number, ms", "always",
             "Time from the head of the request to the end of the response or of the session.";
-        USER: "user.id", "string", "with a user id", "The user id that the request claims (`identity.user_id`).";
-        USER_SOURCE: "user.id.source", "string", "with a user id", "Where it was found: `query`, `header` or `cookie`.";
+        USER: "user.id", "string", "with a user id", "The user id (`identity.user_id`).";
+        USER_SOURCE: "user.id.source", "string", "with a user id", "Where it was found: `query`, `header`, `cookie`, `claim` (verified by `authentication`) or `filter`.";
         USER_VERIFIED: "user.id.verified", "boolean", "with a user id", "Whether the gateway verified it.";
+        AUTH_SCHEME: "auth.scheme", "string", "if a scheme decided",
+            "The name of the scheme below `authentication` that verified or refused the request.";
+        AUTH_RESULT: "auth.result", "string", "with `require` on the route",
+            "`verified`, `missing`, `refused`, `forbidden`, `unavailable`, or `unverified` (`on_error: allow`).";
+        AUTH_REASON: "auth.reason", "string", "if it was not verified", "Why: `expired`, `signature`, `claim` and so on.";
         CLIENT: "client.address", "string", "with a client address",
             "The IP address of the client, as trusted proxies report it.";
         REQUEST_ID: "http.request.id", "string", "always", "The id that is also in the `X-Request-Id` header.";

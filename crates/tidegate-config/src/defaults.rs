@@ -3,9 +3,10 @@
 
 use super::values::{ByteSize, Duration, LostCode, Switch};
 use super::{
-    Coding, DotSegments, DuplicateSlashes, EncodedSlash, Level, LogFormat, RetryOn, TlsVersion,
-    Underscores,
+    Coding, DotSegments, DuplicateSlashes, EncodedSlash, JwtAlgorithm, Level, LogFormat, RetryOn,
+    TlsVersion, Underscores,
 };
+use serde::ser::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use tidegate_http::header_name::lower;
@@ -40,6 +41,26 @@ const fn mib(number: u64) -> ByteSize {
 
 const ON: Switch = Switch(true);
 const OFF: Switch = Switch(false);
+
+/// The default of `jwt.from`, as it is written.
+#[derive(Debug, Clone, Copy)]
+pub struct AuthorizationHeader;
+
+/// The default of `api_keys.from`, as it is written.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiKeyHeader;
+
+impl Serialize for AuthorizationHeader {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        json!({"header": lower::AUTHORIZATION}).serialize(serializer)
+    }
+}
+
+impl Serialize for ApiKeyHeader {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        json!({"header": lower::X_API_KEY}).serialize(serializer)
+    }
+}
 
 /// The default of one key.
 struct KeyDefault {
@@ -92,6 +113,36 @@ defaults! {
     Acme in acme {
         "directory" DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
         "retry" RETRY: Duration = minutes(1);
+    }
+    Jwt in jwt {
+        "algorithms" ALGORITHMS: [JwtAlgorithm; 3] = [JwtAlgorithm::ES256, JwtAlgorithm::RS256, JwtAlgorithm::EdDSA];
+        "from" FROM: [AuthorizationHeader; 1] = [AuthorizationHeader];
+        "forward" FORWARD: Switch = OFF;
+        "leeway" LEEWAY: Duration = seconds(30);
+    }
+    JwtKeys in jwt_keys {
+        "refresh" REFRESH: Duration = minutes(10);
+        "keep" KEEP: Duration = days(1);
+    }
+    ApiKeys in api_keys {
+        "from" FROM: [ApiKeyHeader; 1] = [ApiKeyHeader];
+        "forward" FORWARD: Switch = OFF;
+    }
+    Basic in basic {
+        "realm" REALM: &str = "Restricted";
+        "forward" FORWARD: Switch = OFF;
+    }
+    Forward in forward {
+        "cache" CACHE: Duration = seconds(0);
+        "timeout" TIMEOUT: Duration = seconds(2);
+    }
+    Oidc in oidc {
+        "callback" CALLBACK: &str = "/.tidegate/login/callback";
+        "logout" LOGOUT: &str = "/.tidegate/login/logout";
+    }
+    OidcCookie in oidc_cookie {
+        "name" NAME: &str = "tidegate_login";
+        "ttl" TTL: Duration = minutes(8 * 60);
     }
     Compression in compression {
         "algorithms" ALGORITHMS: [Coding; 3] = [Coding::Zstd, Coding::Br, Coding::Gzip];
@@ -178,6 +229,10 @@ defaults! {
     WebSocket in websocket {
         // Clients come back after this one.
         "upstream_lost" UPSTREAM_LOST: LostCode = LostCode(Some(close_code::BAD_GATEWAY));
+    }
+    OnExpiry in on_expiry {
+        "code" CODE: u16 = close_code::UNAUTHORIZED;
+        "grace" GRACE: Duration = seconds(0);
     }
     Drain in drain {
         "code" CODE: u16 = close_code::SERVICE_RESTART;
@@ -300,6 +355,24 @@ const DEFAULTS_IN_WORDS: &[(&str, &str, &str)] = &[
     ("Config", "shared_counters", "each replica counts on its own"),
     ("Config", "resolver", "the DNS servers of the system (`/etc/resolv.conf`)"),
     ("Config", "rate_limits", "no limit"),
+    ("Config", "require", "nothing is required"),
+    ("Jwt", "keys", "found through the issuer"),
+    ("Jwt", "token_type", "any"),
+    ("JwtKeys", "url", "none"),
+    ("JwtKeys", "file", "none"),
+    ("JwtKeys", "secret", "none"),
+    ("JwtKeys", "ca", "the certificate authorities that the system trusts"),
+    ("Forward", "user", "none"),
+    ("Forward", "ca", "the certificate authorities that the system trusts"),
+    ("Oidc", "client_secret", "none; the client is public"),
+    ("Oidc", "ca", "the certificate authorities that the system trusts"),
+    ("Require", "user_matches", "not checked"),
+    ("ClaimCondition", "contains", "not checked"),
+    ("Revocation", "back_channel_logout", "none"),
+    ("WebSocket", "renew", "no renewal"),
+    ("Renew", "warn", "no warning"),
+    ("Renew", "message", "`{\"type\":\"session.expiring\",\"in\":SECONDS,\"session\":ID}`"),
+    ("Route", "require", "the top-level `require`"),
     ("Config", "filters", "none"),
     ("Acme", "ca", "the certificate authorities that the system trusts"),
     ("Acme", "renew_before", "a third of the certificate's lifetime"),
@@ -443,11 +516,17 @@ pub(super) fn in_words(property: &Value) -> Option<String> {
     if let Some(words) = property.get("x-default").and_then(Value::as_str) {
         return Some(words.to_owned());
     }
-    let written = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.as_f64().map_or_else(String::new, |it| it.to_string()),
-        other => other.to_string(),
-    };
+    fn written(value: &Value) -> String {
+        match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.as_f64().map_or_else(String::new, |it| it.to_string()),
+            Value::Object(entries) => {
+                let entry = |(key, value): (&String, &Value)| format!("{key}: {}", written(value));
+                format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+            }
+            other => other.to_string(),
+        }
+    }
     match property.get("default")? {
         Value::Object(_) => None,
         Value::Array(items) if items.is_empty() => Some("none".to_owned()),

@@ -8,8 +8,8 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Identity {
-    /// Where the gateway looks for the user id; the first that is present wins. The value comes
-    /// from the client, unverified.
+    /// Where the gateway looks for the user id; the first that is present wins. A claim is verified;
+    /// any other value is only what the client says, and is marked as unverified in the log.
     pub user_id: Vec<UserIdSource>,
 }
 
@@ -17,6 +17,8 @@ pub struct Identity {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum UserIdSource {
+    /// The name of a claim of the verified identity, on routes with `require`.
+    Claim(String),
     /// The name of a query parameter.
     Query(String),
     /// The name of a header.

@@ -7,6 +7,7 @@
 
 mod acme;
 mod answer;
+mod authentication;
 mod broken;
 mod cache;
 mod check;
@@ -51,6 +52,11 @@ pub mod yaml;
 
 pub use acme::{Acme, AcmeChallenge};
 pub use answer::{Redirect, Respond};
+pub use authentication::{
+    ApiKey, ApiKeyFile, ApiKeys, AuthenticationScheme, Basic, ClaimCondition, ClaimMatch, Clients,
+    Forward, Jwt, JwtAlgorithm, JwtKeys, Oidc, OidcCookie, OnError, Require, RequireSetting,
+    Revocation, SameSite, TokenSource, UserSource,
+};
 pub use broken::BrokenParts;
 pub use cache::{Cache, CachePolicy, CacheSetting};
 pub use compression::{Coding, Compression, CompressionSetting};
@@ -90,15 +96,15 @@ pub use tracing::{Otlp, OtlpProtocol, SampleParent, Tracing, TracingSetting};
 pub use upstream::{Endpoint, Upstream};
 pub use values::{
     ByteSize, Cidr, Duration, EndpointAddress, ErrorStatus, Exactly, HeaderName, HostPattern,
-    HostRewrite, ListenAddress, LostCode, Method, OriginPattern, Path, ProbeTarget, Span, Spanned,
-    Switch, Template, TrustedProxy,
+    HostRewrite, ListenAddress, LostCode, Method, OriginPattern, Path, ProbeTarget, RequiredScheme,
+    Span, Spanned, Switch, Template, TrustedProxy,
 };
 
 pub use yaml::{CoreValue, Kind, Node, Scalar, parse_tree};
 
 pub use websocket::{
-    Drain, Evict, LogFrames, OnChange, OriginsWord, PingTo, WebSocket, WebSocketOrigins,
-    WebSocketSetting,
+    Drain, Evict, LogFrames, OnChange, OnExpiry, OriginsWord, PingTo, Renew, WebSocket,
+    WebSocketOrigins, WebSocketSetting,
 };
 
 use schemars::JsonSchema;
@@ -143,6 +149,16 @@ pub struct Config {
     pub drain: Drain,
     /// The admin endpoint, to inspect and control the gateway.
     pub admin: Option<Admin>,
+    /// Ways to verify who sends a request, by name. A scheme has an effect only on routes that name it
+    /// under `require`.
+    pub authentication: BTreeMap<String, Spanned<AuthenticationScheme>>,
+    /// What every request needs to be admitted, on each route without `require` of its own: the name of a
+    /// scheme, or settings.
+    pub require: Option<Spanned<RequireSetting>>,
+    /// How logins end before they expire.
+    pub revocation: Revocation,
+    /// Client addresses that are admitted, on every route.
+    pub clients: Clients,
     /// The user of a request.
     pub identity: Identity,
     /// Cross-origin resource sharing (Fetch standard), for every route without `cors` of its own.

@@ -1,7 +1,7 @@
 //! The section `listeners`, as written. It opens no socket.
 
 use super::union::short_or_long;
-use super::{Cidr, ListenAddress, ListenerTls, Spanned, Switch};
+use super::{Cidr, Clients, ListenAddress, ListenerTls, Spanned, Switch};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -27,6 +27,9 @@ pub struct Listener {
     /// TLS.
     #[serde(default)]
     pub tls: Option<Spanned<ListenerTls>>,
+    /// Client addresses that are admitted at this listener.
+    #[serde(default)]
+    pub clients: Clients,
     /// Answers every request with a redirect (308) to the same URL over HTTPS: `on` for port 443,
     /// or `{port: …}`.
     #[serde(default)]

@@ -2,10 +2,10 @@
 
 use super::union::short_or_long;
 use super::{
-    ByteSize, CacheSetting, CompressionSetting, CorsPolicy, Duration, Exactly, Files, Filters,
-    HeaderName, Headers, HostPattern, HostRewrite, MaintenanceSetting, Method, Mirror, Path,
-    PathSetting, RateLimit, Redirect, Respond, RetrySetting, Spanned, Split, Switch,
-    WebSocketSetting,
+    ByteSize, CacheSetting, Clients, CompressionSetting, CorsPolicy, Duration, Exactly, Files,
+    Filters, HeaderName, Headers, HostPattern, HostRewrite, MaintenanceSetting, Method, Mirror,
+    Path, PathSetting, RateLimit, Redirect, RequireSetting, Respond, RetrySetting, Spanned, Split,
+    Switch, WebSocketSetting,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -50,6 +50,14 @@ pub struct Route {
     /// takes, the request is answered 400.
     #[serde(default)]
     pub path: Option<Spanned<PathSetting>>,
+    /// Replaces the top-level `require` for this route: `off`, the name of a scheme of `authentication`, or
+    /// settings. A request that no scheme verifies is answered 401.
+    #[serde(default)]
+    pub require: Option<Spanned<RequireSetting>>,
+    /// Client addresses that are admitted, in addition to the lists of the listener and of the whole
+    /// gateway.
+    #[serde(default)]
+    pub clients: Clients,
     /// WebSocket upgrades: `on`, `off` (answered 403), or their settings.
     #[serde(default)]
     pub websocket: Option<Spanned<WebSocketSetting>>,

@@ -9,7 +9,7 @@ mod spanned;
 pub use addresses::{Cidr, EndpointAddress, ListenAddress, TrustedProxy};
 pub use names::{
     ErrorStatus, Exactly, HeaderName, HostPattern, HostRewrite, LostCode, Method, OriginPattern,
-    Path, ProbeTarget, Template,
+    Path, ProbeTarget, RequiredScheme, Template,
 };
 pub use quantities::{ByteSize, Duration, Switch};
 pub use spanned::{Span, Spanned};
@@ -78,4 +78,5 @@ leaves! {
     Template: "template", "{client.address}";
     ErrorStatus: "error-status", "5xx";
     HostRewrite: "host-rewrite", "upstream";
+    RequiredScheme: "required-scheme", "accounts";
 }

@@ -1,7 +1,7 @@
 //! The section `websocket`, as written. It knows nothing of sessions.
 
 use super::union::{short_or_long, word_or_list};
-use super::{ByteSize, Duration, LostCode, OriginPattern, Spanned, Switch};
+use super::{ByteSize, Duration, LostCode, OriginPattern, Path, Spanned, Switch};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,10 @@ pub struct WebSocket {
     /// Maximum number of concurrent sessions of one client address; the addresses of an IPv6 /64
     /// network count as one.
     pub max_sessions_per_address: Option<usize>,
+    /// How a session ends whose credential has expired, on a route with `require`.
+    pub on_expiry: OnExpiry,
+    /// Lets clients renew the login of a living session, on a route with `require`.
+    pub renew: Option<Spanned<Renew>>,
     /// What happens at such a limit: `none` refuses the new session with 429, `oldest` closes the
     /// oldest session (1008) that counts towards the limit.
     pub evict: Evict,
@@ -86,6 +90,32 @@ pub enum OriginsWord {
     Same,
     /// All.
     Any,
+}
+
+/// How a session ends whose credential has expired.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OnExpiry {
+    /// The close code: `1008` (policy violation), or one of `3000` to `4999`.
+    pub code: Option<Spanned<u16>>,
+    /// Time for which the session stays open after its credential has expired.
+    pub grace: Option<Spanned<Duration>>,
+}
+
+/// The renewal of a living session: its client sends a fresh credential by POST, and the session goes on.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Renew {
+    /// Path of the renewal, on the hosts of the route. The request must have the session's cookie or the
+    /// id from the warning, and a fresh credential for the same user.
+    pub path: Spanned<Path>,
+    /// Time before the expiry at which the gateway sends `message`.
+    #[serde(default)]
+    pub warn: Option<Spanned<Duration>>,
+    /// Text message that warns the client, between two messages of the upstream; `{session}` is the id of
+    /// the session for its renewal.
+    #[serde(default)]
+    pub message: Option<Spanned<String>>,
 }
 
 /// What happens at a limit of sessions.

@@ -22,6 +22,11 @@ pub(crate) fn code_of_error(error: &str) -> Option<DiagnosisCode> {
         | ErrorCode::TooManyRequests
         | ErrorCode::TooManyHandshakes
         | ErrorCode::RateLimited => DiagnosisCode::TooManyRequests,
+        ErrorCode::AuthenticationRequired | ErrorCode::AuthenticationFailed => {
+            DiagnosisCode::Unauthorized
+        }
+        ErrorCode::AddressNotAllowed | ErrorCode::NotPermitted => DiagnosisCode::Forbidden,
+        ErrorCode::AuthenticationUnavailable => DiagnosisCode::Unavailable,
         ErrorCode::OriginNotAllowed => DiagnosisCode::OriginRefused,
         ErrorCode::MethodNotAllowedByCors | ErrorCode::HeaderNotAllowedByCors => {
             DiagnosisCode::PreflightRefused
@@ -216,6 +221,9 @@ mod tests {
             ErrorCode::TooManyRequests | ErrorCode::TooManyHandshakes | ErrorCode::RateLimited => {
                 "Too many requests"
             }
+            ErrorCode::AuthenticationRequired | ErrorCode::AuthenticationFailed => "credentials",
+            ErrorCode::AddressNotAllowed | ErrorCode::NotPermitted => "rule of the server",
+            ErrorCode::AuthenticationUnavailable => "unavailable",
             ErrorCode::OriginNotAllowed => "origin",
             ErrorCode::MethodNotAllowedByCors | ErrorCode::HeaderNotAllowedByCors => "preflight",
             ErrorCode::BadWebSocketHandshake => "headers that request a WebSocket",

@@ -118,6 +118,22 @@ error_codes! {
     WebSocketOff: "websocket_off", [FORBIDDEN],
         "The route does not accept WebSockets.",
         "Remove `websocket: off` from the route, or connect to another path.";
+    AddressNotAllowed: "address_not_allowed", [FORBIDDEN],
+        "Clients with this address are not admitted here (`clients`).",
+        "Add the network to `clients.allow`, or remove it from `clients.deny`; see `trusted_proxies` if the address is \
+         that of a load balancer.";
+    AuthenticationRequired: "authentication_required", [UNAUTHORIZED],
+        "The route requires authentication, and the request has no credential; `WWW-Authenticate` says which.",
+        "Log in, and send the credential where `authentication` expects it.";
+    AuthenticationFailed: "authentication_failed", [UNAUTHORIZED],
+        "The credential of the request is not valid: expired, revoked, malformed, or signed by somebody else.",
+        "`message` has the reason, the access log has it as `auth.reason`. Log in again.";
+    NotPermitted: "not_permitted", [FORBIDDEN],
+        "The identity is verified, and the route's `require` does not let it send this request.",
+        "Ask for the claim that `require.claims` names, or name yourself where `require.user_matches` looks.";
+    AuthenticationUnavailable: "authentication_unavailable", [SERVICE_UNAVAILABLE],
+        "The gateway cannot verify the credential now: what decides about it is unreachable or busy.",
+        "Retry after `Retry-After`; the gateway's log names what is unreachable.";
     OriginNotAllowed: "origin_not_allowed", [FORBIDDEN],
         "Pages of this origin are not allowed to open WebSockets or to read responses.",
         "Add the origin to `cors.allow_origins` or `websocket.origins`.";
@@ -202,6 +218,7 @@ impl ErrorCode {
             | Self::TlsRequired
             | Self::ProxyHeaderRequired => "http_request_error",
             Self::Draining
+            | Self::AuthenticationUnavailable
             | Self::Overloaded
             | Self::Maintenance
             | Self::NoFile
@@ -216,6 +233,10 @@ impl ErrorCode {
             | Self::TooManyHandshakes
             | Self::ClosedEarly
             | Self::WebSocketOff
+            | Self::AddressNotAllowed
+            | Self::AuthenticationRequired
+            | Self::AuthenticationFailed
+            | Self::NotPermitted
             | Self::OriginNotAllowed
             | Self::MethodNotAllowedByCors
             | Self::HeaderNotAllowedByCors

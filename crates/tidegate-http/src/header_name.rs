@@ -47,6 +47,12 @@ pub const X_METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-method-over
 pub const X_USER_AGENT: HeaderName = HeaderName::from_static("x-user-agent");
 /// Whether a user asked for the navigation (Fetch Metadata Request Headers).
 pub const SEC_FETCH_USER: HeaderName = HeaderName::from_static("sec-fetch-user");
+/// The key of a client, as many services name it.
+pub const X_API_KEY: HeaderName = HeaderName::from_static(lower::X_API_KEY);
+/// The method that a client asked with, for a service that decides about the request.
+pub const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
+/// The target that a client asked for, for a service that decides about the request.
+pub const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 /// Asks for the explanation of a request, and carries it.
 pub const X_TIDEGATE_EXPLAIN: HeaderName = HeaderName::from_static(lower::X_TIDEGATE_EXPLAIN);
 /// What CGI programs read as the variable `HTTP_PROXY`, and then send their own requests to
@@ -107,6 +113,10 @@ pub const SET_COOKIE2: HeaderName = HeaderName::from_static("set-cookie2");
 
 /// Names in lower case, as a [`HeaderName`] has them: for `match`, and for heads that are not parsed.
 pub mod lower {
+    /// `Authorization` (RFC 9110, section 11.6.2).
+    pub const AUTHORIZATION: &str = "authorization";
+    /// [`X_API_KEY`](super::X_API_KEY).
+    pub const X_API_KEY: &str = "x-api-key";
     /// `Access-Control-Request-Method` (Fetch).
     pub const ACCESS_CONTROL_REQUEST_METHOD: &str = "access-control-request-method";
     /// `Connection` (RFC 9110, section 7.6.1).

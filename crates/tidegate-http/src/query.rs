@@ -25,6 +25,20 @@ pub fn find_bytes<'q>(query: &'q str, name: &str) -> Option<Cow<'q, [u8]>> {
     })
 }
 
+/// All values of the parameter `name`, decoded, as bytes.
+pub fn find_all<'q>(query: &'q str, name: &str) -> impl Iterator<Item = Cow<'q, [u8]>> {
+    query.split('&').filter_map(move |pair| find_bytes(pair, name))
+}
+
+/// The query without the parameter `name`, all else byte for byte; `None` if it has no such parameter.
+pub fn without(query: &str, name: &str) -> Option<String> {
+    let is_other = |pair: &&str| parameter(pair).0 != name;
+    if query.split('&').all(|pair| is_other(&pair)) {
+        return None;
+    }
+    Some(query.split('&').filter(is_other).collect::<Vec<_>>().join("&"))
+}
+
 /// The decoded name of a parameter, and its value as written.
 fn parameter(pair: &str) -> (Cow<'_, str>, &str) {
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

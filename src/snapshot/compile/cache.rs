@@ -42,7 +42,9 @@ impl Compiler<'_> {
         sources
             .filter_map(|source| match source {
                 config::UserIdSource::Header(name) => header_name(name),
-                config::UserIdSource::Query(_) | config::UserIdSource::Cookie(_) => None,
+                config::UserIdSource::Query(_)
+                | config::UserIdSource::Cookie(_)
+                | config::UserIdSource::Claim(_) => None,
             })
             .collect()
     }

@@ -1,6 +1,7 @@
 //! Compiles the listeners and their TLS settings. It opens no socket.
 
 use super::Compiler;
+use super::clients::client_lists;
 use crate::snapshot::{FileFingerprint, Listener, TlsListener};
 use crate::tls::{
     self, Certificate, CertificateError, Certificates, ClientAuth, ServerOptions, server_config,
@@ -31,6 +32,7 @@ impl Compiler<'_> {
                 connections: written.connections,
                 tls,
                 redirect_to: self.redirect_to(written, &key_path),
+                clients: client_lists(&written.clients),
                 proxy_protocol: proxy_protocol.map(|cidr| cidr.0).collect(),
             }));
         }

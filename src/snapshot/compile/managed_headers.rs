@@ -48,7 +48,7 @@ impl Compiler<'_> {
         let mut written: Vec<&config::HeaderName> = Vec::new();
         let user_ids = config.identity.user_id.iter().filter_map(|source| match source {
             UserIdSource::Header(name) => Some(name),
-            UserIdSource::Query(_) | UserIdSource::Cookie(_) => None,
+            UserIdSource::Query(_) | UserIdSource::Cookie(_) | UserIdSource::Claim(_) => None,
         });
         written.extend(user_ids);
         let changes = config.routes.iter().map(|route| &route.headers).chain([&config.headers]);

@@ -1,14 +1,14 @@
 //! Compiles a route from its parts. It knows nothing of other routes; the table orders them.
 
 use super::chain::{ChainFilters, FilterChain};
-use super::{CompileEnv, Compiler, duration_or_default, header_name, method, retry, websocket};
+use super::{CompileEnv, Compiler, duration_or_default, header_name, retry, websocket};
 use crate::filter::BodyFilters;
 use crate::routing::{PathRule, Rule, ValueRule};
 use crate::snapshot::route_observer::RouteObserver;
 use crate::snapshot::{GlobalSettings, HostHeader, Route};
 use crate::telemetry::Requests;
 use crate::upstream::Pool;
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 use pingora::protocols::ALPN;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -142,7 +142,7 @@ impl Compiler<'_> {
     }
 
     /// The counters of the route with this name so far.
-    fn requests(&self, name: &str) -> Arc<Requests> {
+    pub(super) fn requests(&self, name: &str) -> Arc<Requests> {
         self.previous_routes.get(name).map(|route| Arc::clone(&route.requests)).unwrap_or_default()
     }
 
@@ -268,19 +268,33 @@ pub(super) fn fallback(
     defaults: &FilterChain,
     env: &CompileEnv<'_>,
 ) -> Route {
-    let previous = env.previous;
-    let ChainFilters { filters, names: filter_names, origin_check_at } = defaults.filters(env);
+    let requests = env.previous.map(|it| Arc::clone(&it.fallback.requests)).unwrap_or_default();
+    without_upstream("", global, defaults, env, requests)
+}
+
+/// A route whose requests the gateway itself answers, by the last filter of the chain.
+pub(super) fn without_upstream(
+    name: &str,
+    global: &Arc<GlobalSettings>,
+    chain: &FilterChain,
+    env: &CompileEnv<'_>,
+    requests: Arc<Requests>,
+) -> Route {
+    let ChainFilters { filters, names: filter_names, origin_check_at } = chain.filters(env);
     Route {
-        name: "".into(),
+        name: name.into(),
         global: Arc::clone(global),
         pool: None,
-        // It answers all requests by itself.
-        request_body_filters: None,
+        // The fallback answers all requests by their heads.
+        request_body_filters: chain
+            .has_answer()
+            .then(|| BodyFilters::of_requests(&filters))
+            .flatten(),
         response_body_filters: None,
         filters,
         filter_names,
-        compression: defaults.compression.clone(),
-        requests: previous.map(|it| Arc::clone(&it.fallback.requests)).unwrap_or_default(),
+        compression: chain.compression.clone(),
+        requests,
         cache: None,
         rewrite_prefix: None,
         path: PathPolicy::NORMAL,
@@ -302,6 +316,11 @@ pub(super) fn fallback(
         fingerprint: 0,
         session_fingerprint: 0,
     }
+}
+
+/// A method, which was validated when the file was read.
+pub(super) fn method(written: &config::Method) -> Option<Method> {
+    Method::from_bytes(written.as_str().as_bytes()).ok()
 }
 
 /// A number that changes when anything that the route does changes, and is the same in every process: the

@@ -59,6 +59,8 @@ names! {
     ErrorStatus: check_error_status;
     /// A value, to be matched as it is.
     Exactly: |_| Ok(());
+    /// The name of a scheme of `authentication`, or `off`.
+    RequiredScheme: |_| Ok(());
 }
 
 fn check_origin(written: &str) -> Result<(), String> {

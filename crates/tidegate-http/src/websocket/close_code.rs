@@ -24,6 +24,9 @@ pub const TRY_AGAIN_LATER: u16 = 1013;
 /// The upstream's connection is gone.
 pub const BAD_GATEWAY: u16 = 1014;
 
+/// The credential of the session is no longer valid (IANA registry of WebSocket close codes).
+pub const UNAUTHORIZED: u16 = 3000;
+
 /// An operator ended the session; a private-use code (RFC 6455, section 7.4.2).
 pub const ENDED_BY_OPERATOR: u16 = 4001;
 

@@ -1,0 +1,81 @@
+//! What each scheme of `authentication` can do. Knows none of them.
+
+use crate::exchange::Exchange;
+use crate::identity::{SchemeKind, VerifiedIdentity};
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response};
+use pingora::http::RequestHeader;
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// A request whose sender a scheme verifies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Credentials<'r> {
+    /// Its head, as the client sent it.
+    pub(crate) head: &'r RequestHeader,
+    /// What the gateway knows of it.
+    pub(crate) exchange: &'r Exchange,
+}
+
+/// What a scheme says of a request.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// The request has no credential for this scheme.
+    Missing,
+    /// The scheme has verified who sends it. The upstream receives these headers in place of the client's.
+    Verified(Arc<VerifiedIdentity>, Vec<(HeaderName, HeaderValue)>),
+    /// The credential is not valid.
+    Refused(Refusal),
+    /// The scheme answers the request: a redirect to a login, or what another service says.
+    Answer(Box<Response<Bytes>>),
+    /// The scheme cannot decide now: what it needs is unreachable or busy.
+    Unavailable(Refusal),
+    /// The scheme cannot decide, and its settings admit the request for that case.
+    AdmitUnverified,
+}
+
+/// Why a credential does not admit a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The reason as a word for programs (`auth.reason`): `expired`.
+    pub(crate) reason: &'static str,
+    /// The reason as a sentence for people, without any part of the credential.
+    pub(crate) message: Cow<'static, str>,
+}
+
+impl Refusal {
+    /// A refusal with this reason.
+    pub(crate) fn new(reason: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// A way to verify who sends a request.
+#[async_trait]
+pub(crate) trait Scheme: Send + Sync + Debug {
+    /// Its name below `authentication`.
+    fn name(&self) -> &Arc<str>;
+
+    /// Its kind.
+    fn kind(&self) -> SchemeKind;
+
+    /// How it is set, in a line for `tidegate explain`; nothing secret.
+    fn describe(&self) -> String;
+
+    /// Reads the credential of the request and verifies it. Never waits for anything that no credential needs.
+    async fn verify(&self, credentials: Credentials<'_>) -> Verdict;
+
+    /// The challenge that tells a client how to authenticate (`WWW-Authenticate`, RFC 9110, section 11.6.1); with the
+    /// reason where a credential was refused.
+    fn challenge(&self, refusal: Option<&Refusal>) -> Option<HeaderValue>;
+
+    /// Removes what the upstream must not receive from the client: the credential, unless the settings forward it, and
+    /// headers that only the scheme may set.
+    fn sanitize(&self, head: &mut RequestHeader);
+
+    /// Starts the task that keeps it up to date, if it needs one and it does not run yet. The task ends with the
+    /// scheme. Needs a runtime.
+    fn start(self: Arc<Self>) {}
+}

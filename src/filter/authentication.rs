@@ -1,0 +1,173 @@
+//! The filter that admits only requests whose sender is verified. It verifies no credential itself; the schemes do.
+
+use super::user_id::UserIdFilter;
+use super::{Error, Filter, Flow, RETRY_SOON, Reply, Request, UpstreamRequest};
+use crate::authentication::{Credentials, Decision, Refusal, Requirement, Scheme};
+use crate::identity::{AuthenticationOutcome, AuthenticationResult, VerifiedIdentity};
+use async_trait::async_trait;
+use http::header::{self, HeaderName, HeaderValue};
+use std::sync::Arc;
+use tidegate_http::error_code::ErrorCode;
+use tidegate_http::stable_hash;
+
+/// Answers 401 to requests that no scheme verifies, and 403 to those whose sender may not send them.
+#[derive(Debug)]
+pub(crate) struct AuthenticationFilter {
+    /// What is required.
+    pub(crate) requirement: Requirement,
+    /// Reads the user id again, once the claims are known.
+    pub(crate) user_id: Option<Arc<UserIdFilter>>,
+    /// The settings in a serialised form, secrets included: part of the route's fingerprint.
+    pub(crate) serialised: String,
+}
+
+stable_hash!(AuthenticationFilter { serialised } without { requirement, user_id });
+
+impl AuthenticationFilter {
+    fn record(
+        request: &mut Request<'_>,
+        scheme: Option<&Arc<str>>,
+        result: AuthenticationResult,
+        reason: Option<&'static str>,
+    ) {
+        request.exchange.authentication = Some(Box::new(AuthenticationOutcome {
+            scheme: scheme.cloned(),
+            result,
+            reason,
+            identity: None,
+            upstream_headers: Vec::new(),
+        }));
+    }
+
+    /// Admits the request of a verified identity, unless it may not send it.
+    fn admit(
+        &self,
+        request: &mut Request<'_>,
+        identity: Arc<VerifiedIdentity>,
+        upstream_headers: Vec<(HeaderName, HeaderValue)>,
+    ) -> Flow {
+        let scheme = Arc::clone(identity.shared_scheme());
+        request.exchange.authentication = Some(Box::new(AuthenticationOutcome {
+            scheme: Some(scheme),
+            result: AuthenticationResult::Verified,
+            reason: None,
+            identity: Some(Arc::clone(&identity)),
+            upstream_headers,
+        }));
+        if let Some(user_id) = &self.user_id {
+            user_id.read(request);
+        }
+        let user = request.exchange.user_id.as_ref().filter(|user| user.is_verified());
+        let user = user.map(|user| user.as_str()).or_else(|| identity.subject());
+        let Some(refusal) = self.requirement.forbids(&identity, user, request.head) else {
+            return Flow::Continue;
+        };
+        if let Some(outcome) = &mut request.exchange.authentication {
+            outcome.result = AuthenticationResult::Forbidden;
+            outcome.reason = Some(refusal.reason);
+        }
+        let reply = Reply::gateway_error(ErrorCode::NotPermitted, refusal.message.clone());
+        Flow::Respond(self.challenged(reply, Some(&refusal)))
+    }
+
+    /// With the challenges of all schemes (RFC 9110, section 11.6.1).
+    fn challenged(&self, reply: Reply, refusal: Option<&Refusal>) -> Reply {
+        let challenges = self.requirement.schemes.iter().filter_map(|it| it.challenge(refusal));
+        let mut seen: Vec<HeaderValue> = Vec::new();
+        for challenge in challenges {
+            if !seen.contains(&challenge) {
+                seen.push(challenge);
+            }
+        }
+        let no_store = HeaderValue::from_static("no-store");
+        let reply = reply.header(header::CACHE_CONTROL, no_store);
+        seen.into_iter().fold(reply, |reply, it| reply.header(header::WWW_AUTHENTICATE, it))
+    }
+
+    fn refuse(
+        &self,
+        request: &mut Request<'_>,
+        scheme: &Arc<dyn Scheme>,
+        refusal: Refusal,
+    ) -> Flow {
+        Self::record(
+            request,
+            Some(scheme.name()),
+            AuthenticationResult::Refused,
+            Some(refusal.reason),
+        );
+        let reply = Reply::gateway_error(ErrorCode::AuthenticationFailed, refusal.message.clone());
+        Flow::Respond(self.challenged(reply, Some(&refusal)))
+    }
+}
+
+#[async_trait]
+impl Filter for AuthenticationFilter {
+    fn describe(&self) -> String {
+        format!("require: {}", self.requirement)
+    }
+
+    async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
+        let credentials = Credentials { head: request.head, exchange: request.exchange };
+        let decision = self.requirement.decide(credentials).await;
+        let flow = match decision {
+            Decision::Verified(identity, headers) => self.admit(request, identity, headers),
+            Decision::AdmitUnverified(scheme) => {
+                Self::record(
+                    request,
+                    Some(scheme.name()),
+                    AuthenticationResult::Unverified,
+                    Some("unreachable"),
+                );
+                Flow::Continue
+            }
+            Decision::Missing => {
+                Self::record(request, None, AuthenticationResult::Missing, Some("missing"));
+                let message = "this resource requires authentication";
+                let reply = Reply::gateway_error(ErrorCode::AuthenticationRequired, message);
+                Flow::Respond(self.challenged(reply, None))
+            }
+            Decision::Refused(scheme, refusal) => self.refuse(request, &scheme, refusal),
+            Decision::Answer(scheme, answer) => {
+                Self::record(
+                    request,
+                    Some(scheme.name()),
+                    AuthenticationResult::Refused,
+                    Some("answered"),
+                );
+                let (parts, body) = answer.into_parts();
+                let reply = Reply::new(parts.status).body(body);
+                let headers =
+                    parts.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
+                Flow::Respond(headers.fold(reply, |reply, (name, value)| reply.header(name, value)))
+            }
+            Decision::Unavailable(scheme, refusal) => {
+                let reason = Some(refusal.reason);
+                Self::record(
+                    request,
+                    Some(scheme.name()),
+                    AuthenticationResult::Unavailable,
+                    reason,
+                );
+                let reply =
+                    Reply::gateway_error(ErrorCode::AuthenticationUnavailable, refusal.message);
+                let soon = HeaderValue::from_static(RETRY_SOON);
+                Flow::Respond(reply.header(header::RETRY_AFTER, soon))
+            }
+        };
+        if matches!(flow, Flow::Continue) {
+            for scheme in &self.requirement.schemes {
+                scheme.sanitize(request.head);
+            }
+        }
+        Ok(flow)
+    }
+
+    fn on_forward(&self, request: &mut UpstreamRequest<'_>) -> Result<(), Error> {
+        let Some(outcome) = &request.exchange.authentication else { return Ok(()) };
+        for (name, value) in &outcome.upstream_headers {
+            request.head.insert_header(name.clone(), value.clone())?;
+        }
+        Ok(())
+    }
+}

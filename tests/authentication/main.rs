@@ -1,0 +1,5 @@
+//! What authentication promises to its users, tested with the real program over real sockets: one file per promise.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg(unix)]
+
+mod client_addresses;
