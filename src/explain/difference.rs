@@ -60,7 +60,7 @@ const INHERITED_KEYS: [&str; 5] = ["compression", "cors", "headers", "identity",
 
 impl Difference {
     /// Between two snapshots.
-    pub fn between(old: &Snapshot, new: &Snapshot) -> Self {
+    pub(crate) fn between(old: &Snapshot, new: &Snapshot) -> Self {
         Self::between_outlines(&Outline::from_snapshot(old), &Outline::from_snapshot(new))
     }
 

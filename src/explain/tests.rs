@@ -2,7 +2,7 @@
 
 use super::{Decision, Explanation, RequestToExplain, explain};
 use crate::snapshot::Snapshot;
-use tidegate_config::{self as config, Problems, Sources, Span, Test};
+use tidegate_config::{self as config, ProblemCollector, Problems, Sources, Span, Test};
 
 /// Asks a snapshot about each of the configuration's tests; what is otherwise than expected is a
 /// problem.
@@ -16,7 +16,7 @@ pub(crate) fn verify(
     }
     // Filters are asked too, and may want a runtime; this may be called in one already.
     let explanation = std::thread::scope(|scope| scope.spawn(|| ask(snapshot, tests)).join());
-    let mut problems = Problems::new(sources);
+    let mut problems = ProblemCollector::new(sources);
     match explanation {
         Ok(Ok(explanation)) => {
             for (index, (test, explanation)) in tests.iter().zip(explanation).enumerate() {
@@ -34,7 +34,7 @@ pub(crate) fn verify(
             problems.add(Span::default(), "tests", "they can't be run: no thread is to be had");
         }
     }
-    if problems.is_empty() { Ok(()) } else { Err(problems) }
+    if problems.is_empty() { Ok(()) } else { Err(problems.into_problems()) }
 }
 
 type Explanations = Vec<Result<Explanation, String>>;
@@ -66,7 +66,7 @@ fn compare(
     test: &Test,
     explanation: &Explanation,
     at: &str,
-    problems: &mut Problems,
+    problems: &mut ProblemCollector,
 ) {
     let expect = &test.expect;
     let way = match &explanation.decision {

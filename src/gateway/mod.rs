@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::Arc;
-use tidegate_config::{Problems, json_schema_with, reference_markdown_with};
+use tidegate_config::{ProblemCollector, Problems, json_schema_with, reference_markdown_with};
 
 /// The gateway: a configuration, and filters of your own.
 ///
@@ -161,8 +161,9 @@ impl Gateway {
     pub fn check(self) -> Result<Summary, Problems> {
         let (config, filters) = self.read();
         let (written, sources) = (config.read.config.clone(), config.read.sources.clone());
-        let mut unusable = Problems::new(sources.clone());
+        let mut unusable = ProblemCollector::new(sources.clone());
         preflight(&written, &sources, config.file.as_deref(), &mut unusable);
+        let unusable = unusable.into_problems();
         let snapshot = match compile(config.read, &CompileEnv::for_dry_run(&filters)) {
             Ok(snapshot) if unusable.is_empty() => snapshot,
             Ok(_) => return Err(unusable),

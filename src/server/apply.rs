@@ -16,7 +16,7 @@ use crate::websocket::{End, Initiator, SessionSelector, close_spread};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_config::{LoadedConfig, Problems, Sources, Span, Variables};
+use tidegate_config::{LoadedConfig, ProblemCollector, Problems, Sources, Span, Variables};
 use tokio::time::timeout;
 
 /// Maximum time to compile. A file system that does not respond must not block rollbacks and the guard forever.
@@ -252,9 +252,9 @@ impl Applier {
                  {COMPILE_TIMEOUT:?}"
             ),
         };
-        let mut problems = Problems::default();
+        let mut problems = ProblemCollector::default();
         problems.add(Span::default(), "", reason);
-        Err(problems)
+        Err(problems.into_problems())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::history::History;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use tidegate_config::{Config, Problems, Sources};
+use tidegate_config::{Config, ProblemCollector, Sources};
 use tidegate_disk::PrivateFolder;
 use tidegate_http::address::Address;
 
@@ -21,14 +21,14 @@ pub(crate) fn preflight(
     config: &Config,
     sources: &Sources,
     file: Option<&Path>,
-    problems: &mut Problems,
+    problems: &mut ProblemCollector,
 ) {
     check_sockets(config, problems);
     upgrade_socket(config, problems);
     state_dir(config, sources, file, problems);
 }
 
-fn check_sockets(config: &Config, problems: &mut Problems) {
+fn check_sockets(config: &Config, problems: &mut ProblemCollector) {
     let listeners = config.listeners.iter().enumerate();
     let listeners =
         listeners.map(|(index, it)| (format!("listeners[{index}].address"), &it.address));
@@ -47,7 +47,7 @@ fn check_sockets(config: &Config, problems: &mut Problems) {
     }
 }
 
-fn upgrade_socket(config: &Config, problems: &mut Problems) {
+fn upgrade_socket(config: &Config, problems: &mut ProblemCollector) {
     let Some(written) = &config.upgrade_socket else { return };
     let path = Path::new(written.as_str());
     let handover_socket = HandoverSocket::locate(Some(path), None).filter(|_| path.is_absolute());
@@ -58,7 +58,12 @@ fn upgrade_socket(config: &Config, problems: &mut Problems) {
 }
 
 /// Checks `state_dir`. Without it the gateway runs, but stores no versions and orders no certificates.
-fn state_dir(config: &Config, sources: &Sources, file: Option<&Path>, problems: &mut Problems) {
+fn state_dir(
+    config: &Config,
+    sources: &Sources,
+    file: Option<&Path>,
+    problems: &mut ProblemCollector,
+) {
     let Some(written) = &config.state_dir else { return };
     let root = sources.folder(written.span).join(&written.value);
     let history = History::folder(file);

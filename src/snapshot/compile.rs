@@ -52,7 +52,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_config::{
-    self as config, BrokenParts, Config, LoadedConfig, Problems, Sources, Span, Spanned, defaults,
+    self as config, BrokenParts, Config, LoadedConfig, ProblemCollector, Problems, Sources, Span,
+    Spanned, defaults,
 };
 
 /// What a snapshot is compiled with, beside its configuration.
@@ -76,9 +77,9 @@ impl<'s> CompileEnv<'s> {
 
 /// Compiles a configuration, or reports all its problems.
 pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapshot, Problems> {
-    let LoadedConfig { config, mut problems, sources, declared_upstreams, broken, route_indices } =
+    let LoadedConfig { config, problems, sources, declared_upstreams, broken, route_indices } =
         read;
-    problems.end_of_reading();
+    let mut problems = ProblemCollector::after_reading(problems);
     let mut compiler = Compiler {
         config: &config,
         sources: &sources,
@@ -118,7 +119,7 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
     let (named_filters, schemes) = (compiler.named_filters, compiler.schemes);
     if !problems.is_empty() {
         problems.remove_follow_up_problems(&broken);
-        return Err(problems);
+        return Err(problems.into_problems());
     }
     let level = match config.log.level.unwrap_or(defaults::log::LEVEL) {
         config::Level::Error => log::LevelFilter::Error,
@@ -162,7 +163,7 @@ fn routes_by_name<'s>(env: &CompileEnv<'s>) -> HashMap<&'s str, &'s Arc<Route>> 
 struct Compiler<'c> {
     config: &'c Config,
     sources: &'c Sources,
-    problems: &'c mut Problems,
+    problems: &'c mut ProblemCollector,
     /// What is missing because it was written wrongly, which is reported already.
     broken: &'c BrokenParts,
     env: &'c CompileEnv<'c>,
@@ -192,7 +193,7 @@ struct Compiler<'c> {
 fn at_least(
     written: Option<&Spanned<config::Duration>>,
     shortest: Duration,
-    problems: &mut Problems,
+    problems: &mut ProblemCollector,
     path: &str,
 ) {
     if let Some(written) = written

@@ -331,7 +331,7 @@ impl DirectionState {
         self.is_checked = false;
         let Self { scanner, counts, close, observer, .. } = self;
         scanner.feed(bytes, |event, _| {
-            counts.record(&event);
+            event.count_in(counts);
             if let Some(observer) = observer {
                 observer.record(session, &event);
             }

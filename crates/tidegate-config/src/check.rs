@@ -6,7 +6,7 @@ mod scalars;
 mod schemas;
 
 use super::BrokenParts;
-use super::diagnostics::{Problems, did_you_mean};
+use super::diagnostics::{ProblemCollector, did_you_mean};
 use super::values::{self, Span};
 use super::yaml::{Key, Kind, Node};
 use messages::{listed, unknown_key, wrong_kind};
@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 pub(crate) fn check(
     schema: &Value,
     root: &Node,
-    problems: &mut Problems,
+    problems: &mut ProblemCollector,
 ) -> (Option<Node>, BrokenParts) {
     let nothing = Map::new();
     let definitions = schema.get("$defs").and_then(Value::as_object).unwrap_or(&nothing);

@@ -85,36 +85,6 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// No problems yet, in these files.
-    pub fn new(sources: Sources) -> Self {
-        Self { problems: Vec::new(), sources: Box::new(sources) }
-    }
-
-    /// Adds an error at the position of the key that causes it; `path` is the key in dots.
-    pub fn add(
-        &mut self,
-        span: Span,
-        path: impl Into<String>,
-        reason: impl Into<String>,
-    ) -> &mut Problem {
-        let (path, reason) = (path.into(), reason.into());
-        let warning = None;
-        self.insert(Problem { span, warning, path, reason, help: None, is_of_reading: false })
-    }
-
-    /// Something that is no error, and not wise.
-    pub fn warn(
-        &mut self,
-        code: &'static str,
-        span: Span,
-        path: impl Into<String>,
-        reason: impl Into<String>,
-    ) -> &mut Problem {
-        let (path, reason) = (path.into(), reason.into());
-        let warning = Some(code);
-        self.insert(Problem { span, warning, path, reason, help: None, is_of_reading: false })
-    }
-
     fn insert(&mut self, problem: Problem) -> &mut Problem {
         let span = problem.span;
         let at = self.problems.partition_point(|other| other.span <= span);
@@ -138,24 +108,76 @@ impl Problems {
         self
     }
 
+    /// Each of them, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter()
+    }
+}
+
+/// Gathers the problems of a configuration while it is read, compiled and reviewed.
+#[derive(Debug, Default)]
+pub struct ProblemCollector(Problems);
+
+impl ProblemCollector {
+    /// No problems yet, in these files.
+    pub fn new(sources: Sources) -> Self {
+        Self(Problems { problems: Vec::new(), sources: Box::new(sources) })
+    }
+
+    /// The problems that were found while the configuration was read, to which those of its parts together are added.
+    pub fn after_reading(mut problems: Problems) -> Self {
+        problems.problems.iter_mut().for_each(|problem| problem.is_of_reading = true);
+        Self(problems)
+    }
+
+    /// Adds an error at the position of the key that causes it; `path` is the key in dots.
+    pub fn add(
+        &mut self,
+        span: Span,
+        path: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> &mut Problem {
+        let (path, reason) = (path.into(), reason.into());
+        let warning = None;
+        self.0.insert(Problem { span, warning, path, reason, help: None, is_of_reading: false })
+    }
+
+    /// Something that is no error, and not wise.
+    pub fn warn(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        path: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> &mut Problem {
+        let (path, reason) = (path.into(), reason.into());
+        let warning = Some(code);
+        self.0.insert(Problem { span, warning, path, reason, help: None, is_of_reading: false })
+    }
+
     /// Leaves out what is only missed because something else is broken.
     pub fn remove_follow_up_problems(&mut self, broken: &BrokenParts) {
         // What a route as a whole lacks is told with an eye to what was misspelt.
         let is_route = |path: &str| path.starts_with("routes[") && !path.contains('.');
-        self.problems.retain(|problem| {
+        self.0.problems.retain(|problem| {
             let Problem { path, is_of_reading, .. } = problem;
             *is_of_reading || is_route(path) || !broken.is_any_within(path)
         });
     }
 
-    /// All so far were found while the configuration was read.
-    pub fn end_of_reading(&mut self) {
-        self.problems.iter_mut().for_each(|problem| problem.is_of_reading = true);
+    /// Whether nothing is wrong so far.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Each of them, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
-        self.problems.iter()
+        self.0.iter()
+    }
+
+    /// All that were found.
+    pub fn into_problems(self) -> Problems {
+        self.0
     }
 }
 

@@ -61,7 +61,7 @@ pub use broken::BrokenParts;
 pub use cache::{Cache, CachePolicy, CacheSetting};
 pub use compression::{Coding, Compression, CompressionSetting};
 pub use cors::{Cors, CorsPolicy};
-pub use diagnostics::{Problem, Problems, did_you_mean};
+pub use diagnostics::{Problem, ProblemCollector, Problems, did_you_mean};
 pub use discover::{Discover, Resolver};
 pub use error_pages::ErrorPages;
 pub use expectation::{CorsVerdict, Test, TestRequest};

@@ -2,7 +2,7 @@
 //! value.
 
 use super::check;
-use super::diagnostics::Problems;
+use super::diagnostics::{ProblemCollector, Problems};
 use super::source::{MAX_TOTAL_SIZE, Sources, Variables};
 use super::values::Span;
 use super::yaml::{self, Key, Kind, Node};
@@ -73,11 +73,11 @@ pub fn read_with(path: &Path, variables: &Variables, filters: &FilterSchemas) ->
             let mut sources = FileReader::new(variables, filters).sources;
             sources.is_unread = true;
             sources.add(path, String::new());
-            let mut problems = Problems::new(sources.clone());
+            let mut problems = ProblemCollector::new(sources.clone());
             problems.add(Span::default(), "", reason);
             LoadedConfig {
                 config: Config::default(),
-                problems,
+                problems: problems.into_problems(),
                 sources,
                 declared_upstreams: BTreeSet::new(),
                 broken: BrokenParts::default(),
@@ -152,7 +152,7 @@ impl<'v> FileReader<'v> {
         if let Some(root) = &mut root {
             self.include_all(path, root);
         }
-        let mut problems = Problems::new(self.sources.clone());
+        let mut problems = ProblemCollector::new(self.sources.clone());
         for (span, path, reason) in self.pending_problems {
             problems.add(span, path, reason);
         }
@@ -185,7 +185,7 @@ impl<'v> FileReader<'v> {
         });
         LoadedConfig {
             config,
-            problems,
+            problems: problems.into_problems(),
             sources: self.sources,
             declared_upstreams,
             broken,

@@ -4,8 +4,8 @@
 use http::header::{self, HeaderName};
 use std::time::Duration;
 use tidegate_config::{
-    Config, Cors, CorsPolicy, OriginPattern, OriginsWord, Problems, Route, Spanned, WebSocket,
-    WebSocketOrigins, WebSocketSetting,
+    Config, Cors, CorsPolicy, OriginPattern, OriginsWord, ProblemCollector, Route, Spanned,
+    WebSocket, WebSocketOrigins, WebSocketSetting,
 };
 use tidegate_http::header_name::SET_COOKIE2;
 
@@ -19,7 +19,7 @@ const FORBIDDEN_METHODS: [&str; 1] = ["TRACK"];
 const MAX_PREFLIGHT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// CORS that lets more in than its author may think, or that browsers don't heed.
-pub(super) fn review(config: &Config, problems: &mut Problems) {
+pub(super) fn review(config: &Config, problems: &mut ProblemCollector) {
     let routes =
         config.routes.iter().enumerate().filter_map(|(index, route)| {
             Some((format!("routes[{index}].cors"), route.cors.as_ref()?))
@@ -42,7 +42,7 @@ pub(super) fn review(config: &Config, problems: &mut Problems) {
 }
 
 /// The origins whose pages may open WebSockets on a route.
-fn handshakes(config: &Config, route: &Route, key_path: &str, problems: &mut Problems) {
+fn handshakes(config: &Config, route: &Route, key_path: &str, problems: &mut ProblemCollector) {
     let settings = websocket_settings(route);
     match settings.and_then(|settings| settings.origins.as_ref()) {
         Some(written) => match &written.value {
@@ -101,7 +101,7 @@ fn origins(
     listed: &[Spanned<OriginPattern>],
     has_credentials: bool,
     key_path: &str,
-    problems: &mut Problems,
+    problems: &mut ProblemCollector,
 ) {
     for (index, origin) in listed.iter().enumerate() {
         let key_path = format!("{key_path}[{index}]");
@@ -174,7 +174,7 @@ fn is_local(origin: &str) -> bool {
         || address.is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
-fn ignored_headers(policy: &Cors, key_path: &str, problems: &mut Problems) {
+fn ignored_headers(policy: &Cors, key_path: &str, problems: &mut ProblemCollector) {
     let has_credentials = policy.allow_credentials.as_ref().is_some_and(|it| it.value);
     for (index, method) in policy.allow_methods.iter().flatten().enumerate() {
         let key_path = format!("{key_path}.allow_methods[{index}]");

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use tidegate_config::{
-    self as config, Config, CoreValue, Kind, Node, Problems, Sources, Span, Spanned,
+    self as config, Config, CoreValue, Kind, Node, ProblemCollector, Sources, Span, Spanned,
 };
 use tidegate_config::{UpstreamTls, UpstreamTlsSetting};
 use tidegate_disk::is_trusted;
@@ -21,7 +21,7 @@ const STICKY_BIT: u32 = 0o1000;
 const OTHERS_READ: u32 = 0o004;
 
 /// Files that others on this machine may read or write, and should not.
-pub(super) fn review(config: &Config, sources: &Sources, problems: &mut Problems) {
+pub(super) fn review(config: &Config, sources: &Sources, problems: &mut ProblemCollector) {
     review_config_files(sources, problems);
     trusted_files(config, sources, problems);
     review_error_pages(config, sources, problems);
@@ -62,7 +62,7 @@ fn mode(path: &Path) -> Option<u32> {
     fs::metadata(path).ok().map(|problems| problems.mode())
 }
 
-fn review_config_files(sources: &Sources, problems: &mut Problems) {
+fn review_config_files(sources: &Sources, problems: &mut ProblemCollector) {
     let mut readable = BTreeSet::new();
     let mut folders = BTreeSet::new();
     for (number, (path, _)) in (0_u16..).zip(sources.files()) {
@@ -92,7 +92,7 @@ fn review_config_files(sources: &Sources, problems: &mut Problems) {
 }
 
 /// Secrets in a file that every user may read. The depth of the tree is bounded.
-fn secrets(node: &Node, key_path: &str, readable: &BTreeSet<u16>, problems: &mut Problems) {
+fn secrets(node: &Node, key_path: &str, readable: &BTreeSet<u16>, problems: &mut ProblemCollector) {
     match &node.kind {
         Kind::Sequence(items) => {
             for (index, item) in items.iter().enumerate() {
@@ -127,7 +127,7 @@ fn secrets(node: &Node, key_path: &str, readable: &BTreeSet<u16>, problems: &mut
 }
 
 /// Files that decide which certificates the gateway trusts, and where it sends requests.
-fn trusted_files(config: &Config, sources: &Sources, problems: &mut Problems) {
+fn trusted_files(config: &Config, sources: &Sources, problems: &mut ProblemCollector) {
     let mut check_file = |file: &Spanned<String>, key_path: String| {
         let path = sources.folder(file.span).join(&file.value);
         if let Some((code, reason, help)) = writable_by_others(&path, false) {
@@ -159,7 +159,7 @@ fn trusted_files(config: &Config, sources: &Sources, problems: &mut Problems) {
 }
 
 /// Files that clients get. They often belong to another user, who deploys them.
-fn review_error_pages(config: &Config, sources: &Sources, problems: &mut Problems) {
+fn review_error_pages(config: &Config, sources: &Sources, problems: &mut ProblemCollector) {
     let mut check_file = |path: &Spanned<String>, is_folder: bool, key_path: String| {
         let shown = sources.folder(path.span).join(&path.value);
         if let Some((code, reason, help)) = writable_by_all(&shown, is_folder) {
@@ -179,7 +179,7 @@ fn review_error_pages(config: &Config, sources: &Sources, problems: &mut Problem
     }
 }
 
-fn review_private_keys(config: &Config, sources: &Sources, problems: &mut Problems) {
+fn review_private_keys(config: &Config, sources: &Sources, problems: &mut ProblemCollector) {
     let mut check_file = |key: &Spanned<String>, key_path: String| {
         let path = sources.folder(key.span).join(&key.value);
         let can = match mode(&path) {
@@ -216,7 +216,7 @@ fn review_private_keys(config: &Config, sources: &Sources, problems: &mut Proble
     }
 }
 
-fn state_dir(config: &Config, sources: &Sources, problems: &mut Problems) {
+fn state_dir(config: &Config, sources: &Sources, problems: &mut ProblemCollector) {
     let Some(written) = &config.state_dir else { return };
     let path = sources.folder(written.span).join(&written.value);
     if mode(&path).is_some_and(|mode| mode & OTHERS_WRITE != 0) {

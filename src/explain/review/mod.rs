@@ -6,20 +6,20 @@ mod risks;
 mod shadows;
 
 use crate::snapshot::Snapshot;
-use tidegate_config::{self as config, Config, Problems, Sources, Spanned};
+use tidegate_config::{self as config, Config, ProblemCollector, Problems, Sources, Spanned};
 
 /// All warnings about a configuration, each with the name under which docs/warnings.md explains it.
 pub(crate) fn review(snapshot: &Snapshot, config: &Config, sources: Sources) -> Problems {
-    let mut problems = Problems::new(sources.clone());
+    let mut problems = ProblemCollector::new(sources.clone());
     files::review(config, &sources, &mut problems);
     unused_upstreams(config, &mut problems);
     cors::review(config, &mut problems);
     risks::review(config, &mut problems);
     shadows::review(snapshot, config, &mut problems);
-    problems
+    problems.into_problems()
 }
 
-fn unused_upstreams(config: &Config, problems: &mut Problems) {
+fn unused_upstreams(config: &Config, problems: &mut ProblemCollector) {
     for (name, upstream) in &config.upstreams {
         let leads = |route: &Spanned<config::Route>| {
             let splits = route.split.iter().map(|split| &*split.upstream.value);

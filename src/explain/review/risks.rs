@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 use tidegate_config::{
-    Balance, Cidr, Config, HashKey, HstsSetting, LogFrames, Problems, RateLimitBy, SampleParent,
-    Span, Switch, TracingSetting, TrustedProxy, UpstreamTlsSetting, WebSocketSetting,
+    Balance, Cidr, Config, HashKey, HstsSetting, LogFrames, ProblemCollector, RateLimitBy,
+    SampleParent, Span, Switch, TracingSetting, TrustedProxy, UpstreamTlsSetting, WebSocketSetting,
 };
 
 /// The minimum HSTS `max_age` that browsers' preload lists require (<https://hstspreload.org>).
@@ -13,7 +13,7 @@ const PRELOAD_MIN_AGE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
 /// Settings that open a door, or that don't do what they seem to.
-pub(super) fn review(config: &Config, problems: &mut Problems) {
+pub(super) fn review(config: &Config, problems: &mut ProblemCollector) {
     unverified_upstreams(config, problems);
     review_trusted_proxies(config, problems);
     review_trace_parents(config, problems);
@@ -23,7 +23,7 @@ pub(super) fn review(config: &Config, problems: &mut Problems) {
     review_user_ids(config, problems);
 }
 
-fn unverified_upstreams(config: &Config, problems: &mut Problems) {
+fn unverified_upstreams(config: &Config, problems: &mut ProblemCollector) {
     for (name, upstream) in &config.upstreams {
         let Some(tls) = &upstream.tls else { continue };
         if matches!(&tls.value, UpstreamTlsSetting::Settings(it) if it.insecure_skip_verify) {
@@ -38,7 +38,7 @@ fn unverified_upstreams(config: &Config, problems: &mut Problems) {
     }
 }
 
-fn review_trusted_proxies(config: &Config, problems: &mut Problems) {
+fn review_trusted_proxies(config: &Config, problems: &mut ProblemCollector) {
     let is_everybody = |network: &Cidr| network.0.prefix_len() == 0;
     for (index, trusted) in config.trusted_proxies.iter().enumerate() {
         if matches!(&trusted.value, TrustedProxy::Network(network) if is_everybody(network)) {
@@ -62,7 +62,7 @@ fn review_trusted_proxies(config: &Config, problems: &mut Problems) {
     }
 }
 
-fn review_trace_parents(config: &Config, problems: &mut Problems) {
+fn review_trace_parents(config: &Config, problems: &mut ProblemCollector) {
     let TracingSetting::Settings(tracing) = &config.tracing.value else { return };
     let sample = &tracing.sample;
     let is_part = |ratio: f64| ratio < 1.0;
@@ -80,7 +80,7 @@ fn review_trace_parents(config: &Config, problems: &mut Problems) {
     );
 }
 
-fn drain_beyond_grace(config: &Config, problems: &mut Problems) {
+fn drain_beyond_grace(config: &Config, problems: &mut ProblemCollector) {
     let grace = config.shutdown.grace.map_or(DEFAULT_GRACE, |grace| grace.0);
     if let Some(spread) = config.drain.spread.as_ref().filter(|spread| spread.value.0 > grace) {
         let reason = format!(
@@ -94,7 +94,7 @@ fn drain_beyond_grace(config: &Config, problems: &mut Problems) {
     }
 }
 
-fn review_hsts_preload(config: &Config, problems: &mut Problems) {
+fn review_hsts_preload(config: &Config, problems: &mut ProblemCollector) {
     for (index, listener) in config.listeners.iter().enumerate() {
         let Some(tls) = &listener.tls else { continue };
         let Some(HstsSetting::Settings(hsts)) = &tls.hsts else { continue };
@@ -109,7 +109,7 @@ fn review_hsts_preload(config: &Config, problems: &mut Problems) {
     }
 }
 
-fn logged_messages(config: &Config, problems: &mut Problems) {
+fn logged_messages(config: &Config, problems: &mut ProblemCollector) {
     for (index, route) in config.routes.iter().enumerate() {
         let Some(websocket) = &route.websocket else { continue };
         let WebSocketSetting::Settings(settings) = &websocket.value else { continue };
@@ -124,7 +124,7 @@ fn logged_messages(config: &Config, problems: &mut Problems) {
 }
 
 /// Settings by user id in a configuration without a source of user ids.
-fn review_user_ids(config: &Config, problems: &mut Problems) {
+fn review_user_ids(config: &Config, problems: &mut ProblemCollector) {
     if !config.identity.user_id.is_empty() {
         return;
     }

@@ -6,7 +6,7 @@ use crate::snapshot::{Route, Snapshot};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tidegate_config::{Config, Problems};
+use tidegate_config::{Config, ProblemCollector};
 use tidegate_http::host::HostPattern;
 
 /// Maximum number of requests that are tried for one route; a route that needs more is not reviewed.
@@ -18,7 +18,7 @@ const OTHER_METHOD: &str = "OTHER";
 const OTHER_VALUE: &str = "other than all that is named";
 
 /// Routes that never get a request, for others together take all of theirs.
-pub(super) fn review(snapshot: &Snapshot, config: &Config, problems: &mut Problems) {
+pub(super) fn review(snapshot: &Snapshot, config: &Config, problems: &mut ProblemCollector) {
     // A rule of another path takes precedence for a part of the paths only, or gives it.
     let mut by_path: BTreeMap<(bool, &str), Vec<IndexedRule<'_>>> = BTreeMap::new();
     for (index, (rule, route)) in snapshot.table.iter().enumerate() {

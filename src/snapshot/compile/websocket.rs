@@ -6,14 +6,14 @@ use crate::websocket::{
 };
 use std::time::Duration;
 use tidegate_config::OriginsWord;
-use tidegate_config::{self as config, Problems, defaults};
+use tidegate_config::{self as config, ProblemCollector, defaults};
 use tidegate_http::origin::OriginPattern;
 
 /// The settings of a route's sessions; `default_origins` hold where none are written.
 pub(super) fn settings(
     written: &config::WebSocket,
     default_origins: Origins,
-    problems: &mut Problems,
+    problems: &mut ProblemCollector,
     key_path: &str,
 ) -> WebSocketSettings {
     let (frame_size, message_size) = (&written.max_frame_size, &written.max_message_size);

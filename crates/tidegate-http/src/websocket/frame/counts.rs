@@ -26,24 +26,6 @@ pub struct FrameCounts {
 }
 
 impl FrameCounts {
-    /// Counts what was seen; bytes are not counted here.
-    pub fn record(&mut self, event: &Event<'_>) {
-        match event {
-            Event::Header(header) => match header.opcode {
-                Opcode::Text => self.text += 1,
-                Opcode::Binary => self.binary += 1,
-                Opcode::Continuation => self.continuation += 1,
-                Opcode::Ping => self.ping += 1,
-                Opcode::Pong => self.pong += 1,
-                Opcode::Close => self.close += 1,
-                Opcode::Reserved(_) => {}
-            },
-            Event::End(header) if header.fin && !header.opcode.is_control() => self.messages += 1,
-            Event::Error(_) => self.errors += 1,
-            Event::End(_) | Event::Payload(_) | Event::Close(_) => {}
-        }
-    }
-
     /// All frames.
     pub fn frames(&self) -> u64 {
         self.text + self.binary + self.continuation + self.ping + self.pong + self.close
@@ -59,5 +41,25 @@ impl FrameCounts {
     pub fn from_array(counts: [u64; 9]) -> Self {
         let [text, binary, continuation, ping, pong, close, messages, bytes, errors] = counts;
         Self { text, binary, continuation, ping, pong, close, messages, bytes, errors }
+    }
+}
+
+impl Event<'_> {
+    /// Adds this to the counts; bytes are not counted here.
+    pub fn count_in(&self, counts: &mut FrameCounts) {
+        match self {
+            Self::Header(header) => match header.opcode {
+                Opcode::Text => counts.text += 1,
+                Opcode::Binary => counts.binary += 1,
+                Opcode::Continuation => counts.continuation += 1,
+                Opcode::Ping => counts.ping += 1,
+                Opcode::Pong => counts.pong += 1,
+                Opcode::Close => counts.close += 1,
+                Opcode::Reserved(_) => {}
+            },
+            Self::End(header) if header.fin && !header.opcode.is_control() => counts.messages += 1,
+            Self::Error(_) => counts.errors += 1,
+            Self::End(_) | Self::Payload(_) | Self::Close(_) => {}
+        }
     }
 }

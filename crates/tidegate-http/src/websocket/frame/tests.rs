@@ -21,7 +21,7 @@ fn scan(mut scanner: Scanner, parts: &[&[u8]]) -> (Vec<Seen>, FrameCounts) {
     let (mut seen, mut counts) = (Vec::new(), FrameCounts::default());
     for part in parts {
         let taken = scanner.feed(part, |event, _| {
-            counts.record(&event);
+            event.count_in(&mut counts);
             match event {
                 Event::Header(header) => seen.push(Seen::Header(header)),
                 Event::Payload(bytes) => match seen.last_mut() {
