@@ -8,7 +8,7 @@ use tidegate_http::accept::{Accept, MediaType};
 
 /// Pages by the status that they are for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ErrorPages {
+pub(crate) struct ErrorPages {
     /// HTML.
     pub html: PagesByStatus,
     /// JSON.
@@ -19,7 +19,7 @@ pub struct ErrorPages {
 
 /// The pages in one format.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PagesByStatus {
+pub(crate) struct PagesByStatus {
     /// For one status.
     pub exact: BTreeMap<u16, Page>,
     /// For a class, by its first digit.
@@ -28,7 +28,7 @@ pub struct PagesByStatus {
 
 /// The format of a page, which decides how values are escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PageFormat {
+pub(crate) enum PageFormat {
     /// HTML.
     Html,
     /// JSON, whose strings have the places in them.
@@ -37,7 +37,7 @@ pub enum PageFormat {
 
 /// The values of an error that a page can show.
 #[derive(Debug, Clone, Copy)]
-pub struct PageValues<'e> {
+pub(crate) struct PageValues<'e> {
     /// The status.
     pub status: StatusCode,
     /// The error's name.
@@ -63,7 +63,7 @@ pub(crate) fn render_without_page(values: PageValues<'_>, accept: Accept) -> (Me
 
 /// A page with placeholders for the values of the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
+pub(crate) struct Page {
     kind: PageFormat,
     pieces: Vec<PagePiece>,
 }
@@ -80,14 +80,14 @@ enum PagePiece {
 
 impl ErrorPages {
     /// Whether there is one for this status, of whichever kind.
-    pub fn has_page(&self, status: StatusCode) -> bool {
+    pub(crate) fn has_page(&self, status: StatusCode) -> bool {
         [&self.html, &self.json].iter().any(|pages| pages.find(status).is_some())
     }
 }
 
 impl PagesByStatus {
     /// The page for this status.
-    pub fn find(&self, status: StatusCode) -> Option<&Page> {
+    pub(crate) fn find(&self, status: StatusCode) -> Option<&Page> {
         let code = status.as_u16();
         self.exact.get(&code).or_else(|| self.classes.get(&(code / 100)))
     }
@@ -96,7 +96,7 @@ impl PagesByStatus {
 impl Page {
     /// Of a text in which `{{status}}`, `{{reason}}`, `{{error}}`, `{{message}}` and
     /// `{{request.id}}` are filled in; all else between braces is left, for it is a page's own.
-    pub fn new(kind: PageFormat, text: &str) -> Self {
+    pub(crate) fn new(kind: PageFormat, text: &str) -> Self {
         const PLACES: [(&str, PagePiece); 5] = [
             ("{{status}}", PagePiece::Status),
             ("{{reason}}", PagePiece::Reason),
@@ -123,7 +123,7 @@ impl Page {
     }
 
     /// The page for one error.
-    pub fn render(&self, known: PageValues<'_>) -> String {
+    pub(crate) fn render(&self, known: PageValues<'_>) -> String {
         let mut page = String::with_capacity(1024);
         let push = match self.kind {
             PageFormat::Html => push_html,

@@ -12,7 +12,7 @@ pub(crate) const BOUNDS: [f64; 15] =
 
 /// A measured value of a bucket, with its trace.
 #[derive(Debug, Clone, Copy)]
-pub struct Exemplar {
+pub(crate) struct Exemplar {
     /// The trace's id (W3C Trace Context).
     pub trace_id: [u8; 16],
     /// The duration.
@@ -26,7 +26,7 @@ type Exemplars = [Mutex<Option<Exemplar>>; BOUNDS.len() + 1];
 
 /// A histogram of durations.
 #[derive(Debug, Default)]
-pub struct Histogram {
+pub(crate) struct Histogram {
     exemplars: OnceLock<Box<Exemplars>>,
     /// One more than bounds: the last bucket is for values above all bounds.
     buckets: [AtomicU64; BOUNDS.len() + 1],
@@ -35,7 +35,7 @@ pub struct Histogram {
 
 impl Histogram {
     /// Counts a duration.
-    pub fn observe(&self, took: Duration) {
+    pub(crate) fn observe(&self, took: Duration) {
         if let Some(bucket) = self.buckets.get(bucket(took)) {
             bucket.fetch_add(1, Relaxed);
         }
@@ -44,7 +44,7 @@ impl Histogram {
 
     /// Keeps one that is traced as an example of its bucket. Who finds somebody else there leaves:
     /// nobody waits for an example.
-    pub fn record_exemplar(&self, exemplar: Exemplar) {
+    pub(crate) fn record_exemplar(&self, exemplar: Exemplar) {
         let exemplars = self.exemplars.get_or_init(Box::default);
         if let Some(Ok(mut slot)) = exemplars.get(bucket(exemplar.took)).map(Mutex::try_lock) {
             *slot = Some(exemplar);
@@ -52,12 +52,12 @@ impl Histogram {
     }
 
     /// The newest exemplar of a bucket, by its number.
-    pub fn exemplar(&self, bucket: usize) -> Option<Exemplar> {
+    pub(crate) fn exemplar(&self, bucket: usize) -> Option<Exemplar> {
         *self.exemplars.get()?.get(bucket)?.lock().ok()?
     }
 
     /// The cumulative counts, for each bound and in total.
-    pub fn cumulative(&self) -> [u64; BOUNDS.len() + 1] {
+    pub(crate) fn cumulative(&self) -> [u64; BOUNDS.len() + 1] {
         let mut sum = 0;
         self.buckets.each_ref().map(|bucket| {
             sum += bucket.load(Relaxed);
@@ -66,7 +66,7 @@ impl Histogram {
     }
 
     /// The sum of all durations, in seconds.
-    pub fn seconds(&self) -> f64 {
+    pub(crate) fn seconds(&self) -> f64 {
         Duration::from_nanos(self.nanoseconds.load(Relaxed)).as_secs_f64()
     }
 }

@@ -31,7 +31,7 @@ const OTHER_PROCESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The settings of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AcmeSettings {
+pub(crate) struct AcmeSettings {
     /// The names, in the order in which they are written.
     pub domains: Vec<String>,
     /// Where the authority may write to.
@@ -62,7 +62,7 @@ impl AcmeSettings {
 
 /// A certificate that the gateway orders and renews as long as this value lives.
 #[derive(Debug)]
-pub struct ManagedCertificate {
+pub(crate) struct ManagedCertificate {
     settings: AcmeSettings,
     store: AcmeStore,
     certificate: ArcSwapOption<Certificate>,
@@ -77,7 +77,7 @@ pub struct ManagedCertificate {
 
 impl ManagedCertificate {
     /// With what is kept in the folder, and what is shown at present.
-    pub fn new(settings: AcmeSettings, state: &Path, shown: Vec<Arc<Certificate>>) -> Self {
+    pub(crate) fn new(settings: AcmeSettings, state: &Path, shown: Vec<Arc<Certificate>>) -> Self {
         let store = AcmeStore::new(state, &settings);
         let certificate = store.certificate().map(Arc::new);
         let placeholder_certificates = if certificate.as_ref().is_some_and(|it| !it.has_expired()) {
@@ -107,22 +107,22 @@ impl ManagedCertificate {
     }
 
     /// What is ordered.
-    pub fn settings(&self) -> &AcmeSettings {
+    pub(crate) fn settings(&self) -> &AcmeSettings {
         &self.settings
     }
 
     /// The answer to a request of the authority for this token.
-    pub fn answer_to_request(&self, token: &str) -> Option<String> {
+    pub(crate) fn answer_to_request(&self, token: &str) -> Option<String> {
         self.pending.key_authorization(token)
     }
 
     /// The numbers of orders that led to a certificate, and of orders that failed.
-    pub fn order_counts(&self) -> (u64, u64) {
+    pub(crate) fn order_counts(&self) -> (u64, u64) {
         (self.issued_count.load(Ordering::Relaxed), self.failure_count.load(Ordering::Relaxed))
     }
 
     /// Starts the task that orders and renews, once. Needs the runtime.
-    pub fn start_renewal(self: &Arc<Self>) {
+    pub(crate) fn start_renewal(self: &Arc<Self>) {
         if !self.renewal_started.swap(true, Ordering::Relaxed) {
             let this = Arc::downgrade(self);
             let name = format!("ACME order of {}", self.joined_names());

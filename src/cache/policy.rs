@@ -8,7 +8,7 @@ use tidegate_http::stable_hash;
 
 /// How a route caches its responses.
 #[derive(Debug)]
-pub struct RouteCachePolicy {
+pub(crate) struct RouteCachePolicy {
     /// Freshness of responses that declare none; zero: they are not stored.
     pub default_ttl: Duration,
     /// Maximum freshness of any response.

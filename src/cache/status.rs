@@ -4,7 +4,7 @@ use pingora_cache::{CachePhase, NoCacheReason};
 
 /// What the cache did for a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CacheStatus {
+pub(crate) enum CacheStatus {
     /// It had a fresh response.
     Hit,
     /// It had a stale response, and the client got it.
@@ -23,7 +23,7 @@ pub enum CacheStatus {
 
 impl CacheStatus {
     /// All, in the order of [`CacheStatus::index`].
-    pub const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Hit,
         Self::Stale,
         Self::Miss,
@@ -34,7 +34,7 @@ impl CacheStatus {
     ];
 
     /// The status for a state of Pingora's.
-    pub fn from_phase(phase: CachePhase) -> Self {
+    pub(crate) fn from_phase(phase: CachePhase) -> Self {
         match phase {
             CachePhase::Hit => Self::Hit,
             CachePhase::Stale | CachePhase::StaleUpdating => Self::Stale,
@@ -50,12 +50,12 @@ impl CacheStatus {
     }
 
     /// Its index in [`CacheStatus::ALL`].
-    pub fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         self as usize
     }
 
     /// Its name in logs and metrics.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "hit",
             Self::Stale => "stale",

@@ -24,7 +24,7 @@ const MAX_KNOWN_UNCACHEABLE: usize = 1024;
 
 /// Maximum size of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CacheLimits {
+pub(crate) struct CacheLimits {
     /// Bytes of all entries, including those that are being stored.
     pub max_size: usize,
     /// Bytes of one body.
@@ -34,7 +34,7 @@ pub struct CacheLimits {
 impl CacheLimits {
     /// Responses that are being stored may take one part in this many of the store; nothing else limits their
     /// number.
-    pub const FILLING_FRACTION: usize = 8;
+    pub(crate) const FILLING_FRACTION: usize = 8;
 }
 
 /// The target of a request, as the cache distinguishes it from others.

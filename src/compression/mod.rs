@@ -19,7 +19,7 @@ use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// Which responses of a route are compressed, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Compression {
+pub(crate) struct Compression {
     /// In order of preference, for clients that accept several equally.
     pub codings: Vec<Coding>,
     /// Minimum size of a body, in bytes; smaller ones are not compressed.
@@ -34,7 +34,7 @@ stable_hash!(Compression { codings, min_size, types, levels });
 
 /// How hard each coding tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Levels {
+pub(crate) struct Levels {
     /// 1 to 9.
     pub gzip: u32,
     /// 0 to 11.
@@ -47,7 +47,7 @@ stable_hash!(Levels { gzip, brotli, zstd });
 
 /// One media type, or several.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MediaRange {
+pub(crate) enum MediaRange {
     /// `type/subtype`.
     Exact(String),
     /// `type/*`, kept with its slash.
@@ -68,7 +68,7 @@ impl StableHash for MediaRange {
 
 impl MediaRange {
     /// `None` when it is none.
-    pub fn parse(written: &str) -> Option<Self> {
+    pub(crate) fn parse(written: &str) -> Option<Self> {
         let written = written.to_ascii_lowercase();
         if let Some(suffix) = written.strip_prefix("*/*") {
             return is_token(suffix.strip_prefix('+')?).then(|| Self::Suffix(suffix.to_owned()));
@@ -97,7 +97,7 @@ fn is_token(text: &str) -> bool {
 
 impl Compression {
     /// Whether this response is compressed for clients that accept it.
-    pub fn compresses(&self, response: &ResponseHeader) -> bool {
+    pub(crate) fn compresses(&self, response: &ResponseHeader) -> bool {
         let headers = &response.headers;
         let is_whole = !matches!(
             response.status,

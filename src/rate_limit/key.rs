@@ -10,7 +10,7 @@ use tidegate_http::{address, cookie};
 
 /// Whose requests are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum CountBy {
+pub(crate) enum CountBy {
     /// Each client's; for IPv6, each /64's.
     ClientAddress,
     /// Each user id's.
@@ -37,7 +37,7 @@ impl StableHash for CountBy {
 
 /// Whose request it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BucketKey<'r> {
+pub(crate) enum BucketKey<'r> {
     /// A client's.
     Address(IpAddr),
     /// Somebody's whom the request names.
@@ -49,7 +49,7 @@ pub enum BucketKey<'r> {
 impl CountBy {
     /// Whose request this is. Who does not say it is counted by the address: a request can't do
     /// without a limit by leaving out its name.
-    pub fn key<'r>(&self, headers: &'r HeaderMap, exchange: &'r Exchange) -> BucketKey<'r> {
+    pub(crate) fn key<'r>(&self, headers: &'r HeaderMap, exchange: &'r Exchange) -> BucketKey<'r> {
         let named = match self {
             Self::All => return BucketKey::All,
             Self::ClientAddress => None,

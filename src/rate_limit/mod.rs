@@ -15,7 +15,7 @@ use tidegate_http::stable_hash;
 
 /// What is allowed, and to whom.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct RateLimitSettings {
+pub(crate) struct RateLimitSettings {
     /// The route whose requests are counted; empty for those of all routes that have no limits of
     /// their own.
     pub scope: Arc<str>,
@@ -33,7 +33,7 @@ stable_hash!(RateLimitSettings { scope, requests, per, burst, by });
 
 /// A limit, and what was asked for lately.
 #[derive(Debug)]
-pub struct RateLimit {
+pub(crate) struct RateLimit {
     settings: RateLimitSettings,
     /// What it is called among the shared counters.
     name: String,
@@ -45,7 +45,10 @@ pub struct RateLimit {
 
 impl RateLimit {
     /// Counts together with other gateways where there is a place to do so.
-    pub fn new(settings: RateLimitSettings, shared: Option<Arc<SharedCounterClient>>) -> Self {
+    pub(crate) fn new(
+        settings: RateLimitSettings,
+        shared: Option<Arc<SharedCounterClient>>,
+    ) -> Self {
         let RateLimitSettings { scope, requests, per, burst, by } = &settings;
         // Other gateways find the same counter by it; another limit has another.
         let name = format!("{scope}:{requests}:{}:{burst}:{by}", per.as_micros());
@@ -60,22 +63,22 @@ impl RateLimit {
     }
 
     /// What is allowed.
-    pub fn settings(&self) -> &RateLimitSettings {
+    pub(crate) fn settings(&self) -> &RateLimitSettings {
         &self.settings
     }
 
     /// Where it is counted together, if it is.
-    pub fn shared(&self) -> Option<&Arc<SharedCounterClient>> {
+    pub(crate) fn shared(&self) -> Option<&Arc<SharedCounterClient>> {
         self.shared.as_ref()
     }
 
     /// How many requests were too many so far.
-    pub fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
     /// One more request; how long it would have to wait when it is one too many.
-    pub async fn take_token(&self, key: &BucketKey<'_>) -> Option<Duration> {
+    pub(crate) async fn take_token(&self, key: &BucketKey<'_>) -> Option<Duration> {
         let wait = self.wait(key).await;
         if wait.is_some() {
             self.refused.fetch_add(1, Ordering::Relaxed);

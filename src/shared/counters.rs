@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// The shared counters, as one gateway uses them.
-pub struct SharedCounterClient {
+pub(crate) struct SharedCounterClient {
     settings: SharedCounterSettings,
     client: Client,
     /// The name of this process among the gateways that share the counters.
@@ -44,7 +44,7 @@ pub struct SharedCounterClient {
 
 impl SharedCounterClient {
     /// Checks the settings; nothing is connected before [`SharedCounterClient::start`].
-    pub fn new(settings: SharedCounterSettings) -> Result<Self, String> {
+    pub(crate) fn new(settings: SharedCounterSettings) -> Result<Self, String> {
         let client = client(&settings).map_err(|error| reason(&error))?;
         Ok(Self {
             settings,
@@ -66,13 +66,13 @@ impl SharedCounterClient {
     }
 
     /// The settings.
-    pub fn settings(&self) -> &SharedCounterSettings {
+    pub(crate) fn settings(&self) -> &SharedCounterSettings {
         &self.settings
     }
 
     /// Connects and stays connected as long as this value lives, unless it already does. It needs a
     /// runtime.
-    pub fn start(self: &Arc<Self>) {
+    pub(crate) fn start(self: &Arc<Self>) {
         if !self.has_begun.swap(true, Ordering::Relaxed) {
             let (this, stirred) = (Arc::downgrade(self), Arc::clone(&self.stirred));
             let keep = move || link::keep_connected(Weak::clone(&this), Arc::clone(&stirred));
@@ -84,12 +84,12 @@ impl SharedCounterClient {
     }
 
     /// Whether the server is reachable.
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.link.load().is_some()
     }
 
     /// The totals so far.
-    pub fn totals(&self) -> SharedCounterTotals {
+    pub(crate) fn totals(&self) -> SharedCounterTotals {
         SharedCounterTotals {
             answered: self.answered.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
@@ -98,7 +98,7 @@ impl SharedCounterClient {
     }
 
     /// The host and port, for messages.
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.client.get_connection_info().addr().to_string()
     }
 

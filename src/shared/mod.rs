@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// The server of the shared counters, and how it is used.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SharedCounterSettings {
+pub(crate) struct SharedCounterSettings {
     /// `redis://host:port/database`, or `rediss` for TLS; without a password.
     pub url: String,
     /// The user name.
@@ -37,7 +37,7 @@ pub struct SharedCounterSettings {
 
 /// How often the counters were used, by result.
 #[derive(Debug, Clone, Copy)]
-pub struct SharedCounterTotals {
+pub(crate) struct SharedCounterTotals {
     /// Answered.
     pub answered: u64,
     /// Failed.

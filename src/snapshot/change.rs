@@ -38,7 +38,7 @@ impl SnapshotChanges {
 
 impl StartupSettings {
     /// The keys that are `written` with another value than the one in force, and need a restart.
-    pub fn restart_needed(&self, written: &Self) -> Vec<String> {
+    pub(crate) fn restart_needed(&self, written: &Self) -> Vec<String> {
         // In which order they are written changes nothing.
         let addresses = |it: &Self| it.listeners.iter().cloned().collect::<HashSet<_>>();
         let mut keys = Vec::new();

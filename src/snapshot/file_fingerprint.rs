@@ -5,12 +5,12 @@ use std::path::Path;
 
 /// Distinguishes two versions of a file without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileFingerprint([i64; 7]);
+pub(crate) struct FileFingerprint([i64; 7]);
 
 impl FileFingerprint {
     /// Of the file behind the path, if there is one. Follows symbolic links, so that a link that
     /// is swapped (Kubernetes' ConfigMaps and Secrets) shows.
-    pub fn from_path(path: &Path) -> Option<Self> {
+    pub(crate) fn from_path(path: &Path) -> Option<Self> {
         let data = std::fs::metadata(path).ok()?;
         let [device, inode, size] = [data.dev(), data.ino(), data.size()].map(u64::cast_signed);
         let changed = [data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec()];

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// What strangers may make the gateway hold, and for how long. What a request is refused for is
 /// told in `limits` of the configuration.
 #[derive(Debug)]
-pub struct RequestLimits {
+pub(crate) struct RequestLimits {
     /// The most bytes of header fields.
     pub header_size: u64,
     /// The most header fields.

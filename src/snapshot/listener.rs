@@ -13,7 +13,7 @@ use tidegate_http::address::Address;
 
 /// How connections are accepted at an address.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     /// The address.
     pub address: Address,
     /// Whether HTTP/1 is spoken there.
@@ -34,7 +34,7 @@ pub struct Listener {
 
 /// TLS at a listener.
 #[derive(Debug)]
-pub struct TlsListener {
+pub(crate) struct TlsListener {
     /// What handshakes are done with.
     pub config: Arc<ServerConfig>,
     /// The certificates in it.
@@ -50,7 +50,7 @@ const EXPIRY_WARNING_TIME: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 impl TlsListener {
     /// Warns of certificates that have expired or are about to.
-    pub fn warn_of_expiry(&self, now: SystemTime) {
+    pub(crate) fn warn_of_expiry(&self, now: SystemTime) {
         for certificate in self.certificates.all() {
             let (name, until) = (certificate.name(), certificate.not_after);
             let left = until.duration_since(now).unwrap_or_default();
@@ -70,7 +70,7 @@ impl TlsListener {
 
 impl Listener {
     /// Whether a connection from there begins with a header of the PROXY protocol.
-    pub fn expects_proxy_header(&self, peer: IpAddr) -> bool {
+    pub(crate) fn expects_proxy_header(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.proxy_protocol.iter().any(|network| network.contains(&peer))
     }

@@ -7,7 +7,7 @@ use tidegate_http::proxy_headers::is_about_certificate;
 
 /// How request headers with `_` in their names are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Underscores {
+pub(crate) enum Underscores {
     /// Those that equal a managed header, when `_` reads as `-`, are dropped.
     DropManaged,
     /// All are dropped.
@@ -21,7 +21,7 @@ pub enum Underscores {
 /// The request headers that the gateway sets, removes, trusts, matches or uses as a key, and how aliases of them are
 /// treated: CGI, WSGI and the like replace every character except letters and digits by `_`.
 #[derive(Debug)]
-pub struct ManagedHeaders {
+pub(crate) struct ManagedHeaders {
     /// What is done.
     pub underscores: Underscores,
     /// As they are written.
@@ -34,7 +34,10 @@ pub struct ManagedHeaders {
 
 impl ManagedHeaders {
     /// Of these names.
-    pub fn new(underscores: Underscores, names: impl IntoIterator<Item = HeaderName>) -> Self {
+    pub(crate) fn new(
+        underscores: Underscores,
+        names: impl IntoIterator<Item = HeaderName>,
+    ) -> Self {
         let names: HashSet<HeaderName> = names.into_iter().collect();
         let odd_cgi_names = names.iter().filter(|name| is_odd(name)).map(as_read).collect();
         Self { underscores, cgi_names: names.iter().map(as_read).collect(), odd_cgi_names, names }
@@ -42,12 +45,12 @@ impl ManagedHeaders {
 
     /// Whether requests have to be looked at though none of their headers has an odd name: where
     /// the configuration itself names one with `_`, its twin with `-` is the alias.
-    pub fn has_odd_names(&self) -> bool {
+    pub(crate) fn has_odd_names(&self) -> bool {
         !self.odd_cgi_names.is_empty() && self.underscores != Underscores::Allow
     }
 
     /// The headers that are not to be passed on.
-    pub fn aliases(&self, headers: &HeaderMap) -> Vec<HeaderName> {
+    pub(crate) fn aliases(&self, headers: &HeaderMap) -> Vec<HeaderName> {
         let is_alias = |name: &&HeaderName| match self.underscores {
             Underscores::Allow => false,
             Underscores::Drop if has_underscore(name) => true,

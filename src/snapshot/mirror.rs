@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 /// Where copies of a route's requests go.
 #[derive(Debug)]
-pub struct Mirror {
+pub(crate) struct Mirror {
     /// The shadow.
     pub pool: Arc<Pool>,
     /// So many of a hundred requests.

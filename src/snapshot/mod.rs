@@ -55,7 +55,7 @@ use tidegate_http::stable_hash::{StableHash, StableHasher};
 use tidegate_http::via::Via;
 
 /// A compiled configuration.
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The version of the configuration that it was made of.
     pub number: u64,
     /// Settings for all routes.
@@ -105,7 +105,7 @@ pub struct Snapshot {
 
 /// How sessions are closed when the gateway stops, drains or reloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DrainSettings {
+pub(crate) struct DrainSettings {
     /// The close code.
     pub code: u16,
     /// Over how long.
@@ -114,7 +114,7 @@ pub struct DrainSettings {
 
 /// When the gateway rolls back to the previous version.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RollbackSettings {
+pub(crate) struct RollbackSettings {
     /// How long an edit is watched.
     pub window: Duration,
     /// By how much the share of server errors may grow, from 0 to 1.
@@ -125,7 +125,7 @@ pub struct RollbackSettings {
 
 /// Which filter a use by name in the file is. It stays the same while other uses come and go.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FilterPlace {
+pub(crate) struct FilterPlace {
     /// The route's name; empty for the list that holds for all routes.
     pub route: String,
     /// Name and settings in a serialised form, secrets included.
@@ -145,7 +145,7 @@ pub(crate) struct KeptScheme {
 
 /// Settings that take effect only at the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StartupSettings {
+pub(crate) struct StartupSettings {
     /// The listeners' addresses.
     pub listeners: Vec<Address>,
     /// The permissions of those that are Unix domain sockets, in the same order.
@@ -164,7 +164,7 @@ pub struct StartupSettings {
 
 /// Settings for all routes.
 #[derive(Debug)]
-pub struct GlobalSettings {
+pub(crate) struct GlobalSettings {
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether clients of Unix domain sockets are trusted as well.
@@ -189,14 +189,14 @@ pub struct GlobalSettings {
 
 impl GlobalSettings {
     /// Whether this peer's forwarding headers are believed.
-    pub fn trusts(&self, address: IpAddr) -> bool {
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 }
 
 /// A compiled route.
-pub struct Route {
+pub(crate) struct Route {
     /// Its name; empty for the fallback.
     pub name: Arc<str>,
     /// Settings for all routes.
@@ -259,7 +259,7 @@ pub struct Route {
 
 impl Route {
     /// Each filter in a line, with the name that the file uses it by.
-    pub fn describe_filters(&self) -> Vec<String> {
+    pub(crate) fn describe_filters(&self) -> Vec<String> {
         let described = self.filters.iter().zip(&self.filter_names);
         let describe = |(filter, name): (&Arc<dyn Filter>, &Option<Arc<str>>)| match name {
             Some(name) => format!("{name}: {}", filter.describe()),
@@ -270,14 +270,19 @@ impl Route {
 
     /// What the upstream is asked for: the path with its prefix replaced, and the query byte for
     /// byte.
-    pub fn target(&self, exchange: &Exchange, head: &RequestHeader, query: Option<&str>) -> String {
+    pub(crate) fn target(
+        &self,
+        exchange: &Exchange,
+        head: &RequestHeader,
+        query: Option<&str>,
+    ) -> String {
         let path = exchange.forwarded_path(head);
         let matched = exchange.forwarded.as_ref().map(|forwarded| forwarded.prefix);
         self.rewrite(path, matched, query)
     }
 
     /// The target for the upstream of a path in normal form: its prefix replaced, and the query byte for byte.
-    pub fn forwarded_target(&self, path: &str, query: Option<&str>) -> String {
+    pub(crate) fn forwarded_target(&self, path: &str, query: Option<&str>) -> String {
         self.rewrite(path, None, query)
     }
 
@@ -303,7 +308,7 @@ impl Route {
     }
 
     /// The `Host` that the upstream sees of a request that has come with one, or without.
-    pub fn host_for(&self, has_host: bool) -> &HostHeader {
+    pub(crate) fn host_for(&self, has_host: bool) -> &HostHeader {
         match &self.host {
             // RFC 9112, section 3.2: HTTP/1.0 may come without one, HTTP/1.1 must not go without.
             HostHeader::Preserve if !has_host => &HostHeader::Upstream,
@@ -314,7 +319,7 @@ impl Route {
 
 /// When a request is retried.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct RetryPolicy {
+pub(crate) struct RetryPolicy {
     /// The most attempts, the first included.
     pub attempts: u32,
     /// Whether a connection that could not be established is one of the cases.
@@ -340,7 +345,7 @@ stable_hash!(RetryPolicy {
 
 /// The `Host` that an upstream gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostHeader {
+pub(crate) enum HostHeader {
     /// What the client sent.
     Preserve,
     /// The endpoint's address, as written.
@@ -361,13 +366,13 @@ impl StableHash for HostHeader {
 
 impl Snapshot {
     /// The certificates that are ordered by ACME.
-    pub fn managed(&self) -> impl Iterator<Item = &Arc<ManagedCertificate>> {
+    pub(crate) fn managed(&self) -> impl Iterator<Item = &Arc<ManagedCertificate>> {
         self.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.acme.as_ref())
     }
 
     /// Warns of certificates that have expired or are about to, and of upstreams whose
     /// certificates nobody checks.
-    pub fn warn(&self) {
+    pub(crate) fn warn(&self) {
         for (name, pool) in &self.pools {
             if pool.settings().protocol.tls.as_ref().is_some_and(|tls| !tls.verify) {
                 log::warn!(
@@ -385,7 +390,7 @@ impl Snapshot {
     }
 
     /// Logs the files of endpoints that list none, and did `before`. Other endpoints are used.
-    pub fn warn_of_empty_files(&self, before: Option<&Self>) {
+    pub(crate) fn warn_of_empty_files(&self, before: Option<&Self>) {
         for (name, pool) in &self.pools {
             let sources = &pool.settings().sources;
             let was_empty = before
@@ -406,12 +411,12 @@ impl Snapshot {
     }
 
     /// How connections are accepted at this address.
-    pub fn listener(&self, address: &Address) -> Option<&Arc<Listener>> {
+    pub(crate) fn listener(&self, address: &Address) -> Option<&Arc<Listener>> {
         self.listeners.iter().find(|listener| listener.address == *address)
     }
 
     /// The most specific route for a request whose path is normalised.
-    pub fn route(
+    pub(crate) fn route(
         &self,
         path: &str,
         query: Option<&str>,

@@ -10,7 +10,7 @@ use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// Requests of a route that go to another upstream.
 #[derive(Debug)]
-pub struct SplitRule {
+pub(crate) struct SplitRule {
     /// Where they go.
     pub pool: Arc<Pool>,
     /// Which they are.
@@ -19,7 +19,7 @@ pub struct SplitRule {
 
 /// Which requests go elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum SplitCondition {
+pub(crate) enum SplitCondition {
     /// Those whose bucket, 0 to 99, is below this and was below none before.
     Below(u8),
     /// Those with this value of a header field.

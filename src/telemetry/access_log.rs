@@ -22,7 +22,7 @@ const MAX_HEADER_VALUE: usize = 1024;
 
 /// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AccessLogFormat {
+pub(crate) enum AccessLogFormat {
     /// One flat JSON object, fields by OpenTelemetry's names where it has them.
     Json,
     /// Made for eyes.
@@ -31,7 +31,7 @@ pub enum AccessLogFormat {
 
 /// One line per request; for a WebSocket one when it opens and one when it ends.
 #[derive(Debug)]
-pub struct AccessLog {
+pub(crate) struct AccessLog {
     format: AccessLogFormat,
     /// Names whose values are never written.
     secrets: SecretNames,
@@ -43,7 +43,7 @@ pub struct AccessLog {
 
 /// Header fields that are written, of requests and of responses; each by its key in a line.
 #[derive(Debug, Clone, Default)]
-pub struct FieldNames {
+pub(crate) struct FieldNames {
     /// Of requests.
     pub(crate) request: Vec<(HeaderName, FieldKey)>,
     /// Of responses.
@@ -60,7 +60,7 @@ enum AccessLogEvent<'o> {
 
 impl AccessLog {
     /// A log of this form, that never writes the values of these names.
-    pub fn new(
+    pub(crate) fn new(
         format: AccessLogFormat,
         secrets: SecretNames,
         fields: FieldNames,
@@ -71,7 +71,7 @@ impl AccessLog {
     }
 
     /// Where it writes.
-    pub fn sink(&self) -> &Arc<LineSink> {
+    pub(crate) fn sink(&self) -> &Arc<LineSink> {
         &self.sink
     }
 
@@ -91,12 +91,12 @@ impl AccessLog {
     }
 
     /// A WebSocket has opened.
-    pub fn log_open(&self, outcome: &Outcome<'_>) {
+    pub(crate) fn log_open(&self, outcome: &Outcome<'_>) {
         self.write(outcome, AccessLogEvent::Opened);
     }
 
     /// A request, or a WebSocket session, has ended.
-    pub fn log_end(&self, outcome: &Outcome<'_>) {
+    pub(crate) fn log_end(&self, outcome: &Outcome<'_>) {
         self.write(
             outcome,
             outcome.websocket.map_or(AccessLogEvent::Request, AccessLogEvent::Closed),

@@ -11,7 +11,7 @@ const CHUNK_SIZE: usize = 16 * 1024;
 
 /// The last lines of a log, for who looks on.
 #[derive(Debug, Default)]
-pub struct RecentLines(Mutex<LineStore>);
+pub(crate) struct RecentLines(Mutex<LineStore>);
 
 #[derive(Debug, Default)]
 struct LineStore {
@@ -68,7 +68,7 @@ impl RecentLines {
 
     /// The lines after the one of this number, at most so many, the newest; and the number of the
     /// newest of all.
-    pub fn lines_after(&self, number: u64, limit: usize) -> (u64, Vec<String>) {
+    pub(crate) fn lines_after(&self, number: u64, limit: usize) -> (u64, Vec<String>) {
         let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A number from the future is one of another process.
         let new = recent.count.checked_sub(number).unwrap_or(recent.count);

@@ -18,7 +18,7 @@ const MAX_PAIRS: usize = 64;
 
 /// The counters of a route: requests by method and status, and their durations.
 #[derive(Debug, Default)]
-pub struct Requests(OnceLock<Box<RouteCounts>>);
+pub(crate) struct Requests(OnceLock<Box<RouteCounts>>);
 
 #[derive(Debug)]
 struct RouteCounts {
@@ -54,7 +54,7 @@ impl Default for RouteCounts {
 
 /// Totals of requests by their result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RequestTotals {
+pub(crate) struct RequestTotals {
     /// All requests.
     pub requests: u64,
     /// Requests that failed with 500 or above, except responses that the configuration demands.
@@ -67,7 +67,7 @@ pub struct RequestTotals {
 
 impl Requests {
     /// Counts an answered request.
-    pub fn count(&self, method: &Method, status: u16, took: Duration) {
+    pub(crate) fn count(&self, method: &Method, status: u16, took: Duration) {
         let counts = self.0.get_or_init(Box::default);
         counts.duration.observe(took);
         let method = COUNTED_METHODS.iter().position(|known| *known == method.as_str());
@@ -87,27 +87,27 @@ impl Requests {
     }
 
     /// Keeps a traced request as the exemplar of its duration.
-    pub fn exemplify(&self, exemplar: Exemplar) {
+    pub(crate) fn exemplify(&self, exemplar: Exemplar) {
         self.0.get_or_init(Box::default).duration.record_exemplar(exemplar);
     }
 
     /// Counts a failure with 500 or above that the configuration did not demand.
-    pub fn count_server_error(&self) {
+    pub(crate) fn count_server_error(&self) {
         self.0.get_or_init(Box::default).server_errors.fetch_add(1, Relaxed);
     }
 
     /// Counts a WebSocket handshake that did not become a session.
-    pub fn count_failed_handshake(&self) {
+    pub(crate) fn count_failed_handshake(&self) {
         self.0.get_or_init(Box::default).failed_handshakes.fetch_add(1, Relaxed);
     }
 
     /// Counts a WebSocket handshake that failed at the gateway or the upstream; it also counts as failed.
-    pub fn count_broken_handshake(&self) {
+    pub(crate) fn count_broken_handshake(&self) {
         self.0.get_or_init(Box::default).broken_handshakes.fetch_add(1, Relaxed);
     }
 
     /// The totals.
-    pub fn tally(&self) -> RequestTotals {
+    pub(crate) fn tally(&self) -> RequestTotals {
         self.0.get().map_or_else(RequestTotals::default, |counts| RequestTotals {
             requests: self.by_code().map(|(.., count)| count).sum(),
             server_errors: counts.server_errors.load(Relaxed),
@@ -117,7 +117,7 @@ impl Requests {
     }
 
     /// Method, status, count; status 0 is all statuses that are not counted separately.
-    pub fn by_code(&self) -> impl Iterator<Item = (&'static str, u16, u64)> {
+    pub(crate) fn by_code(&self) -> impl Iterator<Item = (&'static str, u16, u64)> {
         let counts = self.0.get();
         let pairs = counts.into_iter().flat_map(|counts| &counts.pairs).filter_map(|pair| {
             let key = pair.key.load(Relaxed);
@@ -129,7 +129,7 @@ impl Requests {
     }
 
     /// Their durations; `None` before the first request.
-    pub fn duration(&self) -> Option<&Histogram> {
+    pub(crate) fn duration(&self) -> Option<&Histogram> {
         self.0.get().map(|counts| &counts.duration)
     }
 }

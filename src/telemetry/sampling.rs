@@ -5,14 +5,11 @@ use tidegate_http::stable_hash::stable_hash;
 /// Which part of the requests is logged, by the class of their status: 1xx to 5xx, each from 0 to
 /// 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sampling(pub [f64; 5]);
+pub(crate) struct Sampling(pub [f64; 5]);
 
 impl Sampling {
-    /// All of them.
-    pub const ALL: Self = Self([1.0; 5]);
-
     /// Whether this request is logged: at its start and at its end, or never.
-    pub fn should_log<'i>(&self, status: u16, request_id: impl FnOnce() -> &'i str) -> bool {
+    pub(crate) fn should_log<'i>(&self, status: u16, request_id: impl FnOnce() -> &'i str) -> bool {
         let class = usize::from(status / 100).clamp(1, 5) - 1;
         match self.0.get(class) {
             Some(ratio) if *ratio < 1.0 => hash_fraction(request_id()) < *ratio,

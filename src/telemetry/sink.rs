@@ -18,7 +18,7 @@ const GATHER_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Where lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LogTarget {
+pub(crate) enum LogTarget {
     /// Standard output.
     Stdout,
     /// Standard error.
@@ -40,7 +40,7 @@ impl fmt::Display for LogTarget {
 /// Writes lines in a thread of its own. Whoever has a line never waits: what the queue can't
 /// take is dropped and counted, and so is what a full disk can't take.
 #[derive(Debug)]
-pub struct LineSink {
+pub(crate) struct LineSink {
     target: LogTarget,
     writer: Writer,
     recent: Arc<RecentLines>,
@@ -48,7 +48,7 @@ pub struct LineSink {
 
 impl LineSink {
     /// Opens the target and starts the writer.
-    pub fn open(target: LogTarget) -> io::Result<Self> {
+    pub(crate) fn open(target: LogTarget) -> io::Result<Self> {
         let recent = Arc::new(RecentLines::default());
         let observer = AccessLogObserver {
             target: target.clone(),
@@ -63,27 +63,27 @@ impl LineSink {
     }
 
     /// Where the lines go.
-    pub fn target(&self) -> &LogTarget {
+    pub(crate) fn target(&self) -> &LogTarget {
         &self.target
     }
 
     /// The lines that were written last.
-    pub fn recent_lines(&self) -> &RecentLines {
+    pub(crate) fn recent_lines(&self) -> &RecentLines {
         &self.recent
     }
 
     /// Lines that the queue could not take, for the writer is too slow.
-    pub fn dropped_lines(&self) -> u64 {
+    pub(crate) fn dropped_lines(&self) -> u64 {
         self.writer.lost.dropped.load(Ordering::Relaxed)
     }
 
     /// Lines that the target could not take: a full disk, a closed pipe.
-    pub fn unwritten_lines(&self) -> u64 {
+    pub(crate) fn unwritten_lines(&self) -> u64 {
         self.writer.lost.unwritten.load(Ordering::Relaxed)
     }
 
     /// Hands over a line, its line feed included.
-    pub fn write(&self, line: Vec<u8>) {
+    pub(crate) fn write(&self, line: Vec<u8>) {
         if !self.writer.write(line) {
             // Now and then only: the gateway's own log must not drown as well.
             let dropped = self.dropped_lines();
@@ -97,12 +97,12 @@ impl LineSink {
     }
 
     /// Opens a file again under its name, for it may have been rotated. It does not wait.
-    pub fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         self.writer.reopen();
     }
 
     /// Waits until all lines handed over so far are written, but no longer than `bound`.
-    pub fn flush(&self, bound: Duration) {
+    pub(crate) fn flush(&self, bound: Duration) {
         if !self.writer.flush(bound) {
             ::log::warn!(
                 "access log: writing to {} is blocked; the last lines are lost",

@@ -16,7 +16,7 @@ use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// How an upstream is spoken to by TLS: once as Pingora wants it, for requests, and once as rustls
 /// does, for tunnels, whose socket the gateway opens itself.
-pub struct UpstreamTls {
+pub(crate) struct UpstreamTls {
     /// The name that its certificate must bear; by default that of the endpoint.
     pub server_name: Option<String>,
     /// Whether its certificate is checked at all.
@@ -42,7 +42,7 @@ impl std::fmt::Debug for UpstreamTls {
 
 /// The gateway's own certificate and key, for upstreams that ask for one.
 #[derive(Debug)]
-pub struct ClientIdentity {
+pub(crate) struct ClientIdentity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
@@ -50,14 +50,14 @@ pub struct ClientIdentity {
 impl ClientIdentity {
     /// Reads it from PEM files; the pair has been found to fit together by
     /// [`Certificate::load`](super::Certificate::load).
-    pub fn load(cert: &Path, key: &Path) -> Result<Self, String> {
+    pub(crate) fn load(cert: &Path, key: &Path) -> Result<Self, String> {
         Ok(Self { chain: certificates(cert)?, key: private_key(key)? })
     }
 }
 
 /// What is written of an upstream's TLS, its files read.
 #[derive(Debug, Default)]
-pub struct ClientOptions {
+pub(crate) struct ClientOptions {
     /// The authorities, unless they are the machine's.
     pub ca: Option<Roots>,
     /// The certificates of these authorities, as the file contains them.
@@ -90,7 +90,11 @@ impl UpstreamTls {
     ///
     /// # Errors
     /// When the path of a Unix domain socket is none.
-    pub fn peer(&self, address: &Address, host: &str) -> Result<HttpPeer, Box<pingora::Error>> {
+    pub(crate) fn peer(
+        &self,
+        address: &Address,
+        host: &str,
+    ) -> Result<HttpPeer, Box<pingora::Error>> {
         // An empty name would switch Pingora's verification off; an endpoint has none.
         let name = self.server_name.as_deref().unwrap_or(host);
         let mut peer = peer(address, true, name.to_owned())?;
@@ -104,7 +108,7 @@ impl UpstreamTls {
     }
 
     /// Makes both of what is written.
-    pub fn new(options: ClientOptions) -> Result<Self, String> {
+    pub(crate) fn new(options: ClientOptions) -> Result<Self, String> {
         let ClientOptions { ca, ca_certificates, identity, server_name, insecure } = options;
         let mut hasher = StableHasher::new();
         let chain = identity.as_ref().map(|it| it.chain.as_slice()).unwrap_or_default();

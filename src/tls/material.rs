@@ -18,7 +18,7 @@ const MAX_FILE_SIZE: u64 = 16 * 1024 * 1024;
 
 /// A certificate with its key, ready for handshakes.
 #[derive(Debug, Clone)]
-pub struct Certificate {
+pub(crate) struct Certificate {
     /// What rustls shows and signs with.
     pub key: Arc<CertifiedKey>,
     /// The names that stand in it, as it spells them: `api.example.com`, `*.example.com`.
@@ -34,7 +34,7 @@ pub(crate) type Roots = Arc<RootCertStore>;
 
 /// What is wrong with a pair of files.
 #[derive(Debug)]
-pub enum CertificateError {
+pub(crate) enum CertificateError {
     /// With the certificate's.
     Certificate(String),
     /// With the key's, or with both together.
@@ -55,13 +55,13 @@ const MIN_RSA_BITS: usize = 2048;
 
 impl Certificate {
     /// Reads a certificate, its intermediates and its key from PEM files.
-    pub fn load(cert: &Path, key: &Path) -> Result<Self, CertificateError> {
+    pub(crate) fn load(cert: &Path, key: &Path) -> Result<Self, CertificateError> {
         let chain = certificates(cert).map_err(CertificateError::Certificate)?;
         Self::new(chain, private_key(key).map_err(CertificateError::Key)?)
     }
 
     /// Reads a certificate, its intermediates and its key from PEM text.
-    pub fn parse(chain: &str, key: &str) -> Result<Self, CertificateError> {
+    pub(crate) fn parse(chain: &str, key: &str) -> Result<Self, CertificateError> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
         let chain =
             chain.map_err(|error| CertificateError::Certificate(format!("not PEM: {error}")))?;
@@ -113,7 +113,7 @@ impl Certificate {
     }
 
     /// Whether it is for this server name, in lower case. A wildcard stands for one label (RFC 6125).
-    pub fn is_for(&self, name: &str) -> bool {
+    pub(crate) fn is_for(&self, name: &str) -> bool {
         let parent = name.split_once('.').map(|(_, parent)| parent);
         let is_it = |own: &String| match own.strip_prefix("*.") {
             Some(suffix) => parent == Some(suffix),
@@ -123,17 +123,17 @@ impl Certificate {
     }
 
     /// Whether its life is over.
-    pub fn has_expired(&self) -> bool {
+    pub(crate) fn has_expired(&self) -> bool {
         self.not_after <= SystemTime::now()
     }
 
     /// Whether clients take it at this time.
-    pub fn is_valid(&self) -> bool {
+    pub(crate) fn is_valid(&self) -> bool {
         self.not_before <= SystemTime::now() && !self.has_expired()
     }
 
     /// The first of its names, for logs.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.names.first().map_or("(unnamed)", String::as_str)
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub(super) const ACME_ALPN: &[u8] = b"acme-tls/1";
 
 /// A certificate that comes, and comes anew, while the gateway runs.
-pub trait CertificateSource: Debug + Send + Sync {
+pub(crate) trait CertificateSource: Debug + Send + Sync {
     /// The server names that it is for.
     fn names(&self) -> &[String];
 
@@ -27,7 +27,7 @@ pub trait CertificateSource: Debug + Send + Sync {
 
 /// The certificates of a listener, by the server names that they are for.
 #[derive(Debug)]
-pub struct Certificates {
+pub(crate) struct Certificates {
     exact: HashMap<String, Arc<CertifiedKey>>,
     /// By what follows the `*`, dot included. A wildcard stands for one label (RFC 6125).
     wildcard: HashMap<String, Arc<CertifiedKey>>,
@@ -39,7 +39,7 @@ pub struct Certificates {
 impl Certificates {
     /// The certificates, each with the names that it is used for, and those that come by
     /// themselves. Where two have a name, the first is used.
-    pub fn new(
+    pub(crate) fn new(
         certificates: Vec<(Certificate, Vec<String>)>,
         sources: Vec<Arc<dyn CertificateSource>>,
     ) -> Self {
@@ -60,7 +60,7 @@ impl Certificates {
     }
 
     /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = Certificate> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = Certificate> {
         let come = self.sources.iter().flat_map(|source| source.certificates());
         self.all.iter().cloned().chain(come.map(|certificate| (*certificate).clone()))
     }

@@ -21,7 +21,7 @@ use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 
 /// The protocol by which spans are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CollectorProtocol {
+pub(crate) enum CollectorProtocol {
     /// OTLP by HTTP, in protobuf.
     Http,
     /// OTLP by gRPC.
@@ -30,7 +30,7 @@ pub enum CollectorProtocol {
 
 /// A collector and how to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Collector {
+pub(crate) struct Collector {
     /// Its URL; for HTTP that of the traces.
     pub endpoint: String,
     /// How it is spoken to.

@@ -15,24 +15,24 @@ const LAST_EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends spans in batches. Adding a span never waits: if the queue is full, the span is dropped.
 #[derive(Debug)]
-pub struct Exporter {
+pub(crate) struct Exporter {
     collector: Collector,
     queue: OnceLock<Option<BatchSpanProcessor>>,
 }
 
 impl Exporter {
     /// One that has not begun.
-    pub fn new(collector: Collector) -> Self {
+    pub(crate) fn new(collector: Collector) -> Self {
         Self { collector, queue: OnceLock::new() }
     }
 
     /// Where the spans go.
-    pub fn collector(&self) -> &Collector {
+    pub(crate) fn collector(&self) -> &Collector {
         &self.collector
     }
 
     /// Begins to send. It takes the runtime.
-    pub fn start(&self) {
+    pub(crate) fn start(&self) {
         self.queue.get_or_init(|| match self.collector.exporter() {
             Ok(otlp) => Some(BatchSpanProcessor::builder(self.watched(otlp)).build()),
             Err(error) => {
@@ -57,14 +57,14 @@ impl Exporter {
     }
 
     /// Takes a span that is over.
-    pub fn queue_span(&self, span: Span) {
+    pub(crate) fn queue_span(&self, span: Span) {
         if let Some(Some(queue)) = self.queue.get() {
             queue.on_end(span.into());
         }
     }
 
     /// Sends the queued spans and then accepts no more. Blocks.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         if let Some(Some(queue)) = self.queue.get() {
             // What went wrong has been told.
             let _ = queue.shutdown_with_timeout(LAST_EXPORT_TIMEOUT);

@@ -14,7 +14,7 @@ use tidegate_http::trace_context::TraceParent;
 
 /// How it is decided whether a request that already has a trace is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ParentSampling {
+pub(crate) enum ParentSampling {
     /// The sender's.
     Decides,
     /// The sender's, if it is a trusted proxy.
@@ -25,7 +25,7 @@ pub enum ParentSampling {
 
 /// How requests are traced.
 #[derive(Debug)]
-pub struct Tracing {
+pub(crate) struct Tracing {
     sampler: Sampler,
     parent: ParentSampling,
     /// Whether spans name the user.
@@ -37,7 +37,7 @@ pub struct Tracing {
 
 impl Tracing {
     /// Records this part of the traces that begin here.
-    pub fn new(
+    pub(crate) fn new(
         ratio: f64,
         parent: ParentSampling,
         user_id: bool,
@@ -48,7 +48,11 @@ impl Tracing {
     }
 
     /// The position of a request in the trace that its client sent, or in a new trace.
-    pub fn join_or_start(&self, parent: Option<&TraceParent>, is_trusted: bool) -> TraceParent {
+    pub(crate) fn join_or_start(
+        &self,
+        parent: Option<&TraceParent>,
+        is_trusted: bool,
+    ) -> TraceParent {
         let ids = RandomIdGenerator::default();
         let new_trace = || ids.new_trace_id().to_bytes();
         let trace_id = parent.map_or_else(new_trace, |parent| parent.trace_id);
@@ -68,17 +72,17 @@ impl Tracing {
     }
 
     /// Where the spans go.
-    pub fn exporter(&self) -> &Arc<Exporter> {
+    pub(crate) fn exporter(&self) -> &Arc<Exporter> {
         &self.exporter
     }
 
     /// The query, without its secrets.
-    pub fn query<'q>(&self, query: &'q str) -> Cow<'q, str> {
+    pub(crate) fn query<'q>(&self, query: &'q str) -> Cow<'q, str> {
         query::redact(query, |key| self.secrets.contain(key))
     }
 
     /// The path, without the secrets in its parameters.
-    pub fn path<'p>(&self, path: &'p str) -> Cow<'p, str> {
+    pub(crate) fn path<'p>(&self, path: &'p str) -> Cow<'p, str> {
         query::redact_path(path, |key| self.secrets.contain(key))
     }
 }

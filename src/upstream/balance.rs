@@ -9,7 +9,7 @@ use tidegate_http::stable_hash::{StableHash, StableHasher, stable_hash};
 
 /// Which endpoint takes a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub enum Balance {
+pub(crate) enum Balance {
     /// In turn, by their weights.
     #[default]
     RoundRobin,
@@ -37,7 +37,7 @@ impl StableHash for Balance {
 
 /// What of a request is hashed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum AffinityKey {
+pub(crate) enum AffinityKey {
     /// The user id.
     UserId,
     /// The client's address.

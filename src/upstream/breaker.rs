@@ -7,7 +7,7 @@ use tidegate_http::stable_hash;
 
 /// The limits on what is in flight to an upstream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct ConcurrencyLimits {
+pub(crate) struct ConcurrencyLimits {
     /// Requests and WebSocket sessions together: over HTTP/1.1 each has a connection.
     pub connections: Option<usize>,
     /// Requests and sessions whose connection is not established yet.
@@ -20,7 +20,7 @@ stable_hash!(ConcurrencyLimits { connections, pending, requests });
 
 /// One of the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConcurrencyLimit {
+pub(crate) enum ConcurrencyLimit {
     /// Requests and sessions together.
     Connections,
     /// Requests and sessions that wait for their connection.
@@ -31,10 +31,10 @@ pub enum ConcurrencyLimit {
 
 impl ConcurrencyLimit {
     /// All limits, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Connections, Self::Pending, Self::Requests];
+    pub(crate) const ALL: [Self; 3] = [Self::Connections, Self::Pending, Self::Requests];
 
     /// The key in the configuration.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Connections => "connections",
             Self::Pending => "pending",
@@ -45,7 +45,7 @@ impl ConcurrencyLimit {
 
 /// Counts requests and sessions in flight to an upstream, and refuses those over a limit at once.
 #[derive(Debug)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     bounds: ConcurrencyLimits,
     requests: AtomicUsize,
     sessions: AtomicUsize,
@@ -54,7 +54,7 @@ pub struct Breaker {
 
 /// The refusal because of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UpstreamLimitExceeded {
+pub(crate) struct UpstreamLimitExceeded {
     /// The limit that is reached.
     pub bound: ConcurrencyLimit,
     limit: usize,
@@ -73,7 +73,7 @@ impl fmt::Display for UpstreamLimitExceeded {
 
 /// A permit for a request or session in flight; dropping it releases the permit.
 #[derive(Debug)]
-pub struct UpstreamPermit {
+pub(crate) struct UpstreamPermit {
     breaker: Arc<Breaker>,
     is_session: bool,
     is_pending: bool,
@@ -81,7 +81,7 @@ pub struct UpstreamPermit {
 
 impl Breaker {
     /// A breaker with these limits; `None` if there is none.
-    pub fn new(bounds: ConcurrencyLimits) -> Option<Arc<Self>> {
+    pub(crate) fn new(bounds: ConcurrencyLimits) -> Option<Arc<Self>> {
         let [requests, sessions, pending] = Default::default();
         (bounds != ConcurrencyLimits::default())
             .then(|| Arc::new(Self { bounds, requests, sessions, pending }))
@@ -89,7 +89,7 @@ impl Breaker {
 
     /// Takes a place, or tells what is full. Under many at once it may be exceeded by none: each
     /// counts itself first.
-    pub fn acquire(
+    pub(crate) fn acquire(
         self: &Arc<Self>,
         is_session: bool,
     ) -> Result<UpstreamPermit, UpstreamLimitExceeded> {
@@ -110,7 +110,7 @@ impl Breaker {
     }
 
     /// The value of this limit, if it is set.
-    pub fn limit(&self, bound: ConcurrencyLimit) -> Option<usize> {
+    pub(crate) fn limit(&self, bound: ConcurrencyLimit) -> Option<usize> {
         match bound {
             ConcurrencyLimit::Connections => self.bounds.connections,
             ConcurrencyLimit::Pending => self.bounds.pending,
@@ -130,7 +130,7 @@ impl Breaker {
 
     /// Of each bound that is set: how much is under way, and how much may be. One that is being
     /// refused counts for a moment.
-    pub fn usage(&self) -> impl Iterator<Item = (ConcurrencyLimit, usize, usize)> {
+    pub(crate) fn usage(&self) -> impl Iterator<Item = (ConcurrencyLimit, usize, usize)> {
         let of =
             |bound| self.limit(bound).map(|limit| (bound, self.count(bound).min(limit), limit));
         ConcurrencyLimit::ALL.into_iter().filter_map(of)
@@ -139,7 +139,7 @@ impl Breaker {
 
 impl UpstreamPermit {
     /// Records that the connection is established.
-    pub fn connected(&mut self) {
+    pub(crate) fn connected(&mut self) {
         if std::mem::take(&mut self.is_pending) {
             self.breaker.pending.fetch_sub(1, Relaxed);
         }

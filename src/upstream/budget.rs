@@ -10,7 +10,7 @@ const MAX_SAVED: i64 = 20 * RETRY_COST;
 /// How many requests may be tried again: a share of those that come, so that retries never add
 /// much to the load of a service that is failing already.
 #[derive(Debug)]
-pub struct RetryBudget {
+pub(crate) struct RetryBudget {
     /// What each request adds.
     share_per_request: i64,
     balance: AtomicI64,
@@ -18,7 +18,7 @@ pub struct RetryBudget {
 
 impl RetryBudget {
     /// A budget of this many retries per hundred requests.
-    pub fn new(percent: u8) -> Self {
+    pub(crate) fn new(percent: u8) -> Self {
         Self {
             share_per_request: i64::from(percent) * RETRY_COST / 100,
             balance: AtomicI64::new(MAX_SAVED),
@@ -26,7 +26,7 @@ impl RetryBudget {
     }
 
     /// A request has come.
-    pub fn add_share(&self) {
+    pub(crate) fn add_share(&self) {
         // Full nearly always, and then nothing is written.
         if self.balance.load(Relaxed) < MAX_SAVED {
             self.balance.fetch_add(self.share_per_request, Relaxed);
@@ -34,12 +34,12 @@ impl RetryBudget {
     }
 
     /// How many are left, parts of one included.
-    pub fn balance(&self) -> f64 {
+    pub(crate) fn balance(&self) -> f64 {
         self.balance.load(Relaxed) as f64 / RETRY_COST as f64
     }
 
     /// Takes a retry from it, if there is one left.
-    pub fn take_retry(&self) -> bool {
+    pub(crate) fn take_retry(&self) -> bool {
         self.balance
             .fetch_update(Relaxed, Relaxed, |left| {
                 left.checked_sub(RETRY_COST).filter(|it| *it >= 0)

@@ -18,7 +18,7 @@ pub(super) enum AttemptResult {
 
 /// What an upstream has done so far.
 #[derive(Debug, Default)]
-pub struct AttemptCounts {
+pub(crate) struct AttemptCounts {
     attempts: [AtomicU64; 7],
     connections: [AtomicU64; 2],
     refused: [AtomicU64; ConcurrencyLimit::ALL.len()],
@@ -48,7 +48,7 @@ impl AttemptCounts {
     }
 
     /// An attempt has its connection: a new one, or one that was there.
-    pub fn record_connection(&self, is_reused: bool) {
+    pub(crate) fn record_connection(&self, is_reused: bool) {
         let [opened, reused] = &self.connections;
         (if is_reused { reused } else { opened }).fetch_add(1, Relaxed);
     }
@@ -61,7 +61,7 @@ impl AttemptCounts {
     }
 
     /// There is another attempt for a request.
-    pub fn record_retry(&self) {
+    pub(crate) fn record_retry(&self) {
         self.retries.fetch_add(1, Relaxed);
     }
 
@@ -75,38 +75,38 @@ impl AttemptCounts {
     }
 
     /// How attempts ended, and how often.
-    pub fn attempts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    pub(crate) fn attempts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Self::ATTEMPT_RESULTS.into_iter().zip(self.attempts.iter().map(|count| count.load(Relaxed)))
     }
 
     /// Connections that attempts had: how they came by them, and how often.
-    pub fn connections(&self) -> [(&'static str, u64); 2] {
+    pub(crate) fn connections(&self) -> [(&'static str, u64); 2] {
         let [opened, reused] = &self.connections;
         [("opened", opened.load(Relaxed)), ("reused", reused.load(Relaxed))]
     }
 
     /// Requests and sessions that were refused, by the bound that was reached.
-    pub fn refusals(&self) -> impl Iterator<Item = (ConcurrencyLimit, u64)> {
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = (ConcurrencyLimit, u64)> {
         ConcurrencyLimit::ALL.into_iter().zip(self.refused.iter().map(|count| count.load(Relaxed)))
     }
 
     /// Attempts that there would have been, had the budget had one left.
-    pub fn retries_denied(&self) -> u64 {
+    pub(crate) fn retries_denied(&self) -> u64 {
         self.denied.load(Relaxed)
     }
 
     /// Attempts after the first.
-    pub fn retries(&self) -> u64 {
+    pub(crate) fn retries(&self) -> u64 {
         self.retries.load(Relaxed)
     }
 
     /// How often an endpoint was ejected.
-    pub fn ejections(&self) -> u64 {
+    pub(crate) fn ejections(&self) -> u64 {
         self.ejections.load(Relaxed)
     }
 
     /// From the choice of an endpoint to the head of its answer.
-    pub fn heads(&self) -> &Histogram {
+    pub(crate) fn heads(&self) -> &Histogram {
         &self.heads
     }
 }

@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 
 /// What DNS is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DnsQuery {
+pub(crate) struct DnsQuery {
     /// The server that is asked; `None` for those of the machine.
     pub server: Option<SocketAddr>,
     /// The records.
@@ -29,7 +29,7 @@ pub struct DnsQuery {
 
 /// Which records make the endpoints.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RecordKind {
+pub(crate) enum RecordKind {
     /// Each address of the name (A, AAAA), with this port.
     Addresses(String, u16),
     /// Each target of the service (SRV, RFC 2782).

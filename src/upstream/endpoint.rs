@@ -12,7 +12,7 @@ use tidegate_http::address::Address;
 
 /// One address of a service, as written, and the IP addresses that it resolves to now.
 #[derive(Debug)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     written: String,
     host: String,
     port: u16,
@@ -30,7 +30,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// An endpoint. A host that is an IP address needs no lookup; a name has no address until
     /// [`Endpoint::resolve`] has found some.
-    pub fn new(host: &str, port: u16, weight: u32, is_backup: bool) -> Self {
+    pub(crate) fn new(host: &str, port: u16, weight: u32, is_backup: bool) -> Self {
         let address = host.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port));
         let written = match address {
             Ok(address) => address.to_string(),
@@ -52,7 +52,7 @@ impl Endpoint {
     }
 
     /// An endpoint at a Unix domain socket.
-    pub fn unix(path: &str, weight: u32, is_backup: bool) -> Self {
+    pub(crate) fn unix(path: &str, weight: u32, is_backup: bool) -> Self {
         let endpoint = Self::new("localhost", 0, weight, is_backup);
         let written = format!("unix:{path}");
         endpoint.resolved.store(Arc::new(vec![Address::Unix(path.into())]));
@@ -60,7 +60,7 @@ impl Endpoint {
     }
 
     /// An endpoint that discovery found, with these addresses.
-    pub fn discovered(
+    pub(crate) fn discovered(
         host: &str,
         port: u16,
         weight: u32,
@@ -74,32 +74,32 @@ impl Endpoint {
     }
 
     /// `host:port` or `unix:/path`, as written.
-    pub fn written(&self) -> &str {
+    pub(crate) fn written(&self) -> &str {
         &self.written
     }
 
     /// The name for a `Host` header; a socket path has none.
-    pub fn authority(&self) -> &str {
+    pub(crate) fn authority(&self) -> &str {
         if self.port == 0 { &self.host } else { &self.written }
     }
 
     /// The host alone, without the port.
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
     /// The value of a sticky cookie for this endpoint, which reveals nothing about the network behind the gateway.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
     /// Whether it is used only if too few other endpoints are healthy.
-    pub fn is_backup(&self) -> bool {
+    pub(crate) fn is_backup(&self) -> bool {
         self.is_backup
     }
 
     /// The health of the endpoint.
-    pub fn health(&self) -> &Health {
+    pub(crate) fn health(&self) -> &Health {
         &self.health
     }
 
@@ -109,19 +109,19 @@ impl Endpoint {
     }
 
     /// Whether both are the same endpoint, as written or as discovered.
-    pub fn is_equivalent_to(&self, other: &Self) -> bool {
+    pub(crate) fn is_equivalent_to(&self, other: &Self) -> bool {
         (&self.written, self.weight, self.is_backup, self.has_fixed_addresses)
             == (&other.written, other.weight, other.is_backup, other.has_fixed_addresses)
             && (!self.has_fixed_addresses || *self.resolved.load() == *other.resolved.load())
     }
 
     /// Its share of the requests relative to the other endpoints.
-    pub fn weight(&self) -> u32 {
+    pub(crate) fn weight(&self) -> u32 {
         self.weight
     }
 
     /// Whether its addresses come from DNS.
-    pub fn is_name(&self) -> bool {
+    pub(crate) fn is_name(&self) -> bool {
         self.host.parse::<IpAddr>().is_err()
     }
 
@@ -130,7 +130,7 @@ impl Endpoint {
     ///
     /// A dual-stack name (`localhost`!) often has a service behind one family only, so turns
     /// are taken within a family, until [`Endpoint::record_unreachable`] says that it is the wrong one.
-    pub fn address(&self, tried: &[Address]) -> Option<Address> {
+    pub(crate) fn address(&self, tried: &[Address]) -> Option<Address> {
         let addresses = self.resolved.load();
         let untried = addresses.iter().filter(|address| !tried.contains(address));
         if addresses.len() < 2 {
@@ -147,7 +147,7 @@ impl Endpoint {
     }
 
     /// Number of addresses that the endpoint resolves to now.
-    pub fn address_count(&self) -> usize {
+    pub(crate) fn address_count(&self) -> usize {
         self.resolved.load().len()
     }
 
@@ -157,12 +157,12 @@ impl Endpoint {
     }
 
     /// Records that connecting to this address failed.
-    pub fn record_unreachable(&self, address: &Address) {
+    pub(crate) fn record_unreachable(&self, address: &Address) {
         self.prefers_ipv6.store(address.is_ipv4(), Ordering::Relaxed);
     }
 
     /// Looks the name up in DNS. If that fails, the known addresses stay.
-    pub async fn resolve(&self) {
+    pub(crate) async fn resolve(&self) {
         if self.has_fixed_addresses || !self.is_name() {
             return;
         }

@@ -19,7 +19,7 @@ pub(super) fn now() -> u64 {
 
 /// When an endpoint is ejected because requests to it fail (outlier detection).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ejection {
+pub(crate) struct Ejection {
     /// Limit on consecutive failed connections.
     pub connect_failures: Option<u32>,
     /// Limit on consecutive responses of 500 and above, including truncated and late ones.
@@ -34,7 +34,7 @@ stable_hash!(Ejection { connect_failures, server_errors, duration, max_percent }
 
 /// The state of an endpoint: whether it is healthy, and how busy it is.
 #[derive(Debug)]
-pub struct Health {
+pub(crate) struct Health {
     /// The result of the active checks.
     is_healthy: AtomicBool,
     /// Number of consecutive checks with the opposite result.
@@ -79,12 +79,12 @@ impl Health {
     }
 
     /// Whether the active checks find it healthy.
-    pub fn is_healthy(&self) -> bool {
+    pub(crate) fn is_healthy(&self) -> bool {
         self.is_healthy.load(Relaxed)
     }
 
     /// Whether it is ejected now.
-    pub fn is_ejected_now(&self) -> bool {
+    pub(crate) fn is_ejected_now(&self) -> bool {
         self.is_ejected(now())
     }
 
@@ -172,7 +172,7 @@ impl Health {
     }
 
     /// Requests and sessions in flight.
-    pub fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Relaxed)
     }
 

@@ -17,7 +17,7 @@ use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// The endpoints of an upstream, and which of them takes a request.
 #[derive(Debug)]
-pub struct Pool {
+pub(crate) struct Pool {
     name: Arc<str>,
     endpoints: Box<[Arc<Endpoint>]>,
     schedule: Box<[usize]>,
@@ -41,7 +41,7 @@ impl StableHash for Pool {
 
 /// How a pool is used.
 #[derive(Debug, Clone, Default)]
-pub struct PoolSettings {
+pub(crate) struct PoolSettings {
     /// How its endpoints are spoken to.
     pub protocol: UpstreamProtocol,
     /// Which endpoint takes a request.
@@ -76,7 +76,7 @@ stable_hash!(PoolSettings {
 
 /// Where endpoints come from beside the configuration.
 #[derive(Debug, Clone, Default)]
-pub struct EndpointSources {
+pub(crate) struct EndpointSources {
     /// `endpoints_file`.
     pub file: Option<PathBuf>,
     /// Whether that lists none.
@@ -89,7 +89,7 @@ stable_hash!(EndpointSources { file, is_file_empty, discovered });
 
 /// What of a request the choice depends on.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct SelectionHint<'a> {
+pub(crate) struct SelectionHint<'a> {
     /// The addresses that have been tried for it.
     pub tried: &'a [Address],
     /// What is hashed, or the endpoint that a sticky cookie names.
@@ -111,14 +111,14 @@ enum EndpointTier {
 
 impl PoolSettings {
     /// Changes when anything of it does.
-    pub fn fingerprint(&self) -> u64 {
+    pub(crate) fn fingerprint(&self) -> u64 {
         stable_hash::stable_hash(self)
     }
 }
 
 impl Pool {
     /// A pool of these endpoints, that goes on counting from there.
-    pub fn new(
+    pub(crate) fn new(
         name: &str,
         endpoints: Vec<Arc<Endpoint>>,
         settings: PoolSettings,
@@ -144,12 +144,12 @@ impl Pool {
     }
 
     /// The upstream's name.
-    pub fn name(&self) -> &Arc<str> {
+    pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
     /// Why no endpoint can be used, in words for the operator.
-    pub fn no_endpoint_reason(&self) -> String {
+    pub(crate) fn no_endpoint_reason(&self) -> String {
         let name = &self.name;
         if !self.endpoints.is_empty() {
             return format!("the names of all endpoints of the upstream `{name}` do not resolve");
@@ -163,22 +163,22 @@ impl Pool {
     }
 
     /// Its endpoints, as written in the file.
-    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+    pub(crate) fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.endpoints
     }
 
     /// How it is used.
-    pub fn settings(&self) -> &PoolSettings {
+    pub(crate) fn settings(&self) -> &PoolSettings {
         &self.settings
     }
 
     /// What bounds that which is under way, if anything does.
-    pub fn breaker(&self) -> Option<&Arc<Breaker>> {
+    pub(crate) fn breaker(&self) -> Option<&Arc<Breaker>> {
         self.breaker.as_ref()
     }
 
     /// Takes a permit for a request in flight, if the upstream has a limit.
-    pub fn acquire_permit(
+    pub(crate) fn acquire_permit(
         &self,
         is_session: bool,
     ) -> Result<Option<UpstreamPermit>, UpstreamLimitExceeded> {
@@ -187,7 +187,7 @@ impl Pool {
     }
 
     /// Whether a request may be tried again; it is counted.
-    pub fn spend_retry(&self) -> bool {
+    pub(crate) fn spend_retry(&self) -> bool {
         let is_there = self.budget.take_retry();
         if is_there {
             self.counts.record_retry()
@@ -198,17 +198,17 @@ impl Pool {
     }
 
     /// What it has done so far.
-    pub fn counts(&self) -> &Arc<AttemptCounts> {
+    pub(crate) fn counts(&self) -> &Arc<AttemptCounts> {
         &self.counts
     }
 
     /// How many requests may be tried again.
-    pub fn budget(&self) -> &RetryBudget {
+    pub(crate) fn budget(&self) -> &RetryBudget {
         &self.budget
     }
 
     /// The endpoint for a request; `None` when none has an address that has not been tried.
-    pub fn select(&self, hint: SelectionHint<'_>) -> Option<SelectedEndpoint> {
+    pub(crate) fn select(&self, hint: SelectionHint<'_>) -> Option<SelectedEndpoint> {
         if let [only] = &*self.endpoints {
             return only.address(hint.tried).map(|address| SelectedEndpoint::new(only, address));
         }
@@ -364,7 +364,7 @@ impl Pool {
     }
 
     /// Nothing answered at this address.
-    pub fn record_connect_failure(&self, chosen: &SelectedEndpoint) {
+    pub(crate) fn record_connect_failure(&self, chosen: &SelectedEndpoint) {
         self.counts.record_attempt(AttemptResult::Unreachable, chosen.age());
         chosen.endpoint().record_unreachable(chosen.address());
         if let Some(rules) = &self.settings.ejection
@@ -375,7 +375,7 @@ impl Pool {
     }
 
     /// A response has come, of this status.
-    pub fn record_response(&self, chosen: &SelectedEndpoint, status: u16) {
+    pub(crate) fn record_response(&self, chosen: &SelectedEndpoint, status: u16) {
         self.counts.record_attempt(AttemptResult::Answered(status), chosen.age());
         if status >= 500 {
             return self.record_server_error(chosen);
@@ -388,7 +388,7 @@ impl Pool {
     }
 
     /// No response has come.
-    pub fn record_failure(&self, chosen: &SelectedEndpoint) {
+    pub(crate) fn record_failure(&self, chosen: &SelectedEndpoint) {
         self.counts.record_attempt(AttemptResult::Broken, chosen.age());
         self.record_server_error(chosen);
     }
@@ -417,12 +417,12 @@ impl Pool {
     }
 
     /// How many addresses there are to try.
-    pub fn address_count(&self) -> usize {
+    pub(crate) fn address_count(&self) -> usize {
         self.endpoints.iter().map(|endpoint| endpoint.address_count()).sum()
     }
 
     /// Asks DNS for every endpoint that is a name.
-    pub async fn resolve(&self) {
+    pub(crate) async fn resolve(&self) {
         for endpoint in &self.endpoints {
             endpoint.resolve().await;
         }

@@ -34,7 +34,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How endpoints are asked whether they are well.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Probe {
+pub(crate) struct Probe {
     /// What is asked.
     pub check: ProbeCheck,
     /// How often.
@@ -51,7 +51,7 @@ pub struct Probe {
 
 /// What an endpoint is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum ProbeCheck {
+pub(crate) enum ProbeCheck {
     /// To accept a connection, and the TLS handshake if there is to be one.
     Tcp,
     /// To answer a GET of this path with 200 to 399.
@@ -65,7 +65,7 @@ pub enum ProbeCheck {
 
 /// The probes of a snapshot. They end with it.
 #[derive(Debug, Default)]
-pub struct Probes {
+pub(crate) struct Probes {
     tasks: Vec<JoinHandle<()>>,
     /// Whether the first checks may begin.
     is_released: watch::Sender<bool>,
@@ -79,7 +79,7 @@ impl Drop for Probes {
 
 impl Probes {
     /// Checks the endpoints of a pool from [`Probes::release`] on; `on_unhealthy` gets each that is no longer healthy.
-    pub fn start(
+    pub(crate) fn start(
         &mut self,
         pool: &Arc<Pool>,
         probe: &Arc<Probe>,
@@ -107,7 +107,7 @@ impl Probes {
 
     /// Lets the checks begin. Not before the gateway has opened the files that it starts with: many
     /// checks could leave it none.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.is_released.send_replace(true);
     }
 }

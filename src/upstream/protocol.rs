@@ -7,7 +7,7 @@ use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// How the endpoints are spoken to.
 #[derive(Debug, Clone)]
-pub struct UpstreamProtocol {
+pub(crate) struct UpstreamProtocol {
     /// TLS, unless it is off.
     pub tls: Option<Arc<UpstreamTls>>,
     /// HTTP/1.1, HTTP/2, or what the handshake settles.

@@ -8,7 +8,7 @@ use tidegate_http::address::Address;
 /// An endpoint that was chosen for a request or a session, which counts as its load until this is
 /// dropped.
 #[derive(Debug)]
-pub struct SelectedEndpoint {
+pub(crate) struct SelectedEndpoint {
     endpoint: Arc<Endpoint>,
     address: Address,
     since: Instant,
@@ -21,12 +21,12 @@ impl SelectedEndpoint {
     }
 
     /// The endpoint.
-    pub fn endpoint(&self) -> &Arc<Endpoint> {
+    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
     }
 
     /// The address of it.
-    pub fn address(&self) -> &Address {
+    pub(crate) fn address(&self) -> &Address {
         &self.address
     }
 

@@ -14,7 +14,7 @@ const MAX_OBSERVED_LENGTH: usize = 1024;
 const MAX_INFLATED: u64 = 1024 * 1024;
 
 /// Sees frames and messages of sessions, in the task of the tunnel: it must not wait.
-pub trait FrameObserver: fmt::Debug + Send + Sync {
+pub(crate) trait FrameObserver: fmt::Debug + Send + Sync {
     /// What it wants to see of this session; asked for each frame.
     fn frames_wanted(&self, session: &Session) -> LogFrames;
 

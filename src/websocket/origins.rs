@@ -8,7 +8,7 @@ use tidegate_http::stable_hash::{StableHash, StableHasher};
 /// The origins whose pages may open WebSockets. A browser sends the cookies of a site with a handshake from
 /// any other site, and lets that page read the frames; only the server can refuse (RFC 6455, section 10.2).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub enum Origins {
+pub(crate) enum Origins {
     /// The gateway's own origin.
     #[default]
     Same,
@@ -33,7 +33,7 @@ impl StableHash for Origins {
 
 impl Origins {
     /// Whether pages of this origin may open WebSockets at `authority` over `scheme`.
-    pub fn allow(&self, origin: &HeaderValue, authority: &str, scheme: &str) -> bool {
+    pub(crate) fn allow(&self, origin: &HeaderValue, authority: &str, scheme: &str) -> bool {
         let patterns = match self {
             Self::Any => return true,
             Self::Same => &[][..],
@@ -47,7 +47,7 @@ impl Origins {
     }
 
     /// The key of the configuration that decides this.
-    pub fn key(&self) -> &'static str {
+    pub(crate) fn key(&self) -> &'static str {
         match self {
             Self::OfCors(_) => "cors.allow_origins",
             Self::Same | Self::Any | Self::Listed(_) => "websocket.origins",

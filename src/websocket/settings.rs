@@ -8,7 +8,7 @@ use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// How a route treats WebSocket sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct WebSocketSettings {
+pub(crate) struct WebSocketSettings {
     /// The origins whose pages may open sessions.
     pub origins: Origins,
     /// Maximum time without bytes in either direction.
@@ -44,7 +44,7 @@ stable_hash!(WebSocketSettings {
 impl WebSocketSettings {
     /// Maximum time for all attempts of a handshake together: the session could not be silent, or last,
     /// for longer either.
-    pub fn handshake_bound(&self) -> Option<HandshakeTimeout> {
+    pub(crate) fn handshake_bound(&self) -> Option<HandshakeTimeout> {
         let idle = self.idle_timeout.map(|time| (HandshakeLimit::Idle, time));
         let age = self.max_lifetime.map(|time| (HandshakeLimit::Lifetime, time));
         let (limit, time) = idle.into_iter().chain(age).min_by_key(|(_, time)| *time)?;
@@ -54,7 +54,7 @@ impl WebSocketSettings {
 
 /// What a client gets if its upstream is gone without a close frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum UpstreamLost {
+pub(crate) enum UpstreamLost {
     /// A close frame with this code.
     Code(u16),
     /// The end of its connection, as from the upstream itself.
@@ -72,7 +72,7 @@ impl StableHash for UpstreamLost {
 
 impl UpstreamLost {
     /// The code, if there is one.
-    pub fn code(self) -> Option<u16> {
+    pub(crate) fn code(self) -> Option<u16> {
         match self {
             Self::Code(code) => Some(code),
             Self::BareEnd => None,
@@ -82,7 +82,7 @@ impl UpstreamLost {
 
 /// Limits on concurrent sessions of a route.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct SessionQuota {
+pub(crate) struct SessionQuota {
     /// Of all clients together.
     pub sessions: Option<usize>,
     /// Of one user id.
@@ -97,7 +97,7 @@ stable_hash!(SessionQuota { sessions, per_user, per_address, evicts_oldest });
 
 /// Limits on the frames and messages of a session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct FrameLimits {
+pub(crate) struct FrameLimits {
     /// Bytes of one frame's payload.
     pub frame_size: Option<u64>,
     /// Bytes of one message's payload, its fragments together.
@@ -112,14 +112,14 @@ stable_hash!(FrameLimits { frame_size, message_size, messages_per_second, strict
 
 impl FrameLimits {
     /// Whether a frame must be checked before any of it is forwarded.
-    pub fn is_enabled(&self) -> bool {
+    pub(crate) fn is_enabled(&self) -> bool {
         *self != Self::default()
     }
 }
 
 /// Keepalive by the gateway (RFC 6455, section 5.5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ping {
+pub(crate) struct Ping {
     /// Time without bytes from a peer after which it gets a ping.
     pub interval: Duration,
     /// Maximum time until it sends anything.

@@ -31,7 +31,7 @@ impl SharedCounterClient {
 
     /// Counts a request for `limit` and `who`; returns how long the client must wait, which is zero for an accepted
     /// request. `None` if the server does not answer.
-    pub async fn take_token(
+    pub(crate) async fn take_token(
         &self,
         limit: &str,
         who: &[&[u8]],

@@ -68,7 +68,7 @@ impl CountedSessions {
 
 /// The admission of a session.
 #[derive(Debug)]
-pub enum SharedSessionOutcome {
+pub(crate) enum SharedSessionOutcome {
     /// The session is admitted, and counts until the permit is dropped.
     Granted(SharedSessionPermit),
     /// The session is refused, because the limit is reached.
@@ -79,7 +79,7 @@ pub enum SharedSessionOutcome {
 
 /// Counts a session until it is dropped.
 #[derive(Debug)]
-pub struct SharedSessionPermit {
+pub(crate) struct SharedSessionPermit {
     shared: Arc<SharedCounterClient>,
     name: String,
 }
@@ -87,7 +87,7 @@ pub struct SharedSessionPermit {
 impl SharedCounterClient {
     /// Admits a session of this route and user, if there are fewer than `max_sessions`, or if the oldest is
     /// evicted.
-    pub async fn acquire_session(
+    pub(crate) async fn acquire_session(
         self: &Arc<Self>,
         route: &str,
         user: &str,
