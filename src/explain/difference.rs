@@ -4,7 +4,7 @@ use super::change::Change;
 use super::outline::{Outline, RouteFacts, RouteOutline};
 use super::traffic::{Moved, Rules, moved_requests};
 use super::written;
-use crate::snapshot::{SessionImpact, Snapshot};
+use crate::snapshot::{SessionImpact, Snapshot, filter_keys};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -52,12 +52,6 @@ const KEYS_SHOWN_AS_FACTS: [&str; 9] = [
 /// Keys of a route whose own changes are fully shown as changed facts; those of the keys below them are not.
 const KEYS_SHOWN_WITHOUT_SUBKEYS: [&str; 4] = ["websocket", "cache", "retry", "mirror"];
 
-/// Keys of a route that are filters.
-const FILTER_KEYS: [&str; 6] = ["cors", "headers", "redirect", "respond", "files", "maintenance"];
-
-/// Top-level keys whose values routes inherit.
-const INHERITED_KEYS: [&str; 5] = ["compression", "cors", "headers", "identity", "maintenance"];
-
 impl Difference {
     /// Between two snapshots.
     pub(crate) fn between(old: &Snapshot, new: &Snapshot) -> Self {
@@ -89,7 +83,7 @@ impl Difference {
             };
             let mut changes = fact_changes(&earlier.facts, &sketch.facts);
             let own = own_changes(before, after, name);
-            if own.iter().any(|it| FILTER_KEYS.iter().any(|key| is_at_or_below(&it.what, key))) {
+            if own.iter().any(|it| filter_keys().any(|key| is_at_or_below(&it.what, key))) {
                 changes.retain(|change| change.what != "filters");
             }
             changes.extend(own.into_iter().filter(|change| !is_reported(change, earlier, sketch)));
@@ -152,8 +146,9 @@ impl Difference {
 
 /// What a route does otherwise because of what the top of the file says.
 fn inherited_changes(settings: &[Change]) -> Vec<Change> {
-    let is_inherited =
-        |change: &&Change| INHERITED_KEYS.iter().any(|key| is_at_or_below(&change.what, key));
+    let is_inherited = |change: &&Change| {
+        filter_keys().chain(["compression"]).any(|key| is_at_or_below(&change.what, key))
+    };
     let changes: Vec<Change> = settings.iter().filter(is_inherited).cloned().collect();
     if !changes.is_empty() {
         return changes;

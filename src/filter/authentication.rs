@@ -16,7 +16,7 @@ pub(crate) struct AuthenticationFilter {
     /// What is required.
     pub(crate) requirement: Requirement,
     /// Reads the user id again, once the claims are known.
-    pub(crate) user_id: Option<Arc<UserIdFilter>>,
+    pub(crate) user_id: Option<UserIdFilter>,
     /// The settings in a serialised form, secrets included: part of the route's fingerprint.
     pub(crate) serialised: String,
 }

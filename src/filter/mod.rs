@@ -13,7 +13,6 @@ mod error;
 mod files;
 mod headers;
 mod maintenance;
-mod order;
 mod rate_limit;
 mod redirect;
 mod registry;
@@ -33,7 +32,6 @@ pub use error::Error;
 pub(crate) use files::{FilesFilter, ServedFolder};
 pub(crate) use headers::{FieldName, FieldValue, HeaderChanges, HeadersFilter};
 pub(crate) use maintenance::MaintenanceFilter;
-pub(crate) use order::{BuiltIn, ORDER, Step};
 pub(crate) use rate_limit::RateLimitFilter;
 pub(crate) use redirect::RedirectFilter;
 pub use registry::SettingsError;
@@ -41,7 +39,7 @@ pub(crate) use registry::{FilterRegistry, UseError};
 pub use reply::Reply;
 pub(crate) use reply::{RETRY_SOON, ReplyBody};
 pub(crate) use respond::RespondFilter;
-pub(crate) use user_id::{UserIdFilter, UserIdReader as UserIdSource};
+pub(crate) use user_id::{UserIdFilter, UserIdReader};
 pub(crate) use variables::UriTemplate;
 
 pub use crate::exchange::{Exchange, Outcome, UserId, UserIdOrigin};
@@ -174,7 +172,8 @@ pub trait Filter: Send + Sync {
 
 /// When a filter sees requests. Responses are seen in reverse.
 ///
-/// The order is: `headers`, `clients`, user id, the check of a WebSocket's `Origin`, CORS, `require`, maintenance, filters
+/// The order is: `headers`, `clients`, `identity.user_id`, the check of a WebSocket's `Origin`, `cors`, `require`,
+/// `maintenance`, filters
 /// [before the limits](Phase::BeforeLimits), `rate_limits`, filters [after them](Phase::AfterLimits), and last
 /// `respond`, `redirect` or `files`. Within a phase, filters of the program
 /// ([`Gateway::filter`](crate::Gateway::filter)) come first, then those of the top-level `filters`, then those

@@ -2,7 +2,6 @@
 //! names, types of settings and factories; not routes, and not the order of filters on them.
 
 use super::Filter;
-use super::order::is_built_in;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -102,12 +101,6 @@ impl FilterRegistry {
             self.faults.push(fault);
             return;
         }
-        if is_built_in(name) {
-            self.faults.push(format!(
-                "the program registers a filter as `{name}`, which is the name of a built-in filter"
-            ));
-            return;
-        }
         if let Err(reason) = self.schemas.add::<S>(name) {
             self.faults.push(format!(
                 "the program registers a filter as `{name}` whose settings can't be checked: {reason}"
@@ -148,7 +141,7 @@ impl FilterRegistry {
                 span: used.name.span,
                 path: join(used, ""),
                 reason: "no filter is registered under this name".to_owned(),
-                help: used.suggestion(self.factories.keys().map(String::as_str)),
+                help: used.suggestion(self.names()),
             }),
         }
     }
@@ -156,6 +149,11 @@ impl FilterRegistry {
     /// The schemas of the settings, by the filters' names.
     pub(crate) fn schemas(&self) -> &FilterSchemas {
         &self.schemas
+    }
+
+    /// The names under which filters are registered.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.factories.keys().map(String::as_str)
     }
 
     /// What the program did wrong when it registered its filters.

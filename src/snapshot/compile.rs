@@ -5,6 +5,7 @@ mod access_log;
 mod acme;
 mod answer;
 mod authentication;
+mod built_in;
 mod cache;
 mod chain;
 mod claims;
@@ -35,7 +36,10 @@ mod tests;
 mod tracing;
 mod upstream;
 mod upstreams;
+mod user_id;
 mod websocket;
+
+pub(crate) use chain::filter_keys;
 
 use self::endpoints::Endpoint;
 use super::{FileFingerprint, FilterPlace, KeptScheme, Route, Snapshot};
@@ -45,7 +49,7 @@ use crate::routing::Table;
 use crate::shared::SharedCounterClient;
 use crate::telemetry::{LineSink, LogTarget};
 use crate::upstream::{Discovery, DnsQuery, Probes};
-use http::HeaderName;
+use http::{HeaderName, Method};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::PathBuf;
@@ -99,6 +103,12 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
     };
     for fault in env.filters.faults() {
         compiler.problems.add(Span::default(), "", fault.clone());
+    }
+    for name in env.filters.names().filter(|name| filter_keys().any(|key| key == *name)) {
+        let reason = format!(
+            "the program registers a filter as `{name}`, which is the name of a built-in filter"
+        );
+        compiler.problems.add(Span::default(), "", reason);
     }
     compiler.shared = compiler.shared_counters();
 
@@ -213,6 +223,11 @@ fn duration_or_default(
     default: config::Duration,
 ) -> Duration {
     written.map_or(default.0, |written| written.value.0)
+}
+
+/// A method, which was validated when the file was read.
+fn method(written: &config::Method) -> Option<Method> {
+    Method::from_bytes(written.as_str().as_bytes()).ok()
 }
 
 /// A header name, which was validated when the file was read.

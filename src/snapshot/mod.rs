@@ -13,7 +13,7 @@ mod session_impact;
 mod split;
 
 pub(crate) use change::SnapshotChanges;
-pub(crate) use compile::{CompileEnv, compile};
+pub(crate) use compile::{CompileEnv, compile, filter_keys};
 pub(crate) use current::CurrentSnapshot;
 pub(crate) use file_fingerprint::FileFingerprint;
 pub(crate) use limits::RequestLimits;

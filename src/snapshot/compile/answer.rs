@@ -2,40 +2,20 @@
 //! requests.
 
 use super::Compiler;
+use super::built_in::{BuiltIn, CompiledFilter, RouteScope, compiled};
 use super::headers::MessageDirection;
-use crate::filter::{Filter, RedirectFilter, RespondFilter, UriTemplate};
-use crate::routing::{PathRule, Rule};
+use crate::filter::{RedirectFilter, RespondFilter, UriTemplate};
+use crate::routing::PathRule;
 use http::StatusCode;
 use http::header::HeaderValue;
-use std::sync::Arc;
 use tidegate_config::{self as config, Problem, Redirect, Respond, Span, Spanned, defaults};
-use tidegate_http::stable_hash::{StableHash, StableHasher, stable_hash};
 use tidegate_http::template::{Template, TemplatePart, Variable};
 
-/// The response of a route without an upstream.
-#[derive(Clone)]
-pub(super) struct RouteAnswer {
-    filter: Arc<dyn Filter>,
-    /// Changes when the response does.
-    fingerprint: u64,
-}
-
-impl RouteAnswer {
-    pub(super) fn new(filter: impl Filter + StableHash + 'static) -> Self {
-        Self { fingerprint: stable_hash(&filter), filter: Arc::new(filter) }
-    }
-
-    pub(super) fn filter(&self) -> Arc<dyn Filter> {
-        Arc::clone(&self.filter)
-    }
-}
-
-impl StableHash for RouteAnswer {
-    fn feed(&self, hasher: &mut StableHasher) {
-        let Self { filter: _, fingerprint } = self;
-        fingerprint.feed(hasher);
-    }
-}
+pub(super) const FILTER: BuiltIn = BuiltIn {
+    keys: &["respond", "redirect", "files"],
+    for_all: |_| None,
+    for_route: |compiler, route, _| compiler.fixed_answer(route),
+};
 
 /// The keys of which a route needs exactly one.
 const DESTINATION_KEYS: [&str; 4] = ["upstream", "redirect", "respond", "files"];
@@ -51,12 +31,8 @@ fn is_about_destination(problem: &Problem, route: &str) -> bool {
 
 impl Compiler<'_> {
     /// The response of a route without an upstream.
-    pub(super) fn fixed_answer(
-        &mut self,
-        written: &config::Route,
-        rule: &Rule,
-        key_path: &str,
-    ) -> Option<RouteAnswer> {
+    fn fixed_answer(&mut self, route: &RouteScope<'_>) -> CompiledFilter {
+        let RouteScope { written, rule, key_path } = *route;
         let config::Route { upstream, redirect, respond, files, .. } = written;
         let given: Vec<(&str, Span)> = [
             upstream.as_ref().map(|it| ("upstream", it.span)),
@@ -102,10 +78,7 @@ impl Compiler<'_> {
             };
             self.files(files, prefix, &format!("{key_path}.files"))
         });
-        redirect
-            .map(RouteAnswer::new)
-            .or(respond.map(RouteAnswer::new))
-            .or(files.map(RouteAnswer::new))
+        compiled(redirect).or(compiled(respond)).or(compiled(files))
     }
 
     fn refuse_what_needs_an_upstream(&mut self, written: &config::Route, key_path: &str) {

@@ -7,16 +7,25 @@ mod forward;
 mod jwt;
 mod oidc;
 
-use super::Compiler;
-use super::header_name;
+use super::built_in::{BuiltIn, compiled};
+use super::{Compiler, header_name};
 use crate::authentication::{ClaimRule, ClaimTest, Requirement, Scheme, TokenSource, UserSource};
-use crate::filter::{AuthenticationFilter, UserIdFilter};
+use crate::filter::AuthenticationFilter;
 use crate::snapshot::KeptScheme;
 use http::header;
 use std::sync::Arc;
 use tidegate_config::{
     self as config, AuthenticationScheme, ClaimMatch, Require, RequireSetting, Spanned,
     did_you_mean,
+};
+
+pub(super) const FILTER: BuiltIn = BuiltIn {
+    keys: &["require", "authentication"],
+    for_all: |compiler| compiled(compiler.require(compiler.config.require.as_ref(), "require")),
+    for_route: |compiler, route, inherited| match &route.written.require {
+        Some(setting) => compiled(compiler.require(Some(setting), &route.path_of("require"))),
+        None => inherited,
+    },
 };
 
 /// The word that requires nothing.
@@ -60,12 +69,11 @@ impl Compiler<'_> {
     }
 
     /// The filter that admits only verified senders, if the route requires that.
-    pub(super) fn require(
+    fn require(
         &mut self,
         written: Option<&Spanned<RequireSetting>>,
-        user_id: Option<&Arc<UserIdFilter>>,
         key_path: &str,
-    ) -> Option<Arc<AuthenticationFilter>> {
+    ) -> Option<AuthenticationFilter> {
         let written = written?;
         let mut schemes: Vec<Arc<dyn Scheme>> = Vec::new();
         let mut serialised = Vec::new();
@@ -102,7 +110,8 @@ impl Compiler<'_> {
         let requirement = Requirement { schemes: schemes.into(), claims, user_matches };
         serialised.push(requirement.to_string());
         let serialised = serialised.join("\n");
-        Some(Arc::new(AuthenticationFilter { requirement, user_id: user_id.cloned(), serialised }))
+        let user_id = self.user_id();
+        Some(AuthenticationFilter { requirement, user_id, serialised })
     }
 
     fn claim_rule(

@@ -1,77 +1,110 @@
-//! Collects the filters of a route and puts them into their order. It knows nothing of what a filter does.
+//! The one table of what happens to a request on its way through the filters, in order, and the filters of a route by it.
+//! It knows nothing of what a filter does.
 
-use super::answer::RouteAnswer;
+use super::built_in::{BuiltIn, BuiltInFilter, RouteScope, downcast};
 use super::filters::NamedFilter;
-use super::{CompileEnv, Compiler};
-use crate::compression::Compression;
-use crate::filter::{
-    AuthenticationFilter, BuiltIn, ClientsFilter, CorsFilter, Filter, HeadersFilter,
-    MaintenanceFilter, ORDER, RateLimitFilter, Step, UserIdFilter,
+use super::{
+    CompileEnv, Compiler, answer, authentication, clients, cors, headers, maintenance, rate_limit,
+    user_id,
 };
-use crate::routing::Rule;
+use crate::compression::Compression;
+use crate::filter::{CorsFilter, Filter, HeadersFilter, Phase};
 use crate::websocket::Origins;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use tidegate_config as config;
-use tidegate_http::stable_hash;
+use tidegate_http::stable_hash::{StableHash, StableHasher};
 use tidegate_http::template::Variable;
+
+/// A step on the way of a request. Responses take the way of the filters in reverse.
+enum Step {
+    /// A built-in filter.
+    BuiltIn(BuiltIn),
+    /// The check of the `Origin` of WebSocket handshakes. The log of a refusal names the user, and no filter behind sees
+    /// what is refused.
+    OriginCheck,
+    /// The filters of the program.
+    Program(Phase),
+}
+
+/// The way of a request. A new built-in filter is a line here.
+static ORDER: &[Step] = &[
+    Step::BuiltIn(headers::FILTER),
+    Step::BuiltIn(clients::FILTER),
+    Step::BuiltIn(user_id::FILTER),
+    Step::OriginCheck,
+    Step::BuiltIn(cors::FILTER),
+    // After CORS: browsers send preflights without credentials.
+    Step::BuiltIn(authentication::FILTER),
+    Step::BuiltIn(maintenance::FILTER),
+    Step::Program(Phase::BeforeLimits),
+    Step::BuiltIn(rate_limit::FILTER),
+    Step::Program(Phase::AfterLimits),
+    Step::BuiltIn(answer::FILTER),
+];
+
+fn built_in_filters() -> impl Iterator<Item = &'static BuiltIn> {
+    ORDER.iter().filter_map(|step| match step {
+        Step::BuiltIn(filter) => Some(filter),
+        Step::OriginCheck | Step::Program(_) => None,
+    })
+}
+
+/// The keys of the configuration that set built-in filters.
+pub(crate) fn filter_keys() -> impl Iterator<Item = &'static str> {
+    built_in_filters().flat_map(|filter| filter.keys).copied()
+}
 
 /// The filters of a route, in the order in which they see its requests.
 #[derive(Clone, Default)]
 pub(super) struct FilterChain {
-    headers: Arc<HeadersFilter>,
-    clients: Option<Arc<ClientsFilter>>,
-    user_id: Option<Arc<UserIdFilter>>,
-    cors: Option<Arc<CorsFilter>>,
-    authentication: Option<Arc<AuthenticationFilter>>,
-    maintenance: Option<Arc<MaintenanceFilter>>,
-    rate_limits: Option<Arc<RateLimitFilter>>,
+    /// The built-in filters that do anything on this route, by name.
+    built_in: BTreeMap<&'static str, Arc<dyn BuiltInFilter>>,
     named: Vec<NamedFilter>,
-    answer: Option<RouteAnswer>,
     pub(super) compression: Option<Arc<Compression>>,
 }
 
-stable_hash!(FilterChain {
-    headers,
-    clients,
-    user_id,
-    cors,
-    authentication,
-    maintenance,
-    rate_limits,
-    named,
-    answer,
-    compression,
-});
+/// A built-in filter that does nothing adds nothing, so that a new one leaves the fingerprints of other routes as they are.
+impl StableHash for FilterChain {
+    fn feed(&self, hasher: &mut StableHasher) {
+        let Self { built_in, named, compression } = self;
+        hasher.list(built_in.iter().map(|(name, filter)| (*name, &**filter)));
+        (named, compression).feed(hasher);
+    }
+}
 
 impl FilterChain {
     /// Whether the gateway itself answers.
     pub(super) fn has_answer(&self) -> bool {
-        self.answer.is_some()
+        self.built_in.contains_key(answer::FILTER.name())
     }
 
     /// The same filters as far as they fit an endpoint of the gateway's own, which answers by this filter: no
     /// authentication, maintenance or filters of the program.
-    pub(super) fn for_endpoint(&self, answer: RouteAnswer) -> Self {
-        Self {
-            authentication: None,
-            maintenance: None,
-            named: Vec::new(),
-            answer: Some(answer),
-            ..self.clone()
-        }
+    pub(super) fn for_endpoint(&self, answer: impl BuiltInFilter) -> Self {
+        let mut built_in = self.built_in.clone();
+        built_in.remove(authentication::FILTER.name());
+        built_in.remove(maintenance::FILTER.name());
+        built_in.insert(answer::FILTER.name(), Arc::new(answer));
+        Self { built_in, named: Vec::new(), compression: self.compression.clone() }
     }
 
     /// Whether upstreams receive the user id.
     pub(super) fn uses_user_id(&self) -> bool {
-        self.headers.request.uses(Variable::UserId)
+        let headers = self.built_in::<HeadersFilter>();
+        headers.is_some_and(|headers| headers.request.uses(Variable::UserId))
     }
 
     /// Pages of which origins may open WebSockets, where the route does not say.
     pub(super) fn websocket_origins(&self) -> Origins {
-        match &self.cors {
+        match self.built_in::<CorsFilter>() {
             Some(cors) => Origins::OfCors(cors.origins().into()),
             None => Origins::Same,
         }
+    }
+
+    /// The built-in filter of this type, where it does anything on this route.
+    fn built_in<F: BuiltInFilter>(&self) -> Option<&F> {
+        self.built_in.values().find_map(|filter| downcast(&**filter))
     }
 
     /// The filters, in the order in which they see requests. Responses are seen in reverse: what
@@ -80,9 +113,12 @@ impl FilterChain {
         let mut filters: Vec<Arc<dyn Filter>> = Vec::new();
         let mut names: Vec<Option<Arc<str>>> = Vec::new();
         let mut origin_check_at = 0;
-        for step in &ORDER {
+        for step in ORDER {
             match step {
-                Step::BuiltIn(filter) => filters.extend(self.built_in(*filter)),
+                Step::BuiltIn(filter) => {
+                    let compiled = self.built_in.get(filter.name());
+                    filters.extend(compiled.map(|filter| Arc::clone(filter) as Arc<dyn Filter>));
+                }
                 Step::OriginCheck => origin_check_at = filters.len(),
                 Step::Program(phase) => {
                     let everywhere = env.filters.everywhere().iter();
@@ -99,20 +135,6 @@ impl FilterChain {
         names.resize(filters.len(), None);
         ChainFilters { filters: filters.into(), names: names.into(), origin_check_at }
     }
-
-    /// A built-in filter, where it does anything on this route.
-    fn built_in(&self, filter: BuiltIn) -> Option<Arc<dyn Filter>> {
-        match filter {
-            BuiltIn::Headers => (!self.headers.is_empty()).then(|| Arc::clone(&self.headers) as _),
-            BuiltIn::Clients => self.clients.clone().map(|filter| filter as _),
-            BuiltIn::Authentication => self.authentication.clone().map(|filter| filter as _),
-            BuiltIn::UserId => self.user_id.clone().map(|filter| filter as _),
-            BuiltIn::Cors => self.cors.clone().map(|filter| filter as _),
-            BuiltIn::Maintenance => self.maintenance.clone().map(|filter| filter as _),
-            BuiltIn::RateLimits => self.rate_limits.clone().map(|filter| filter as _),
-            BuiltIn::Answer => self.answer.as_ref().map(RouteAnswer::filter),
-        }
-    }
 }
 
 /// A route's filters, and beside each the name that the file uses it by.
@@ -127,66 +149,55 @@ impl Compiler<'_> {
     /// What holds where a route does not say otherwise.
     pub(super) fn default_chain(&mut self) -> FilterChain {
         let config = self.config;
-        let user_id = self.user_id();
+        let built_in = built_in_filters()
+            .filter_map(|filter| Some((filter.name(), (filter.for_all)(self)?)))
+            .collect();
         FilterChain {
-            headers: Arc::new(self.headers(&config.headers, &HeadersFilter::default(), "headers")),
-            clients: self.clients(None),
-            authentication: self.require(config.require.as_ref(), user_id.as_ref(), "require"),
-            user_id,
-            cors: self.cors(config.cors.as_ref(), "cors"),
-            maintenance: self.maintenance(config.maintenance.as_ref()),
-            rate_limits: self.rate_limits(&config.rate_limits, "", "rate_limits"),
+            built_in,
             named: self.named_filters(&config.filters, "", "filters"),
-            answer: None,
             compression: self.compression(config.compression.as_ref(), "compression"),
         }
     }
 
     /// A route's own over the defaults.
-    pub(super) fn chain(
-        &mut self,
-        written: &config::Route,
-        defaults: &FilterChain,
-        rule: &Rule,
-        key_path: &str,
-    ) -> FilterChain {
-        let headers = format!("{key_path}.headers");
-        let own =
-            self.named_filters(&written.filters, &written.name, &format!("{key_path}.filters"));
+    pub(super) fn chain(&mut self, route: &RouteScope<'_>, defaults: &FilterChain) -> FilterChain {
+        let written = route.written;
+        let built_in = built_in_filters()
+            .filter_map(|filter| {
+                let inherited = defaults.built_in.get(filter.name()).cloned();
+                Some((filter.name(), (filter.for_route)(self, route, inherited)?))
+            })
+            .collect();
+        let own = self.named_filters(&written.filters, &written.name, &route.path_of("filters"));
         FilterChain {
-            headers: Arc::new(self.headers(&written.headers, &defaults.headers, &headers)),
-            clients: self.clients(Some(&written.clients)),
-            authentication: match &written.require {
-                Some(setting) => self.require(
-                    Some(setting),
-                    defaults.user_id.as_ref(),
-                    &format!("{key_path}.require"),
-                ),
-                None => defaults.authentication.clone(),
-            },
-            user_id: defaults.user_id.clone(),
-            cors: match &written.cors {
-                Some(policy) => self.cors(Some(policy), &format!("{key_path}.cors")),
-                None => defaults.cors.clone(),
-            },
-            maintenance: match &written.maintenance {
-                Some(setting) => self.maintenance(Some(setting)),
-                None => defaults.maintenance.clone(),
-            },
-            rate_limits: match &written.rate_limits {
-                Some(limits) => {
-                    self.rate_limits(limits, &written.name, &format!("{key_path}.rate_limits"))
-                }
-                None => defaults.rate_limits.clone(),
-            },
+            built_in,
             named: defaults.named.iter().cloned().chain(own).collect(),
-            answer: self.fixed_answer(written, rule, key_path),
             compression: match &written.compression {
-                Some(setting) => {
-                    self.compression(Some(setting), &format!("{key_path}.compression"))
-                }
+                Some(setting) => self.compression(Some(setting), &route.path_of("compression")),
                 None => defaults.compression.clone(),
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The documentation of [`Phase`] names the steps in their order.
+    #[test]
+    fn documented_order_of_filters_is_the_one_that_holds() {
+        let source = include_str!("../../filter/mod.rs");
+        let (_, documented) = source.split_once("/// The order is: ").unwrap();
+        let (mut rest, _) = documented.split_once("#[derive").unwrap();
+        for step in ORDER {
+            let name = match step {
+                Step::BuiltIn(filter) => format!("`{}", filter.name()),
+                Step::OriginCheck => "`Origin`".to_owned(),
+                Step::Program(phase) => format!("Phase::{phase:?}"),
+            };
+            let (_, behind) = rest.split_once(&name).unwrap_or_else(|| panic!("{name} in {rest}"));
+            rest = behind;
         }
     }
 }

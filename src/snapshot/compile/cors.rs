@@ -1,19 +1,28 @@
 //! Compiles `cors` into its filter. It knows nothing of requests.
 
-use super::{Compiler, duration_or_default, header_name};
+use super::built_in::{BuiltIn, compiled};
+use super::{Compiler, duration_or_default, header_name, method};
 use crate::filter::{self, CorsFilter};
 use http::HeaderName;
-use std::sync::Arc;
 use tidegate_config::{self as config, CorsPolicy, Spanned, defaults::cors};
 use tidegate_http::origin::OriginPattern;
 
+pub(super) const FILTER: BuiltIn = BuiltIn {
+    keys: &["cors"],
+    for_all: |compiler| compiled(compiler.cors(compiler.config.cors.as_ref(), "cors")),
+    for_route: |compiler, route, inherited| match &route.written.cors {
+        Some(policy) => compiled(compiler.cors(Some(policy), &route.path_of("cors"))),
+        None => inherited,
+    },
+};
+
 impl Compiler<'_> {
     /// The filter for a policy; without one, CORS is left to the upstream.
-    pub(super) fn cors(
+    fn cors(
         &mut self,
         written: Option<&Spanned<CorsPolicy>>,
         key_path: &str,
-    ) -> Option<Arc<CorsFilter>> {
+    ) -> Option<CorsFilter> {
         let written = written?;
         let policy = match &written.value {
             CorsPolicy::Policy(policy) => policy,
@@ -53,10 +62,10 @@ impl Compiler<'_> {
         let exposed = |written: &[Spanned<config::HeaderName>]| -> Vec<HeaderName> {
             written.iter().filter_map(|name| header_name(name)).collect()
         };
-        Some(Arc::new(CorsFilter::new(filter::CorsPolicy {
+        Some(CorsFilter::new(filter::CorsPolicy {
             origins,
             methods: match &policy.allow_methods {
-                Some(methods) => methods.iter().filter_map(|it| super::route::method(it)).collect(),
+                Some(methods) => methods.iter().filter_map(|it| method(it)).collect(),
                 None => cors::ALLOW_METHODS.iter().filter_map(|it| it.parse().ok()).collect(),
             },
             headers: if any_header { None } else { allow_headers.map(names) },
@@ -67,6 +76,6 @@ impl Compiler<'_> {
             credentials: credentials.map_or(cors::ALLOW_CREDENTIALS, |credentials| **credentials),
             max_age: duration_or_default(policy.max_age.as_ref(), cors::MAX_AGE).as_secs(),
             private_network: policy.allow_private_network.unwrap_or(cors::ALLOW_PRIVATE_NETWORK),
-        })))
+        }))
     }
 }

@@ -1,17 +1,15 @@
 //! Compiles the endpoints of the gateway's own among the routes: logins, renewals, logouts. It knows nothing of what they
 //! answer.
 
-use super::answer::RouteAnswer;
+use super::built_in::BuiltInFilter;
 use super::chain::FilterChain;
 use super::{Compiler, route};
-use crate::filter::Filter;
 use crate::routing::{PathRule, Rule};
 use crate::snapshot::{GlobalSettings, Route};
 use std::sync::Arc;
 use tidegate_config::{Path, Spanned};
 use tidegate_http::host::HostPattern;
 use tidegate_http::path;
-use tidegate_http::stable_hash::StableHash;
 
 /// An endpoint of the gateway's own, at a path that the configuration names.
 pub(super) struct Endpoint {
@@ -31,7 +29,7 @@ impl Compiler<'_> {
         key_path: String,
         hosts: Vec<HostPattern>,
         like: &FilterChain,
-        filter: impl Filter + StableHash + 'static,
+        filter: impl BuiltInFilter,
     ) {
         let normal =
             path::normalize(path.as_str()).map_or_else(|_| path.as_str().to_owned(), Into::into);
@@ -42,7 +40,7 @@ impl Compiler<'_> {
             headers: Vec::new(),
             query: Vec::new(),
         };
-        let chain = like.for_endpoint(RouteAnswer::new(filter));
+        let chain = like.for_endpoint(filter);
         self.endpoints.push(Endpoint { rule, key_path, path: path.clone(), chain });
     }
 

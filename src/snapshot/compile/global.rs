@@ -1,7 +1,6 @@
 //! Compiles the settings that all routes share. It knows nothing of a single route.
 
-use super::{Compiler, duration_or_default, header_name};
-use crate::filter::{UserIdFilter, UserIdSource};
+use super::{Compiler, duration_or_default};
 use crate::snapshot::{DrainSettings, GlobalSettings, RollbackSettings};
 use std::sync::Arc;
 use tidegate_config::{self as config, Spanned, TrustedProxy, defaults};
@@ -52,20 +51,6 @@ impl Compiler<'_> {
     fn via(&self) -> Arc<Via> {
         let previous = self.env.previous;
         previous.map_or_else(|| Arc::new(Via::unique()), |it| Arc::clone(&it.global.via))
-    }
-
-    pub(super) fn user_id(&mut self) -> Option<Arc<UserIdFilter>> {
-        let written = &self.config.identity.user_id;
-        let sources: Vec<UserIdSource> = written
-            .iter()
-            .filter_map(|source| match source {
-                config::UserIdSource::Query(name) => Some(UserIdSource::Query(name.clone())),
-                config::UserIdSource::Cookie(name) => Some(UserIdSource::Cookie(name.clone())),
-                config::UserIdSource::Header(name) => header_name(name).map(UserIdSource::Header),
-                config::UserIdSource::Claim(name) => Some(UserIdSource::Claim(name.clone())),
-            })
-            .collect();
-        (!sources.is_empty()).then(|| Arc::new(UserIdFilter::new(sources)))
     }
 }
 

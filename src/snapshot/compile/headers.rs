@@ -1,6 +1,7 @@
 //! Compiles changes of headers, and the literal values among them. It knows nothing of requests.
 
 use super::Compiler;
+use super::built_in::{BuiltIn, CompiledFilter, compiled, downcast};
 use crate::filter::{FieldName, FieldValue, HeaderChanges, HeadersFilter};
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -17,14 +18,23 @@ pub(super) enum MessageDirection {
     ToClient,
 }
 
+pub(super) const FILTER: BuiltIn = BuiltIn {
+    keys: &["headers"],
+    for_all: |compiler| compiler.headers(&compiler.config.headers, None, "headers"),
+    for_route: |compiler, route, inherited| {
+        let inherited = inherited.as_deref().and_then(downcast);
+        compiler.headers(&route.written.headers, inherited, &route.path_of("headers"))
+    },
+};
+
 impl Compiler<'_> {
-    /// The filter that changes header fields: a route's own changes over the defaults.
-    pub(super) fn headers(
+    /// The filter that changes header fields: a route's own changes over those that it inherits.
+    fn headers(
         &mut self,
         written: &config::Headers,
-        defaults: &HeadersFilter,
+        inherited: Option<&HeadersFilter>,
         key_path: &str,
-    ) -> HeadersFilter {
+    ) -> CompiledFilter {
         let request = self.changes(
             &written.request,
             MessageDirection::ToUpstream,
@@ -35,10 +45,13 @@ impl Compiler<'_> {
             MessageDirection::ToClient,
             &format!("{key_path}.response"),
         );
-        HeadersFilter {
-            request: request.merged_with_defaults(&defaults.request),
-            response: response.merged_with_defaults(&defaults.response),
-        }
+        let none = HeadersFilter::default();
+        let inherited = inherited.unwrap_or(&none);
+        let filter = HeadersFilter {
+            request: request.merged_with_defaults(&inherited.request),
+            response: response.merged_with_defaults(&inherited.response),
+        };
+        compiled((!filter.is_empty()).then_some(filter))
     }
 
     fn changes(

@@ -1,6 +1,7 @@
 //! Compiles `rate_limits` and `shared_counters`, and takes over the counts of limits that did not change. It
 //! knows nothing of requests.
 
+use super::built_in::{BuiltIn, compiled};
 use super::{Compiler, duration_or_default, header_name};
 use crate::filter::RateLimitFilter;
 use crate::rate_limit::{CountBy, RateLimit, RateLimitSettings};
@@ -15,6 +16,20 @@ const MIN_LEASE: Duration = Duration::from_secs(1);
 
 /// Maximum period of a rate limit.
 const MAX_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) const FILTER: BuiltIn = BuiltIn {
+    keys: &["rate_limits", "rate_limit"],
+    for_all: |compiler| {
+        compiled(compiler.rate_limits(&compiler.config.rate_limits, "", "rate_limits"))
+    },
+    for_route: |compiler, route, inherited| match &route.written.rate_limits {
+        Some(limits) => {
+            let key_path = route.path_of("rate_limits");
+            compiled(compiler.rate_limits(limits, &route.written.name, &key_path))
+        }
+        None => inherited,
+    },
+};
 
 impl Compiler<'_> {
     /// The counters that gateways share. They are the same as before where nothing has changed:
@@ -80,12 +95,12 @@ impl Compiler<'_> {
     }
 
     /// The filter that counts requests, where there is a limit.
-    pub(super) fn rate_limits(
+    fn rate_limits(
         &mut self,
         written: &[Spanned<config::RateLimit>],
         scope: &str,
         key_path: &str,
-    ) -> Option<Arc<RateLimitFilter>> {
+    ) -> Option<RateLimitFilter> {
         let limits: Vec<_> = written
             .iter()
             .enumerate()
@@ -93,7 +108,7 @@ impl Compiler<'_> {
                 self.rate_limit(written, scope, &format!("{key_path}[{index}]"))
             })
             .collect();
-        (!limits.is_empty()).then(|| Arc::new(RateLimitFilter { limits }))
+        (!limits.is_empty()).then_some(RateLimitFilter { limits })
     }
 
     fn rate_limit(

@@ -1,14 +1,14 @@
 //! Compiles a route from its parts. It knows nothing of other routes; the table orders them.
 
 use super::chain::{ChainFilters, FilterChain};
-use super::{CompileEnv, Compiler, duration_or_default, header_name, retry, websocket};
+use super::{CompileEnv, Compiler, duration_or_default, header_name, method, retry, websocket};
 use crate::filter::BodyFilters;
 use crate::routing::{PathRule, Rule, ValueRule};
 use crate::snapshot::route_observer::RouteObserver;
 use crate::snapshot::{GlobalSettings, HostHeader, Route};
 use crate::telemetry::Requests;
 use crate::upstream::Pool;
-use http::{HeaderValue, Method};
+use http::HeaderValue;
 use pingora::protocols::ALPN;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -316,11 +316,6 @@ pub(super) fn without_upstream(
         fingerprint: 0,
         session_fingerprint: 0,
     }
-}
-
-/// A method, which was validated when the file was read.
-pub(super) fn method(written: &config::Method) -> Option<Method> {
-    Method::from_bytes(written.as_str().as_bytes()).ok()
 }
 
 /// A number that changes when anything that the route does changes, and is the same in every process: the

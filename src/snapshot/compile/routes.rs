@@ -1,6 +1,7 @@
 //! Compiles the list of routes, and reports a route that repeats another. The routing table orders them.
 
 use super::Compiler;
+use super::built_in::RouteScope;
 use super::chain::FilterChain;
 use crate::routing::Rule;
 use crate::snapshot::{GlobalSettings, Route};
@@ -54,7 +55,8 @@ impl Compiler<'_> {
                     break;
                 }
             }
-            let chain = self.chain(written, defaults, &rule, &key_path);
+            let scope = RouteScope { written, rule: &rule, key_path: &key_path };
+            let chain = self.chain(&scope, defaults);
             if let Some(route) = self.route(written, &key_path, &rule, global, pools, &chain) {
                 routes.push((rule, Arc::new(route)));
             }
