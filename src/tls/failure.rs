@@ -3,27 +3,27 @@
 use rustls::{AlertDescription, Error};
 use std::io::{self, ErrorKind};
 
-/// Why a client's handshake failed, as far as it is worth telling apart.
+/// Why a client's handshake failed, in the kinds that operators act on differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HandshakeFailure {
-    /// The client speaks something else.
+    /// The client does not speak TLS.
     NotTls,
     /// It took too long.
     Timeout,
-    /// The client went, as balancers do that only look whether a port is open.
+    /// The client disconnected, as load balancers do that only probe the port.
     Closed,
-    /// There is no version, cipher or protocol that both speak.
+    /// Client and gateway have no version, cipher or protocol in common.
     Incompatible,
-    /// The client shows no certificate of the authorities, and must.
+    /// The client lacks the required certificate of a trusted authority.
     ClientCertificate,
-    /// The client does not believe the certificate that it is shown.
+    /// The client rejects the gateway's certificate.
     CertificateRefused,
     /// Anything else.
     Other,
 }
 
 impl HandshakeFailure {
-    /// All of them; each stands at the place of its number.
+    /// All kinds, each at the index of its number.
     pub(crate) const ALL: [Self; 7] = [
         Self::NotTls,
         Self::Timeout,
@@ -34,7 +34,7 @@ impl HandshakeFailure {
         Self::Other,
     ];
 
-    /// In a word.
+    /// Its label in metrics and logs.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::NotTls => "not_tls",
@@ -47,7 +47,7 @@ impl HandshakeFailure {
         }
     }
 
-    /// What an error of the handshake comes to.
+    /// The kind of an error of a handshake.
     pub(crate) fn from_error(error: &io::Error) -> Self {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
         match (tls, error.kind()) {

@@ -24,7 +24,7 @@ pub(crate) use stream::accept;
 use rustls::crypto::CryptoProvider;
 use std::sync::{Arc, LazyLock};
 
-/// The cryptography of all TLS here: the one that Pingora brings.
+/// The cryptography provider of all TLS here: the one that Pingora uses.
 pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
     static CRYPTO_PROVIDER: LazyLock<Arc<CryptoProvider>> =
         LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));

@@ -38,8 +38,8 @@ impl ClientCertificate {
     }
 }
 
-/// The attributes of a name, each value escaped by RFC 4514, section 2.4: what a value holds can't
-/// look like another attribute.
+/// The attributes of a name, each value escaped as RFC 4514, section 2.4, says, so that no value can look like another
+/// attribute.
 fn distinguished_name(name: &X509Name<'_>) -> String {
     let registry = oid_registry();
     let mut text = String::new();
@@ -86,7 +86,7 @@ fn push_escaped(text: &mut String, value: &str) {
     }
 }
 
-/// A value that is no text: `#` and its encoding (section 2.4).
+/// A value that is not text: `#` and its encoding (section 2.4).
 fn push_hex(text: &mut String, value: &Any<'_>) {
     text.push('#');
     for byte in value.data {

@@ -8,16 +8,16 @@ use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifi
 use rustls::version::{TLS12, TLS13};
 use std::sync::{Arc, LazyLock};
 
-/// How a listener speaks TLS.
+/// TLS settings of a listener.
 #[derive(Debug)]
 pub(crate) struct ServerOptions {
-    /// What it shows.
+    /// Its certificates.
     pub certificates: Arc<Certificates>,
-    /// Whether TLS 1.2 is spoken beside 1.3.
+    /// Whether it accepts TLS 1.2 as well as 1.3.
     pub tls12: bool,
-    /// Whether HTTP/2 is offered, and HTTP/1.1.
+    /// Whether it offers HTTP/2, and HTTP/1.1.
     pub protocols: (bool, bool),
-    /// Whose clients are let in.
+    /// The client certificates that it asks for.
     pub client_auth: Option<ClientAuth>,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct ServerOptions {
 pub(crate) struct ClientAuth {
     /// The authorities whose clients are accepted.
     pub roots: Roots,
-    /// Whether a client without a certificate is let in.
+    /// Whether a client without a certificate is accepted.
     pub is_optional: bool,
 }
 
@@ -50,12 +50,12 @@ pub(crate) fn server_config(options: &ServerOptions) -> Result<ServerConfig, Str
     if options.certificates.has_sources() {
         config.alpn_protocols.push(ACME_ALPN.to_vec());
     }
-    // What a session needs is in the client's ticket: no memory that strangers can fill, and a
-    // reload forgets nobody.
+    // The state of a session is in the client's ticket: clients cannot fill the gateway's memory, and sessions can be
+    // resumed after a reload.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = match options.client_auth {
         None => shared_tickets()?,
-        // Who may come in is decided anew when the authorities change.
+        // Clients are verified again when the authorities change.
         Some(_) => rustls::crypto::ring::Ticketer::new().map_err(|error| error.to_string())?,
     };
     Ok(config)

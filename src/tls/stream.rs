@@ -20,10 +20,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// A connection behind a handshake.
+/// A connection after its handshake.
 ///
-/// Pingora's own would do but for what it keeps to itself: the client's certificate, and a place
-/// in the digest for what is ours to tell.
+/// Pingora's own stream exposes neither the client's certificate nor a place in the digest for data of the gateway.
 #[derive(Debug)]
 struct AcceptedTlsStream {
     tls: TlsStream<Socket>,
@@ -31,7 +30,7 @@ struct AcceptedTlsStream {
     info: Arc<ProxyDigest>,
 }
 
-/// Does the handshake as the server. `None` where that was all that the client came for.
+/// Does the handshake as the server. `None` for an ACME challenge, which ends with the handshake.
 pub(crate) async fn accept(
     socket: Socket,
     config: Arc<ServerConfig>,
@@ -46,14 +45,13 @@ pub(crate) async fn accept(
     let ssl = SslDigest::new(info.cipher, info.version, None, None, Vec::new());
     let response = pingora::http::ResponseHeader::build(200, Some(0));
     let response = response.map_err(|error| io::Error::other(error.to_string()))?;
-    // The one place of a digest where Pingora carries something for others, from the connection
-    // to each of its requests.
+    // The only part of a digest in which Pingora carries data of others from a connection to its requests.
     let info = ProxyDigest::new(Box::new(response), Some(Box::new(Arc::new(info))));
     Ok(Some(Box::new(AcceptedTlsStream { tls, ssl: Arc::new(ssl), info: Arc::new(info) })))
 }
 
 impl TlsInfo {
-    /// Of the connection that a request came on.
+    /// What the handshake of a request's connection has settled.
     pub(crate) fn for_session(session: &pingora_proxy::Session) -> Option<Arc<Self>> {
         let digest = session.digest()?.proxy_digest.as_ref()?;
         digest.user_data.as_ref()?.downcast_ref::<Arc<Self>>().cloned()
@@ -103,7 +101,7 @@ impl AsyncWrite for AcceptedTlsStream {
 #[async_trait]
 impl Shutdown for AcceptedTlsStream {
     async fn shutdown(&mut self) {
-        // Who has gone already needs no farewell.
+        // The client may be gone already.
         let _ = self.tls.shutdown().await;
     }
 }

@@ -145,8 +145,8 @@ fn upgraded(head: &[u8], key: &str) -> Vec<u8> {
     upgraded
 }
 
-/// The upstream's answer as HTTP/2 has it (RFC 8441, section 5): a 101 becomes a 200, anything
-/// else is what it is, but for a success, which it would be taken for.
+/// The upstream's answer as HTTP/2 needs it (RFC 8441, section 5): a 101 becomes a 200. Other answers stay as they are,
+/// except a 2xx: it is an error, because the client would take it for a 101.
 fn check_answer(head: &[u8], key: &str) -> io::Result<Vec<u8>> {
     let invalid = |reason| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     match head.get(9..12) {

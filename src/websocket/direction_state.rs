@@ -31,7 +31,7 @@ pub(super) struct DirectionState {
     injected: Option<Box<InjectionState>>,
     /// The gateway has sent a close frame of its own this way: nothing may follow it.
     pub(super) is_closed: bool,
-    /// The sender is gone, or is not listened to any more: no message will be finished.
+    /// The sender is gone, or the gateway ignores it: no message will be finished.
     pub(super) is_cut: bool,
     /// Whether the frame at the front has been checked: bytes that cannot be written come again.
     is_checked: bool,
@@ -43,7 +43,7 @@ pub(super) struct DirectionState {
     allowance: (f64, Instant),
 }
 
-/// What few directions need at any moment. It is in a box, so that the others do not pay for it.
+/// State that few directions need at the same moment. It is boxed, so that the others use no memory for it.
 #[derive(Debug, Default)]
 struct InjectionState {
     /// Bytes that go to the receiver before anything else.
@@ -67,9 +67,9 @@ enum WaitingFrame {
 /// The result of [`DirectionState::inspect`] for the bytes at the front.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum InspectionOutcome {
-    /// So many go to the receiver as they are.
+    /// This many bytes go to the receiver unchanged.
     Forward(usize),
-    /// So many have been held back or dropped.
+    /// This many bytes have been held back or dropped.
     Taken(usize),
     /// None of them may go to the receiver.
     Violation(Violation),
@@ -114,7 +114,7 @@ impl DirectionState {
         self.injected.as_ref().map_or(&[], |injected| &injected.pending)
     }
 
-    /// Removes so many of the pending bytes: they have been written.
+    /// Removes this many of the pending bytes, which have been written.
     pub(super) fn consume(&mut self, count: usize) {
         if let Some(injected) = &mut self.injected {
             injected.pending.drain(..count.min(injected.pending.len()));

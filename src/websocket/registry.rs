@@ -54,7 +54,8 @@ pub(crate) struct SessionSelector {
 }
 
 impl SessionSelector {
-    /// `whole` is the id that a request would have which says `user`: it may be a long one.
+    /// `whole` is the id of a request whose client sends `user`: long ids are kept in a short form, and `user` may be
+    /// either.
     fn selects(&self, session: &Session, whole: Option<&UserId>) -> bool {
         let identity = &session.identity;
         let user = identity.user.as_ref().map(UserId::as_str);

@@ -67,7 +67,7 @@ impl std::error::Error for ImportError {}
 /// Converts another program's configuration to the gateway's.
 ///
 /// # Errors
-/// If the file can't be read, or its program would not accept it.
+/// If the file can't be read, or the program that it is for would refuse it.
 pub fn import(format: Format, path: &Path) -> Result<Import, ImportError> {
     let mut notes = Notes::default();
     let mut draft = match format {

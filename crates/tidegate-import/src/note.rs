@@ -21,20 +21,20 @@ impl fmt::Display for SourcePosition {
 /// Whether a line was left out or changed its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoteKind {
-    /// Nothing in the result stands for the line.
+    /// The result has nothing for the line.
     LeftOut,
-    /// It stands there, and means something else than it did.
+    /// The result has the line with another meaning.
     Changed,
 }
 
-/// A remark about a line.
+/// A note about a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// The line.
     pub position: SourcePosition,
     /// What happened to the line.
     pub kind: NoteKind,
-    /// What about it.
+    /// The explanation.
     pub text: String,
 }
 
@@ -48,17 +48,17 @@ impl fmt::Display for Note {
     }
 }
 
-/// The remarks so far; none is made twice.
+/// The notes so far, each once.
 #[derive(Debug, Default)]
 pub(crate) struct Notes(Vec<Note>);
 
 impl Notes {
-    /// That a line stands nowhere in the result.
+    /// Notes that a line is not in the result.
     pub(crate) fn left_out(&mut self, position: &SourcePosition, text: impl Into<String>) {
         self.add(position, NoteKind::LeftOut, text.into());
     }
 
-    /// That a line means something else in the result.
+    /// Notes that a line has another meaning in the result.
     pub(crate) fn changed(&mut self, position: &SourcePosition, text: impl Into<String>) {
         self.add(position, NoteKind::Changed, text.into());
     }
@@ -70,7 +70,7 @@ impl Notes {
         }
     }
 
-    /// All of them, in the order of the lines.
+    /// All notes, in line order.
     pub(crate) fn sorted(mut self) -> Vec<Note> {
         self.0.sort_by(|one, other| one.position.cmp(&other.position));
         self.0

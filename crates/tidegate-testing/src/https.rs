@@ -3,8 +3,7 @@
 use super::{Authority, Config, Gateway, Upstream, free_port, ok};
 use tempfile::TempDir;
 
-/// A gateway whose listener has TLS, with what stands between the braces of `tls: {…}`; the
-/// authority has issued `site` for `site.test`, `star` for `*.star.test`.
+/// A gateway whose listener has TLS. The authority has issued `site` for `site.test` and `star` for `*.star.test`.
 pub struct Https {
     /// The authority that issued both certificates.
     pub authority: Authority,
@@ -14,7 +13,7 @@ pub struct Https {
     pub upstream: Upstream,
 }
 
-/// Both of them.
+/// The configuration of the two certificates.
 pub const SITES: &str =
     "certificates: [{cert: site.pem, key: site.key}, {cert: star.pem, key: star.key}]";
 

@@ -16,7 +16,7 @@ impl Ready {
         let (sender, ready) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
             let mut sender = Some(sender);
-            // Read to its end, for a pipe that nobody empties would stop the program.
+            // Read to its end: a full pipe would block the program.
             for line in told.lines().map_while(Result::ok) {
                 if line.contains("ready")
                     && let Some(sender) = sender.take()

@@ -154,7 +154,7 @@ impl Client {
 
     /// Resumes sessions of earlier connections.
     pub fn resuming(mut self) -> Self {
-        // rustls takes up sessions within one configuration only.
+        // rustls resumes only sessions of the same configuration.
         self.kept = Some(self.config());
         self
     }
@@ -229,7 +229,7 @@ impl Client {
     pub async fn resumes(&self, gateway: &Gateway, name: &str) -> bool {
         let mut wire = Wire::over(self.connect(gateway, name).await);
         wire.send(get("/", &["Connection: close"])).await;
-        // The tickets come behind the handshake.
+        // The tickets follow the handshake.
         wire.response().await;
         let stream = wire.into_stream();
         stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)

@@ -163,7 +163,7 @@ impl FrameInterceptor {
 
     /// The clock of a session that closes.
     fn closing_clock(&self, deadline: Instant, now: Instant) -> Clock {
-        // Within a frame a close frame has no place.
+        // A close frame must not interrupt another frame.
         let is_cut = self.upstream_has_ended
             && self.upstream_to_client.close.is_none()
             && !self.upstream_to_client.is_closed

@@ -85,7 +85,7 @@ impl FrameInterceptor {
             .as_ref()
             .map(|close| close.code.unwrap_or(close_code::NORMAL));
         let requested = requested.filter(|&code| close_code::is_sendable(code));
-        // Within a frame a close frame has no place: then no code is sent or logged.
+        // A close frame must not interrupt another frame: then no code is sent or logged.
         let is_between = self.upstream_to_client.scanner.is_between_frames();
         let code = requested.or(self.settings.upstream_lost.code()).filter(|_| is_between);
         let end = End { initiator, code, reason: reason.into() };
@@ -219,7 +219,7 @@ impl FrameInterceptor {
         self.close_for_lost_upstream(Initiator::Network, reason);
     }
 
-    /// Sends nothing more to the upstream: within a frame of the client no other frame has a place.
+    /// Sends nothing more to the upstream: no other frame may interrupt a frame of the client.
     pub(super) fn give_up_upstream(&mut self) {
         self.upstream_is_broken = true;
         self.upstream_has_ended = true;

@@ -1,5 +1,5 @@
-//! The stream that stands between Pingora's tunnel and the socket of the upstream, and injects frames of the
-//! gateway. Knows one session, and nothing of routes, of the registry and of the client's socket.
+//! The stream between Pingora's tunnel and the socket of the upstream; it injects frames of the gateway. Knows one
+//! session, and nothing of routes, of the registry and of the client's socket.
 //!
 //! Pingora tunnels natively: it reads and writes this stream where it would have the bare socket.
 //!

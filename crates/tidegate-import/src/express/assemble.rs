@@ -241,7 +241,7 @@ impl<'a> RouteAssembly<'a> {
                     }
                     return;
                 }
-                // `app.options('*', cors())` is for preflights, which the policy of all answers.
+                // `app.options('*', cors())` answers preflights; the policy for all requests does so already.
                 Value::Call(call)
                     if call.name == "cors" && is_last && !entry.methods.is_empty() => {}
                 Value::Call(call) if call.name == "cors" => {
@@ -411,7 +411,7 @@ impl<'a> RouteAssembly<'a> {
         self.add_condition(scope, ConditionKind::Guard, position)
     }
 
-    /// `res.sendFile('index.html')` for all that is left, beside the folder that it stands in.
+    /// `res.sendFile('index.html')` for all other paths: the fallback of the folder that the file is in.
     fn add_file_response(&mut self, file: &str, position: &SourcePosition) {
         let (folder, name) = file.rsplit_once('/').unwrap_or((".", file));
         for route in &mut self.routes {

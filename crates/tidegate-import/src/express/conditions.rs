@@ -19,7 +19,7 @@ pub(super) enum ConditionKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RequestScope {
     pub path: PathRule,
-    /// None are all.
+    /// Empty for all methods.
     pub methods: Vec<String>,
 }
 
@@ -62,9 +62,9 @@ pub(super) struct Condition {
 pub(super) struct Conditions(Vec<Condition>);
 
 impl Conditions {
-    /// Adds one. What is for a path alone is for all below it as well: Express takes a slash at its end
-    /// for the same path, and a path that is rewritten is a prefix here. But the front page is not
-    /// everything, and a policy of CORS opens.
+    /// Adds a condition. A guard or a limit for one path also applies below it: Express treats `/a/` as `/a`, and a
+    /// rewritten path is a prefix in Tidegate. `/` is the exception, because it would contain every path; and a CORS
+    /// policy stays with its path, because it permits instead of restricting.
     pub(super) fn add(
         &mut self,
         mut scope: RequestScope,

@@ -195,7 +195,7 @@ impl<'a> Interpreter<'a> {
                 "/" => Some(left / right),
                 _ => None,
             };
-            // Others are written otherwise there.
+            // JavaScript writes other numbers in another form.
             let is_plain = |number: &f64| number.is_finite() && number.abs() < 1e21;
             if let Some(made) = made {
                 return Some(made + 0.0).filter(is_plain).map_or(Value::Unknown, Value::Number);

@@ -64,8 +64,7 @@ impl<'a> Interpreter<'a> {
         kind.unwrap_or(if refuses { HandlerKind::Guards } else { HandlerKind::Code })
     }
 
-    /// Whether all that a handler does is to log; nothing, when it may do else than to go on with
-    /// `next()` at its end.
+    /// Whether a handler only logs; `None` if it does not end with `next()`, or may do more than that.
     fn lets_pass(&mut self, function: Function<'a>, third: &str) -> Option<bool> {
         let (last, before) = function.body.statements.split_last()?;
         let goes_on = format!("{third}()");
@@ -90,7 +89,7 @@ impl<'a> Interpreter<'a> {
         Some(only_logs)
     }
 
-    /// `(req, res) => proxy.web(req, res, {target})`, whatever is logged beside.
+    /// `(req, res) => proxy.web(req, res, {target})`, with or without logging.
     fn proxies(&mut self, function: Function<'a>) -> Option<HandlerKind<'a>> {
         let mut found = None;
         for statement in &function.body.statements {

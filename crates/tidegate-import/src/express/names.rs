@@ -70,8 +70,8 @@ fn is_guard(name: &str) -> bool {
     !SESSION_NAMES.contains(&name.as_str()) && GUARD_NAMES.iter().any(|word| name.contains(word))
 }
 
-/// Whether a handler that comes from elsewhere may turn requests away: by its name, or because the
-/// program's own files are not read.
+/// Whether a handler from another file may reject requests: its name says so, or it is from one of the program's own
+/// files, which are not read.
 pub(super) fn may_guard(name: &str) -> bool {
     is_guard(name) || ["./", "../", "#", "~", "@/"].iter().any(|own| name.starts_with(own))
 }

@@ -2,7 +2,7 @@
 
 use crate::draft::PathRule;
 
-/// `/api` and `/users`: `/api/users`. Without a slash at its end, but for `/` itself.
+/// Joins `/api` and `/users` to `/api/users`. The result has no slash at its end, except `/` itself.
 pub(super) fn join(mount: &str, path: &str) -> String {
     let joined = format!("{}/{}", mount.trim_end_matches('/'), path.trim_start_matches('/'));
     match joined.trim_end_matches('/') {

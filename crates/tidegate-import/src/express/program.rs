@@ -14,7 +14,7 @@ pub(super) struct Program<'a> {
     pub listens: Vec<Listen>,
     /// WebSockets that `upgrade` handlers proxy themselves.
     pub upgrades: Vec<UpgradeProxy<'a>>,
-    /// Proxies whose own `upgrade` is used, and for which paths; none are all.
+    /// Proxies whose own `upgrade` is used, and their paths; without paths, for all.
     pub upgraded: Vec<(Rc<Call<'a>>, Vec<PathRule>)>,
     /// Query parameters that an upgrade handler reads for a user.
     pub user_id: Vec<String>,
@@ -31,7 +31,7 @@ impl Program<'_> {
 #[derive(Debug, Clone)]
 pub(super) struct AppCall<'a> {
     pub line: usize,
-    /// None are all.
+    /// Empty for all methods.
     pub methods: Vec<String>,
     /// Whether paths below are included.
     pub is_prefix: bool,

@@ -62,7 +62,7 @@ impl<'a> RouteAssembly<'a> {
         let strips = self.strips(&options, mount, &position);
         let mut paths = self.filtered(&options, mount, strips, &position);
         if !is_prefix {
-            // `app.get('/a', proxy)` takes just that path, and never takes it away.
+            // `app.get('/a', proxy)` takes only that path, and never removes it.
             paths = vec![PathRule::Exact(mount.to_owned())];
         }
         let mut routes = Vec::new();
@@ -86,7 +86,7 @@ impl<'a> RouteAssembly<'a> {
         routes
     }
 
-    /// express-http-proxy, of which just the target is read; it takes the mount off the path.
+    /// A call of express-http-proxy, of which only the target is read; it removes the mount from the path.
     fn simple(&mut self, target: &Value<'a>, mount: &str, position: &SourcePosition) -> Vec<Route> {
         let Some(target) = UpstreamTarget::parse(target, position, self.run.notes) else {
             self.run.notes.left_out(
@@ -143,8 +143,8 @@ impl<'a> RouteAssembly<'a> {
         Route::new(position.clone(), slug(path), PathRule::Prefix(path.to_owned()), action)
     }
 
-    /// Whether the path that the service is asked for is without the mount: so with version 3 of
-    /// http-proxy-middleware, which takes what Express leaves of the path.
+    /// Whether the mount is removed from the path that the service gets: version 3 of http-proxy-middleware does so,
+    /// because it uses the path that Express passes to the handler.
     fn strips(
         &mut self,
         options: &ProxyOptions<'_, 'a>,

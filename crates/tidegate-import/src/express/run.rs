@@ -31,7 +31,7 @@ pub(super) struct Interpreter<'a> {
     pub program: Program<'a>,
     pub depth: usize,
     steps_taken: usize,
-    /// Within an upgrade handler: what the path must be for what is looked at.
+    /// In an upgrade handler: the paths for which the current statement runs.
     required_paths: Option<Vec<PathRule>>,
     /// The positions of the application calls that were reached.
     pub visited: HashSet<usize>,
@@ -184,7 +184,7 @@ impl<'a> Interpreter<'a> {
 
     fn condition(&mut self, statement: &'a oxc_ast::ast::IfStatement<'a>) {
         if let Some(outside) = self.required_paths.clone() {
-            // What the test asks of the path holds within.
+            // The paths that the test requires apply to the block.
             self.required_paths = Some(Vec::new());
             self.eval(&statement.test);
             let found = self.required_paths.take().unwrap_or_default();
@@ -197,7 +197,7 @@ impl<'a> Interpreter<'a> {
             return;
         }
         let before = self.program.size();
-        // Of both, for either may be what holds; the first that answers is the one that is kept.
+        // Both branches are read, because either may run; of two answers the first is kept.
         if let Some(alternate) = &statement.alternate {
             self.statement(alternate);
         }
@@ -243,7 +243,7 @@ impl<'a> Interpreter<'a> {
         Value::App(self.program.apps.len() - 1)
     }
 
-    /// One that answers nobody before it is mounted.
+    /// A router: it answers no request before it is mounted.
     pub(super) fn router(&mut self) -> Value<'a> {
         self.program.routers.push(self.program.apps.len());
         self.application()

@@ -8,7 +8,7 @@ use crate::note::{Notes, SourcePosition};
 /// An upstream service.
 pub(super) struct UpstreamTarget {
     pub upstream: Upstream,
-    /// What stands before the path of each request; empty, or without a slash at its end.
+    /// The prefix of each request's path; empty, or without a slash at its end.
     pub base: String,
     /// The host of a URL without a port, which becomes the `Host` header.
     pub host_header: Option<String>,

@@ -98,7 +98,7 @@ impl TextWithVariables {
         Some(Self(std::iter::once(first).chain(rest.iter().cloned()).collect()))
     }
 
-    /// Before and from the first of these characters on, in what is plain.
+    /// The text before the first of these characters that is literal, and the text from it on.
     pub(super) fn split_at(&self, characters: &[char]) -> (Self, Self) {
         let (mut before, mut behind) = (Vec::new(), Vec::new());
         for piece in &self.0 {

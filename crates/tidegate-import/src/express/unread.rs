@@ -24,7 +24,7 @@ impl<'a> Interpreter<'a> {
         }
     }
 
-    /// What stands before all applications, as a server that asks them itself does.
+    /// Closes all applications if code before them calls one itself, such as the function of a server.
     pub(super) fn close_if_called_by(&mut self, before: Option<&Value<'a>>, line: usize) {
         let is_before = match before {
             Some(Value::Function(function)) => {

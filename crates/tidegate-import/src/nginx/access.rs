@@ -17,7 +17,7 @@ const ACCESS_DIRECTIVES: [(&str, &str); 8] = [
     ("valid_referers", "none"),
 ];
 
-/// The answer in the place of what is guarded.
+/// The answer that replaces a guarded route.
 pub(super) fn denied_response(scope: &BlockScope<'_>, notes: &mut Notes) -> Option<Action> {
     if scope.own_directives().iter().any(|directive| directive.name == "internal") {
         return Some(respond(404));
@@ -33,7 +33,7 @@ pub(super) fn denied_response(scope: &BlockScope<'_>, notes: &mut Notes) -> Opti
             if directive.argument(0) == Some(harmless) {
                 continue;
             }
-            // Allowing without denying forbids nobody.
+            // `allow` without `deny` refuses no request.
             if name == "allow" && deny.is_empty() {
                 continue;
             }

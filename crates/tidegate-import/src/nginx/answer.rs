@@ -60,7 +60,7 @@ fn redirect(directive: &Directive, status: u16, to: &str, notes: &mut Notes) -> 
     }
 }
 
-/// `rewrite ^ URL permanent` and its kin, where the whole path goes along or nothing of it.
+/// Converts redirects such as `rewrite ^ URL permanent`, whose URL has the whole path or nothing of it.
 fn rewrite_redirect(directive: &Directive, notes: &mut Notes) -> Option<Action> {
     let [pattern, to, flag] = directive.arguments.as_slice() else { return None };
     let status = match flag.as_str() {
@@ -89,7 +89,7 @@ fn note_not_imported(directive: &Directive, notes: &mut Notes) -> Action {
     respond(501)
 }
 
-/// Whether it is a redirect of all to the same by HTTPS, and to which port.
+/// The port of a redirect of every request to the same URL over HTTPS; `None` for any other action.
 pub(super) fn https_redirect_port(action: &Action, hosts: &[String]) -> Option<u16> {
     let Action::Redirect(_, to) = action else { return None };
     let authority = to.strip_prefix("https://")?.strip_suffix("{target}")?;

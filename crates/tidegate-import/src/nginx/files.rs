@@ -6,7 +6,7 @@ use super::values;
 use crate::draft::{Action, Files, Route};
 use crate::note::Notes;
 
-/// Gives the route files to serve; without `root`, nothing is served, as nginx does for most.
+/// Makes the route serve files, if the location has a `root` or an `alias`.
 pub(super) fn serve(route: &mut Route, scope: &BlockScope<'_>, location: &str, notes: &mut Notes) {
     let alias = scope.own_directives().iter().find(|directive| directive.name == "alias");
     let Some(root) = alias.or(scope.last("root")) else {

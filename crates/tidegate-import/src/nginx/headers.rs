@@ -7,8 +7,8 @@ use super::values;
 use crate::draft::{Action, Files, Route};
 use crate::note::Notes;
 
-/// What the upstream is told, `proxy_host` being nginx's `$proxy_host`, and the port the
-/// server's, where it has just one.
+/// The request headers for the upstream. `proxy_host` is nginx's `$proxy_host`; `port` is the server's port, if it has
+/// only one.
 pub(super) fn to_upstream(
     route: &mut Route,
     scope: &BlockScope<'_>,
@@ -16,7 +16,7 @@ pub(super) fn to_upstream(
     port: Option<u16>,
     notes: &mut Notes,
 ) {
-    // Without any directive, nginx sends the name that stands in `proxy_pass`.
+    // Without any directive, nginx sends the host of `proxy_pass`.
     route.host = Some(proxy_host.to_owned());
     let (mut upgrade, mut connection) = (None, false);
     for directive in scope.all("proxy_set_header") {

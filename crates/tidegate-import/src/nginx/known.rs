@@ -236,18 +236,18 @@ pub(super) fn review(directives: &[Directive], notes: &mut Notes) {
             );
             continue;
         }
-        // An `if` is told as a whole, and what is moot is moot within.
+        // An `if` is noted as a whole, and an ignored block is ignored with its content.
         if name != "if" && !IGNORED_DIRECTIVES.contains(&name) {
             review(directive.block.as_deref().unwrap_or_default(), notes);
         }
     }
 }
 
-/// A directive that matters only with other arguments.
+/// Whether a directive does not matter with these arguments.
 fn is_ignored(directive: &Directive) -> bool {
     let is_off = directive.argument(0) == Some("off");
     match directive.name.as_str() {
-        // The variable that everybody makes for WebSockets.
+        // The usual variable for WebSockets, from the documentation of nginx.
         "map" => {
             directive.argument(0) == Some("$http_upgrade")
                 && directive.argument(1) == Some("$connection_upgrade")
@@ -258,7 +258,7 @@ fn is_ignored(directive: &Directive) -> bool {
     }
 }
 
-/// Whether the variable behind `Connection` is the one that everybody makes.
+/// Whether the value of `Connection` is one of the usual ones for WebSockets.
 pub(super) fn is_upgrade(connection: &str) -> bool {
     ["upgrade", "$connection_upgrade", "$http_connection"]
         .iter()

@@ -73,8 +73,7 @@ impl Importer<'_> {
         Route::new(position.clone(), slug(written), path, action)
     }
 
-    /// What `limit_except` says of all methods but those that it names. A rule that can't be
-    /// carried closes them.
+    /// The route for the methods that `limit_except` does not name; it is closed if the rules can't be converted.
     fn other_methods(&mut self, location: &Directive, route: &Route) -> Option<Route> {
         let limit = location.children("limit_except").next()?;
         let rules: Vec<_> = limit.block.iter().flatten().collect();
@@ -91,7 +90,7 @@ impl Importer<'_> {
         Some(others)
     }
 
-    /// How a location matches; `None`, said why, when nothing here matches so.
+    /// How a location matches; `None`, with a note, if Tidegate cannot match so.
     fn matcher(&mut self, location: &Directive) -> Option<LocationMatcher> {
         let arguments: Vec<&str> = location.arguments.iter().map(String::as_str).collect();
         let (mode, path) = match arguments.as_slice() {
@@ -203,7 +202,7 @@ impl Importer<'_> {
         route.compression = scope.is_on("gzip").then(|| Some(compression(scope)));
     }
 
-    /// Rewrites of a server, which come before all locations, and of locations that answer.
+    /// Notes rewrites that are left out: of a server, before all locations, and of locations with a fixed response.
     fn review_rewrites(&mut self, scope: &BlockScope<'_>) {
         let own = scope.own_directives().iter();
         for rewrite in own.filter(|directive| directive.name == "rewrite") {
@@ -217,8 +216,8 @@ impl Importer<'_> {
         }
     }
 
-    /// `location /a/` does not take `/a`: nginx redirects it to `/a/` before an upstream, and
-    /// lets the next shorter location have it otherwise, which is no loss to say.
+    /// `location /a/` does not match `/a`: with an upstream, nginx redirects it to `/a/`; without one, the next shorter
+    /// location takes it, which needs no note.
     fn slashes(&mut self, routes: &mut Vec<Route>, with_slash: &[(Route, bool)]) {
         for (route, is_proxy) in with_slash {
             let PathRule::Prefix(prefix) = &route.path else { continue };
@@ -226,7 +225,7 @@ impl Importer<'_> {
             if routes.iter().any(|other| other.path == exact) {
                 continue;
             }
-            // `location /a` beside `location /a/`: it has the path without the slash.
+            // With both `location /a` and `location /a/`, the former takes the path without the slash.
             let twin = routes
                 .iter_mut()
                 .rev()

@@ -20,7 +20,7 @@ struct ProxyPass<'u> {
     tls: bool,
     h2c: bool,
     authority: &'u str,
-    /// What takes the place of the location in the path.
+    /// The replacement of the location in the path.
     uri: Option<&'u str>,
 }
 
@@ -44,14 +44,14 @@ impl<'u> ProxyPass<'u> {
         is_sound.then_some(Self { tls, h2c, authority, uri })
     }
 
-    /// What nginx calls the upstream, `$proxy_host`.
+    /// The value of `$proxy_host`.
     fn host(&self) -> &'u str {
         if self.authority.starts_with("unix:") { "localhost" } else { self.authority }
     }
 }
 
 impl Importer<'_> {
-    /// Makes the route lead to what `proxy_pass` names.
+    /// Sets the upstream of the route, which `proxy_pass` names.
     pub(super) fn proxy(
         &mut self,
         route: &mut Route,
@@ -112,7 +112,7 @@ impl Importer<'_> {
         self.draft.upstream(made)
     }
 
-    /// `rewrite ^/old/(.*)$ /new/$1 break`, which is a prefix in the place of another.
+    /// Converts `rewrite ^/old/(.*)$ /new/$1 break`, which replaces a prefix.
     fn rewrite(&mut self, route: &mut Route, scope: &BlockScope<'_>) {
         for rewrite in scope.own_directives().iter().filter(|directive| directive.name == "rewrite")
         {
@@ -166,8 +166,7 @@ fn prefix_rewrite<'d>(pattern: &'d str, to: &'d str) -> Option<(&'d str, &'d str
     (is_plain(old) && is_plain(new) && new.ends_with('/')).then_some((old, new))
 }
 
-/// `proxy_pass` with a URI: it stands in the place of the location, as text in nginx, as a
-/// prefix of segments here.
+/// Converts `proxy_pass` with a URI. It replaces the location: as text in nginx, as a prefix of segments in Tidegate.
 fn replace(
     route: &mut Route,
     uri: &str,
@@ -178,7 +177,7 @@ fn replace(
     match mode {
         LocationKind::Exact if uri == location => {}
         LocationKind::Exact => {
-            // Without a prefix there is nothing to replace; what is below goes along.
+            // Tidegate can only replace a prefix, so the route also takes the paths below.
             route.path = PathRule::prefix(location);
             route.prefix = Some(uri.to_owned());
             let text = format!(
@@ -232,7 +231,7 @@ fn retry(scope: &BlockScope<'_>, notes: &mut Notes) -> Option<Retry> {
     Some(Retry::On { on, attempts: attempts.filter(|attempts| *attempts > 0) })
 }
 
-/// nginx puts its own address into `Location`s that name the upstream.
+/// Notes that nginx replaces the upstream's address in `Location` by its own.
 fn redirects(
     route: &Route,
     scope: &BlockScope<'_>,
@@ -247,7 +246,7 @@ fn redirects(
                 format!("`{}`: Tidegate passes `Location` on unchanged", directive.display());
             notes.left_out(&directive.position, text);
         }
-        // A client's own host comes back in it and needs no change.
+        // The upstream gets the client's own host, so its `Location` needs no change.
         _ if route.host.is_none() && route.prefix.is_none() => {}
         _ => {
             let text = format!(

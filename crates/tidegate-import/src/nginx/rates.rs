@@ -42,7 +42,7 @@ fn imported_rate(directive: &Directive, scope: &BlockScope<'_>) -> Option<RateLi
         Some(requests) => (requests, "1s"),
         None => (rate.strip_suffix("r/m")?, "1m"),
     };
-    // nginx counts what is beyond the one that is in time.
+    // nginx counts the requests beyond the one that the rate allows.
     let beyond: u32 = named("burst=").map_or(Some(0), |burst| burst.parse().ok())?;
     let key = zone.argument(0)?;
     let by = match key.strip_prefix('$')? {

@@ -20,8 +20,7 @@ impl<'d> BlockScope<'d> {
         Self { levels }
     }
 
-    /// The directives of this name that hold: nginx takes a level's own only where it has none
-    /// of them.
+    /// The directives of this name that apply: those of the innermost level that has any.
     pub(super) fn all(&self, name: &str) -> Vec<&'d Directive> {
         let of_level = |level: &&'d [Directive]| {
             level.iter().filter(|directive| directive.name == name).collect::<Vec<_>>()
@@ -29,17 +28,17 @@ impl<'d> BlockScope<'d> {
         self.levels.iter().rev().map(of_level).find(|found| !found.is_empty()).unwrap_or_default()
     }
 
-    /// The one of this name that holds.
+    /// The directive of this name that applies.
     pub(super) fn last(&self, name: &str) -> Option<&'d Directive> {
         self.all(name).into_iter().next_back()
     }
 
-    /// The first argument of the one that holds.
+    /// The first argument of the directive that applies.
     pub(super) fn value(&self, name: &str) -> Option<&'d str> {
         self.last(name).and_then(|directive| directive.argument(0))
     }
 
-    /// Whether it is `on`.
+    /// Whether the directive that applies is `on`.
     pub(super) fn is_on(&self, name: &str) -> bool {
         self.value(name) == Some("on")
     }

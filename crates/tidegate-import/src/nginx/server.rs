@@ -167,7 +167,7 @@ impl Importer<'_> {
     }
 }
 
-/// Whether a server does nothing but redirect to HTTPS, as certbot writes it too.
+/// The port of a server that only redirects to HTTPS, also in the form that certbot writes.
 fn https_redirect_port(
     server: &Directive,
     scope: &BlockScope<'_>,

@@ -37,7 +37,7 @@ impl Directive {
         shown
     }
 
-    /// What stands in its block under this name.
+    /// The directives of this name in its block.
     pub(super) fn children<'d>(&'d self, name: &'d str) -> impl Iterator<Item = &'d Self> {
         self.block.iter().flatten().filter(move |inner| inner.name == name)
     }
@@ -143,7 +143,7 @@ impl TreeReader<'_> {
         depth: usize,
     ) -> Result<Vec<Directive>, ImportError> {
         let Some(pattern) = directive.argument(0) else { return Ok(Vec::new()) };
-        // What nginx brings itself says nothing about routing.
+        // Files that come with nginx have no routing.
         let brought = ["mime.types", "_params", "fastcgi.conf", "modules-enabled/*.conf"];
         if brought.iter().any(|name| pattern.ends_with(name)) {
             return Ok(Vec::new());

@@ -94,7 +94,7 @@ fn endpoint(
     Some(patience)
 }
 
-/// One patience for all, for here it belongs to the upstream.
+/// The ejection of all endpoints: in Tidegate it is a setting of the upstream.
 fn ejection(block: &Directive, patiences: &[FailLimit], notes: &mut Notes) -> Option<Ejection> {
     let first = patiences.first()?;
     if patiences.iter().any(|other| other != first) {
@@ -102,7 +102,7 @@ fn ejection(block: &Directive, patiences: &[FailLimit], notes: &mut Notes) -> Op
             the values of the first server for all";
         notes.changed(&block.position, text);
     }
-    // A single server is never taken out, by nginx neither.
+    // Neither nginx nor Tidegate ejects a single server.
     if patiences.len() < 2 {
         return None;
     }

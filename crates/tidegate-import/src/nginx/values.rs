@@ -72,7 +72,7 @@ const VARIABLES: [(&str, &str); 14] = [
 ];
 
 /// A text with variables as a template, or the name of the first variable without a counterpart.
-/// `$is_args$args` is what `{target}` adds to `{path}` itself.
+/// `{target}` is `{path}` with the query, as `$uri$is_args$args`.
 pub(super) fn template(written: &str) -> Result<String, String> {
     let written = &written.replace("$uri$is_args$args", "$request_uri");
     let mut made = String::new();

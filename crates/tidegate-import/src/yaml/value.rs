@@ -73,7 +73,7 @@ fn quoted(text: &str) -> String {
     written
 }
 
-/// A key; `on` is a word in YAML 1.2, and one of the configuration's.
+/// A key, in quotes where needed. `on` is no boolean in YAML 1.2, and is a key of the configuration.
 fn quoted_key(key: &str) -> String {
     if key == "on" { key.to_owned() } else { quoted(key) }
 }
@@ -82,7 +82,7 @@ fn quoted_key(key: &str) -> String {
 const MAX_FLOW_WIDTH: usize = 84;
 
 impl Value {
-    /// In one line, when nothing in it has a comment.
+    /// The value on one line; `None` if something in it has a comment.
     fn flow(&self) -> Option<String> {
         match self {
             Self::Scalar(scalar) => Some(scalar.clone()),
@@ -104,7 +104,7 @@ impl Value {
             .map(|value| format!("{}: {value}", quoted_key(key)))
     }
 
-    /// Whether it is a list that stands better one item a line.
+    /// Whether it is a list that is easier to read with one item on each line.
     fn is_multiline(&self) -> bool {
         match self {
             Self::List(items) => items.iter().any(|item| matches!(item, Self::Map(_))),

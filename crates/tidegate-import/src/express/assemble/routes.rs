@@ -13,8 +13,8 @@ impl<'a> RouteAssembly<'a> {
         self.add_after(self.routes.len(), route, &[], entry, conditions);
     }
 
-    /// Adds a route that so many stand before, and one for each part of it for which other conditions
-    /// hold, unless one that is made with it takes that part.
+    /// Adds a route after the first `before` routes, and a route for each part of its requests that other conditions
+    /// apply to, unless one of its `siblings` takes that part.
     pub(super) fn add_after(
         &mut self,
         before: usize,
@@ -126,7 +126,7 @@ impl<'a> RouteAssembly<'a> {
             .any(|condition| condition.kind == ConditionKind::Guard)
     }
 
-    /// The line of the first of so many routes that takes all that this one would.
+    /// The line of the first of the `before` earlier routes that takes all requests of this one.
     pub(super) fn covering_route(&self, before: usize, route: &Route) -> Option<usize> {
         let path = rule_path(&route.path);
         let taken = self.routes.iter().take(before).find(|earlier| {

@@ -74,7 +74,7 @@ impl RouteAssembly<'_> {
         let scope = RequestScope { path: path.clone(), methods: Vec::new() };
         let is_guarded = self.is_closed(&self.conditions.overlapping(&scope));
         if is_guarded || self.routes.iter().any(|it| it.path == *path) {
-            // Ordinary requests for it go elsewhere, or nowhere.
+            // Other requests for this path have another route, or none.
             route.match_headers.push(("upgrade".to_owned(), "websocket".to_owned()));
         }
         route.prefix = Some(to).filter(|to| to != rule_path(path));

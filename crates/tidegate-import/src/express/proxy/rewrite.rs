@@ -10,7 +10,7 @@ use crate::express::value::Value;
 use crate::note::SourcePosition;
 
 impl<'a> RouteAssembly<'a> {
-    /// The route, and those below it that `pathRewrite` makes.
+    /// The route, and the routes below it that `pathRewrite` needs.
     pub(super) fn rewritten(
         &mut self,
         mut route: Route,

@@ -115,7 +115,7 @@ impl<'a> RouteAssembly<'a> {
         }
     }
 
-    /// What a handler of the proxy's events does with header fields; the rest is code.
+    /// Converts the header changes of a handler of the proxy's events; anything else in it is noted.
     fn event(&mut self, route: &mut Route, event: &str, handler: &Value<'a>, line: usize) {
         let position = self.run.position(line);
         let Value::Function(function) = handler else {
@@ -144,8 +144,8 @@ impl<'a> RouteAssembly<'a> {
         }
     }
 
-    /// `proxyReq.setHeader('a', 'b')`, `proxyRes.headers['a'] = 'b'`,
-    /// `delete proxyRes.headers['a']`, and what only logs. False for anything else.
+    /// Converts `proxyReq.setHeader('a', 'b')`, `proxyRes.headers['a'] = 'b'` and `delete proxyRes.headers['a']`, and
+    /// skips logging. Returns false for anything else.
     fn header_change(&mut self, route: &mut Route, expression: &'a Expression<'a>) -> bool {
         let text = self.run.text_of(expression.span());
         match expression {

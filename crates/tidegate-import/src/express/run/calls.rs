@@ -156,7 +156,7 @@ impl<'a> Interpreter<'a> {
                     &self.position(line),
                     format!("the import does not support `{other}`"),
                 );
-                // Handlers that are for these paths may be among what follows.
+                // The calls that follow may add handlers for these paths.
                 let paths = arguments.first().filter(|_| other == "route").cloned();
                 if let Some(entries) = self.program.apps.get_mut(app) {
                     entries.push(AppCall { paths, ..AppCall::unseen(line) });

@@ -7,8 +7,8 @@ use oxc_ast::ast::{
 };
 
 impl<'a> Interpreter<'a> {
-    /// What has this name. It is copied, and a copy counts as many steps as it is large: what
-    /// doubles itself ends early.
+    /// The value of this name, copied. A copy counts as many steps as it is large, so that a value that doubles itself
+    /// reaches the limit soon.
     pub(in crate::express) fn lookup(&mut self, name: &str) -> Option<Value<'a>> {
         let value = self.scopes.iter().rev().find_map(|scope| scope.get(name))?;
         self.steps_taken += value.size();
@@ -64,7 +64,7 @@ impl<'a> Interpreter<'a> {
         }
     }
 
-    /// `a = b`; `module.exports` and the like are of no matter.
+    /// `a = b`; targets such as `module.exports` do not matter.
     pub(in crate::express) fn assigned(
         &mut self,
         assignment: &'a AssignmentExpression<'a>,

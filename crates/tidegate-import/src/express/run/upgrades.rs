@@ -76,7 +76,7 @@ impl<'a> Interpreter<'a> {
         Value::Unknown
     }
 
-    /// A test of a path.
+    /// Records a path that an upgrade handler tests for.
     pub(in crate::express) fn add_path_test(&mut self, path: &str, is_exact: bool) {
         if let Some(asked) = &mut self.required_paths
             && path.starts_with('/')
