@@ -4,16 +4,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::path::Path;
 use tempfile::TempDir;
-use tidegate_testing::{AcmeSite as Site, Admin, Gateway, Metrics, Pebble, cli, free_port, until};
+use tidegate_testing::{AcmeSite as Site, Admin, Gateway, Pebble, cli, free_port, until};
 
 const KEY: &str = "b25seS1mb3ItdGVzdHMtMDEyMzQ1Njc4OWFiY2RlZg";
 const OTHER_KEY: &str = "bm90LXRoYXQtb25lLTAxMjM0NTY3ODlhYmNkZWZnaA";
 
 /// Orders that have led to a certificate, and that have failed.
 async fn orders(admin: &Admin, name: &str) -> (f64, f64) {
-    let url = format!("http://{}/metrics", admin.address());
-    let text = reqwest::get(url).await.expect("an answer").text().await.expect("text");
-    let metrics = Metrics::parse(&text);
+    let metrics = admin.metrics().await;
     let of =
         |result| metrics.value("tidegate_acme_orders_total", &[("name", name), ("result", result)]);
     (of("issued"), of("failed"))

@@ -3,14 +3,10 @@
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{Request, StatusCode};
-use tidegate_testing::{Config, Gateway, Upstream, within};
-use tokio::net::TcpStream;
+use tidegate_testing::{Config, Gateway, Upstream, http2, within};
 
 async fn client(gateway: &Gateway) -> SendRequest<Bytes> {
-    let socket = TcpStream::connect(gateway.address()).await.expect("a connection");
-    let (send, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
-    tokio::spawn(connection);
-    send
+    http2::client(gateway.address()).await
 }
 
 async fn speaking(upstream: &Upstream, limits: &str) -> Gateway {

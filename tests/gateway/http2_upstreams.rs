@@ -1,7 +1,6 @@
 //! Requests to HTTP/2 upstreams, and retries of requests that an upstream has not started (RFC 9113, sections 6.8,
 //! 8.3.1 and 8.7).
 
-use reqwest::Method;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,8 +10,7 @@ use tidegate_testing::http2::{
     WINDOW_UPDATE, field, frame, get_over_http2,
 };
 use tidegate_testing::{
-    Admin, Authority, Config, Gateway, Metrics, TlsService, Upstream, Wire, cli, get, pool, until,
-    within,
+    Admin, Authority, Config, Gateway, TlsService, Upstream, Wire, cli, get, pool, until, within,
 };
 use tokio::sync::mpsc;
 
@@ -234,8 +232,7 @@ async fn http2_only_mirror_is_never_sent_http1() {
         let gateway = config.start().await;
         assert_eq!(gateway.get("/", &[]).await.text(), "hello");
         until("the copy's end", async || {
-            let metrics = admin.send(Method::GET, "/metrics", None).await;
-            let metrics = Metrics::parse(&metrics.text().await.expect("text"));
+            let metrics = admin.metrics().await;
             let labels = [("upstream", "shadow"), ("result", result)];
             let failed = metrics.value("tidegate_upstream_attempts_total", &labels);
             shadow.heads().len() == sent && (failed > 0.0) == (sent == 0)

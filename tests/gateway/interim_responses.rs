@@ -7,8 +7,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use tidegate_testing::{Config, Gateway, Upstream, Wire, get, ok, respond, until, within};
-use tokio::net::TcpStream;
+use tidegate_testing::{Config, Gateway, Upstream, Wire, get, http2, ok, respond, until, within};
 use tokio::sync::Notify;
 
 /// An upstream that has two things to say first.
@@ -51,10 +50,7 @@ async fn interim_responses_reach_http11_and_not_http10() {
 
 /// A client over HTTP/2 without TLS.
 async fn client(gateway: &Gateway) -> SendRequest<Bytes> {
-    let socket = TcpStream::connect(gateway.address()).await.expect("a connection");
-    let (client, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
-    tokio::spawn(connection);
-    client
+    http2::client(gateway.address()).await
 }
 
 /// What a GET over HTTP/2 gets: the interim responses, and the final one with its body.

@@ -5,8 +5,7 @@ use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 use tidegate_testing::{
-    Admin, Authority, Config, Gateway, Handshake, Metrics, Redis, Upstream, Wire, next, until,
-    within,
+    Admin, Authority, Config, Gateway, Handshake, Redis, Upstream, Wire, next, until, within,
 };
 use tokio_tungstenite::tungstenite::Message;
 
@@ -41,17 +40,12 @@ impl Replicas {
     async fn wait(&self, together: bool) {
         for admin in &self.admins {
             until("the counters", async || {
-                let up = metrics(admin).await.value("tidegate_shared_counters_up", &[]);
+                let up = admin.metrics().await.value("tidegate_shared_counters_up", &[]);
                 (up > 0.5) == together
             })
             .await;
         }
     }
-}
-
-async fn metrics(admin: &Admin) -> Metrics {
-    let url = format!("http://{}/metrics", admin.address());
-    Metrics::parse(&reqwest::get(url).await.expect("an answer").text().await.expect("text"))
 }
 
 fn code(message: Option<Message>) -> Option<u16> {
@@ -125,7 +119,7 @@ async fn locally_limited_request_is_not_sent_to_redis() {
     let config = Config::to(&upstream).with("rate_limits: [{requests: 10, per: 1d}]");
     let replicas = Replicas::start(1, &config, &redis, ", timeout: 5s").await;
     assert_eq!(admitted(&replicas.gateways[0], "/", 100).await, 10);
-    let metrics = metrics(&replicas.admins[0]).await;
+    let metrics = replicas.admins[0].metrics().await;
     let asked =
         metrics.value("tidegate_shared_counters_requests_total", &[("outcome", "answered")]);
     assert!((asked - 10.0).abs() < f64::EPSILON, "{asked}");
@@ -209,7 +203,7 @@ async fn session_limit_of_a_user_holds_across_gateways() {
     }
     let _other = replicas.gateways[0].websocket("/ws?u=user-2").await;
     let name = "tidegate_websocket_refused_total";
-    let refused = metrics(&replicas.admins[0]).await.value(name, &[("route", "all")]);
+    let refused = replicas.admins[0].metrics().await.value(name, &[("route", "all")]);
     assert!((refused - 1.0).abs() < f64::EPSILON);
     // A place that is free at one gateway is free at all.
     sockets[1].close(None).await.expect("closed");

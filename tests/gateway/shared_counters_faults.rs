@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tidegate_testing::{Admin, Config, Gateway, Handshake, Metrics, Redis, Upstream, until};
+use tidegate_testing::{Admin, Config, Gateway, Handshake, Redis, Upstream, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -77,9 +77,7 @@ impl Counting {
     }
 
     async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let url = format!("http://{}/metrics", self.admin.address());
-        let text = reqwest::get(url).await.expect("an answer").text().await.expect("text");
-        Metrics::parse(&text).value(name, labels)
+        self.admin.metrics().await.value(name, labels)
     }
 
     async fn is_up(&self, up: bool) {

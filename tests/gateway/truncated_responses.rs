@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tidegate_testing::http2::{self, END_HEADERS, END_STREAM, Frames, HEADERS};
 use tidegate_testing::{Config, Gateway, Upstream, Wire, free_port, get, within};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n\
                       5\r\nfirst\r\n";
@@ -33,9 +33,7 @@ struct Got {
 }
 
 async fn ask(gateway: &Gateway, path: &str, fields: &[(&'static str, &'static str)]) -> Got {
-    let socket = TcpStream::connect(gateway.address()).await.expect("a connection");
-    let (mut client, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
-    tokio::spawn(connection);
+    let mut client = http2::client(gateway.address()).await;
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = format!("http://a.test{path}").parse().expect("a URI");
