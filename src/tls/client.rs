@@ -14,26 +14,26 @@ use std::sync::{Arc, LazyLock};
 use tidegate_http::address::Address;
 use tidegate_http::stable_hash::{StableHash, StableHasher};
 
-/// How an upstream is spoken to by TLS: once as Pingora wants it, for requests, and once as rustls
-/// does, for tunnels, whose socket the gateway opens itself.
+/// TLS settings towards an upstream, in two forms: Pingora's for requests, and rustls' for tunnels, whose sockets the
+/// gateway opens itself.
 pub(crate) struct UpstreamTls {
-    /// The name that its certificate must bear; by default that of the endpoint.
+    /// The name that its certificate must have; by default the host of the endpoint.
     pub server_name: Option<String>,
-    /// Whether its certificate is checked at all.
+    /// Whether its certificate is verified.
     pub verify: bool,
     /// The authorities, unless they are the machine's.
     pub ca: Option<Arc<CaType>>,
-    /// What the gateway shows.
+    /// The client certificate of the gateway.
     pub identity: Option<Arc<CertKey>>,
-    /// For tunnels.
+    /// The settings for tunnels.
     pub tunnel: Arc<ClientConfig>,
-    /// Differs where the others differ: what one has verified, another must not use.
+    /// Differs where the other settings differ: a connection that one has verified must not serve another.
     pub fingerprint: u64,
 }
 
 impl std::fmt::Debug for UpstreamTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // A key has no business in a log.
+        // A key must not appear in a log.
         f.debug_struct("UpstreamTls")
             .field("fingerprint", &self.fingerprint)
             .finish_non_exhaustive()
@@ -48,32 +48,32 @@ pub(crate) struct ClientIdentity {
 }
 
 impl ClientIdentity {
-    /// Reads it from PEM files; the pair has been found to fit together by
+    /// Reads it from PEM files. That key and certificate belong together is checked by
     /// [`Certificate::load`](super::Certificate::load).
     pub(crate) fn load(cert: &Path, key: &Path) -> Result<Self, String> {
         Ok(Self { chain: certificates(cert)?, key: private_key(key)? })
     }
 }
 
-/// What is written of an upstream's TLS, its files read.
+/// TLS settings of an upstream as configured, with the content of their files.
 #[derive(Debug, Default)]
 pub(crate) struct ClientOptions {
     /// The authorities, unless they are the machine's.
     pub ca: Option<Roots>,
     /// The certificates of these authorities, as the file contains them.
     pub ca_certificates: Vec<CertificateDer<'static>>,
-    /// What the gateway shows.
+    /// The client certificate of the gateway.
     pub identity: Option<ClientIdentity>,
-    /// The name that the certificate must bear.
+    /// The name that the certificate must have.
     pub server_name: Option<String>,
-    /// Checks nothing.
+    /// Whether the certificate is accepted unverified: `insecure_skip_verify`.
     pub insecure: bool,
 }
 
 /// The peer at this address, without TLS.
 ///
 /// # Errors
-/// When the path of a Unix domain socket is none.
+/// When the path of a Unix domain socket is invalid.
 pub(crate) fn plain_peer(address: &Address) -> Result<HttpPeer, Box<pingora::Error>> {
     peer(address, false, String::new())
 }
@@ -86,28 +86,28 @@ fn peer(address: &Address, tls: bool, name: String) -> Result<HttpPeer, Box<ping
 }
 
 impl UpstreamTls {
-    /// The peer at this address, of an endpoint that is called `host`.
+    /// The peer at this address, for an endpoint with the name `host`.
     ///
     /// # Errors
-    /// When the path of a Unix domain socket is none.
+    /// When the path of a Unix domain socket is invalid.
     pub(crate) fn peer(
         &self,
         address: &Address,
         host: &str,
     ) -> Result<HttpPeer, Box<pingora::Error>> {
-        // An empty name would switch Pingora's verification off; an endpoint has none.
+        // An empty name would switch Pingora's verification off; no endpoint has one.
         let name = self.server_name.as_deref().unwrap_or(host);
         let mut peer = peer(address, true, name.to_owned())?;
         peer.client_cert_key.clone_from(&self.identity);
         peer.options.ca.clone_from(&self.ca);
         peer.options.verify_cert = self.verify;
         peer.options.verify_hostname = self.verify;
-        // Pingora's pool would mix what was verified by one authority with what wasn't.
+        // Without it, Pingora's pool would reuse a connection that another authority has verified.
         peer.group_key = self.fingerprint;
         Ok(peer)
     }
 
-    /// Makes both of what is written.
+    /// Makes both forms from the configured settings.
     pub(crate) fn new(options: ClientOptions) -> Result<Self, String> {
         let ClientOptions { ca, ca_certificates, identity, server_name, insecure } = options;
         let mut hasher = StableHasher::new();
@@ -157,7 +157,7 @@ pub(crate) fn machine_roots() -> &'static Roots {
     static SYSTEM_ROOTS: LazyLock<Roots> = LazyLock::new(|| {
         let mut roots = RootCertStore::empty();
         for certificate in rustls_native_certs::load_native_certs().unwrap_or_default() {
-            // One that can't be read is one that nothing is verified by.
+            // An authority that cannot be read verifies nothing.
             let _ = roots.add(CertificateDer::from(certificate.to_vec()));
         }
         if roots.is_empty() {
@@ -171,13 +171,13 @@ pub(crate) fn machine_roots() -> &'static Roots {
     &SYSTEM_ROOTS
 }
 
-/// Believes any certificate: `insecure_skip_verify`.
+/// Accepts any certificate: `insecure_skip_verify`.
 #[derive(Debug)]
 struct UncheckedVerifier(Arc<WebPkiServerVerifier>);
 
 impl UncheckedVerifier {
     fn new() -> Result<Self, String> {
-        // Signatures of the handshake are still checked, which takes no authority.
+        // Signatures of the handshake are still verified; that needs no authority.
         let mut roots = RootCertStore::empty();
         let made = super::self_signed()?;
         for certificate in &made.key.cert {

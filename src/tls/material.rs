@@ -19,25 +19,25 @@ const MAX_FILE_SIZE: u64 = 16 * 1024 * 1024;
 /// A certificate with its key, ready for handshakes.
 #[derive(Debug, Clone)]
 pub(crate) struct Certificate {
-    /// What rustls shows and signs with.
+    /// The certificate and the signing key, as rustls uses them.
     pub key: Arc<CertifiedKey>,
-    /// The names that stand in it, as it spells them: `api.example.com`, `*.example.com`.
+    /// The names that it contains, as spelt there: `api.example.com`, `*.example.com`.
     pub names: Vec<String>,
-    /// When its life begins.
+    /// When it becomes valid.
     pub not_before: SystemTime,
     /// When it expires.
     pub not_after: SystemTime,
 }
 
-/// Authorities that are believed.
+/// Trusted certificate authorities.
 pub(crate) type Roots = Arc<RootCertStore>;
 
 /// What is wrong with a pair of files.
 #[derive(Debug)]
 pub(crate) enum CertificateError {
-    /// With the certificate's.
+    /// A fault of the certificate's file.
     Certificate(String),
-    /// With the key's, or with both together.
+    /// A fault of the key's file, or of the two together.
     Key(String),
 }
 
@@ -112,7 +112,7 @@ impl Certificate {
         Ok(Self { key: Arc::new(key), names, not_before, not_after })
     }
 
-    /// Whether it is for this server name, in lower case. A wildcard stands for one label (RFC 6125).
+    /// Whether it is for this server name, in lower case. A wildcard matches one label (RFC 6125).
     pub(crate) fn is_for(&self, name: &str) -> bool {
         let parent = name.split_once('.').map(|(_, parent)| parent);
         let is_it = |own: &String| match own.strip_prefix("*.") {
@@ -122,12 +122,12 @@ impl Certificate {
         self.names.iter().any(is_it)
     }
 
-    /// Whether its life is over.
+    /// Whether it has expired.
     pub(crate) fn has_expired(&self) -> bool {
         self.not_after <= SystemTime::now()
     }
 
-    /// Whether clients take it at this time.
+    /// Whether it is valid at this time.
     pub(crate) fn is_valid(&self) -> bool {
         self.not_before <= SystemTime::now() && !self.has_expired()
     }
@@ -149,7 +149,7 @@ fn names_in(certificate: &X509Certificate<'_>) -> Vec<String> {
     alternatives.value.general_names.iter().filter_map(name).collect()
 }
 
-/// What a PEM file holds, which is no PEM yet.
+/// The bytes of a PEM file, unparsed.
 pub(crate) fn read_pem(path: &Path) -> std::io::Result<Vec<u8>> {
     tidegate_disk::read(path, MAX_FILE_SIZE)
 }
@@ -165,8 +165,7 @@ fn is_encrypted(pem: &[u8]) -> bool {
         || (has(b"PRIVATE KEY-----") && has(b"Proc-Type: 4,ENCRYPTED"))
 }
 
-/// Curves of keys and the encodings of their names (RFC 5480, RFC 5639, RFC 8410), those that TLS uses
-/// here left out.
+/// Curves of keys that TLS cannot use here, and the encodings of their names (RFC 5480, RFC 5639, RFC 8410).
 const UNUSED_CURVES: [(&str, &[u8]); 14] = [
     ("secp192r1", &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x01]),
     ("secp224r1", &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x21]),
@@ -184,7 +183,7 @@ const UNUSED_CURVES: [(&str, &[u8]); 14] = [
     ("Ed448", &[0x06, 0x03, 0x2b, 0x65, 0x71]),
 ];
 
-/// The name of a key's curve, where it is known and none that TLS uses here.
+/// The name of a key's curve, if it is a known one that TLS cannot use here.
 fn unknown_curve(key: &PrivateKeyDer<'_>) -> Option<&'static str> {
     let der = key.secret_der();
     let has = |oid: &[u8]| der.windows(oid.len()).any(|part| part == oid);
@@ -229,7 +228,7 @@ pub(crate) fn roots(path: &Path) -> Result<Roots, String> {
     Ok(Arc::new(roots))
 }
 
-/// A certificate for `localhost` that nobody vouches for: the same as long as the process runs.
+/// A self-signed certificate for `localhost`, one for the life of the process.
 pub(crate) fn self_signed() -> Result<Certificate, String> {
     static SELF_SIGNED: LazyLock<Result<Certificate, String>> = LazyLock::new(|| {
         let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);

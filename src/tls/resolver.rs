@@ -10,18 +10,18 @@ use std::sync::Arc;
 /// The ALPN protocol of ACME's TLS-ALPN challenge (RFC 8737, section 6.2).
 pub(super) const ACME_ALPN: &[u8] = b"acme-tls/1";
 
-/// A certificate that comes, and comes anew, while the gateway runs.
+/// A certificate that is issued and renewed while the gateway runs.
 pub(crate) trait CertificateSource: Debug + Send + Sync {
     /// The server names that it is for.
     fn names(&self) -> &[String];
 
-    /// The certificate for a handshake with this server name, or with none, if there is one yet.
+    /// The certificate for a handshake, with this server name or without one; `None` until it is issued.
     fn certificate(&self, name: Option<&str>) -> Option<Arc<Certificate>>;
 
-    /// All that it may show.
+    /// All certificates that it may use.
     fn certificates(&self) -> Vec<Arc<Certificate>>;
 
-    /// The certificate for handshakes that are a challenge of ACME.
+    /// The certificate for the handshake of an ACME challenge.
     fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>>;
 }
 
@@ -29,7 +29,7 @@ pub(crate) trait CertificateSource: Debug + Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Certificates {
     exact: HashMap<String, Arc<CertifiedKey>>,
-    /// By what follows the `*`, dot included. A wildcard stands for one label (RFC 6125).
+    /// Wildcards, by what follows the `*`, dot included. A wildcard matches one label (RFC 6125).
     wildcard: HashMap<String, Arc<CertifiedKey>>,
     first: Option<Arc<CertifiedKey>>,
     all: Vec<Certificate>,
@@ -37,8 +37,8 @@ pub(crate) struct Certificates {
 }
 
 impl Certificates {
-    /// The certificates, each with the names that it is used for, and those that come by
-    /// themselves. Where two have a name, the first is used.
+    /// The certificates, each with the names that it is used for, and the sources of others. If two have the same name,
+    /// the first is used.
     pub(crate) fn new(
         certificates: Vec<(Certificate, Vec<String>)>,
         sources: Vec<Arc<dyn CertificateSource>>,
@@ -59,18 +59,18 @@ impl Certificates {
         Self { exact, wildcard, first, all, sources }
     }
 
-    /// All of them.
+    /// All certificates.
     pub(crate) fn all(&self) -> impl Iterator<Item = Certificate> {
         let come = self.sources.iter().flat_map(|source| source.certificates());
         self.all.iter().cloned().chain(come.map(|certificate| (*certificate).clone()))
     }
 
-    /// Whether any is proved by handshakes.
+    /// Whether there are sources of certificates, which may have challenges to answer in handshakes.
     pub(super) fn has_sources(&self) -> bool {
         !self.sources.is_empty()
     }
 
-    /// The one for this server name.
+    /// The certificate for this server name; if there is none, the first one.
     fn find(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let by_name = name.and_then(|name| {
             let lower = name.to_ascii_lowercase();
