@@ -1,6 +1,6 @@
 //! The test kit: filters without sockets (`request`), a gateway as a child process ([`Config`]) or in the test's process
 //! (`LocalGateway`), upstreams that record their requests ([`Upstream`]), clients of one socket, and the services around a
-//! gateway (certificate authorities, DNS, Redis, a trace collector). It does not know the gateway's code, only its public
+//! gateway (certificate authorities, an issuer of tokens, DNS, Redis, a trace collector). It does not know the gateway's code, only its public
 //! API.
 //!
 //! `docs/testing.md` shows a test of a filter without sockets and one with them.
@@ -20,6 +20,7 @@ mod files;
 mod gateway;
 pub mod http2;
 mod https;
+mod identity_provider;
 mod lines;
 #[cfg(feature = "filters")]
 mod local;
@@ -46,6 +47,7 @@ pub use config::Config;
 pub use files::{named_pipe, replace_file};
 pub use gateway::Gateway;
 pub use https::{Https, SITES};
+pub use identity_provider::IdentityProvider;
 pub use lines::Lines;
 pub use metrics::Metrics;
 pub use pebble::Pebble;

@@ -59,6 +59,15 @@ impl Upstream {
         Self::on(listener, script).await
     }
 
+    /// The same at this address.
+    pub async fn scripted_at<F, Fut>(address: SocketAddr, script: F) -> Self
+    where
+        F: Fn(Wire, Recorder) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        Self::on(TcpListener::bind(address).await.expect("the address"), script).await
+    }
+
     async fn on<F, Fut>(listener: TcpListener, script: F) -> Self
     where
         F: Fn(Wire, Recorder) -> Fut + Send + Sync + 'static,
