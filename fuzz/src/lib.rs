@@ -2,9 +2,13 @@
 //! makes up (`tests/properties`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::path::Path;
+use std::pin::pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+use tidegate::filter::{self, BodyAccess, Filter, Flow, RequestBody, ResponseBody};
 use tidegate_http::accept::Accept;
 use tidegate_http::chunked::ChunkPosition;
 use tidegate_http::conditional::{RequestedRange, Validators};
@@ -23,7 +27,7 @@ use tidegate_import::{Format, import as import_file};
 type Property = fn(&[u8]);
 
 /// Each of them, by its target's name.
-pub const ALL: [(&str, Property); 8] = [
+pub const ALL: [(&str, Property); 9] = [
     ("config", config),
     ("path", path),
     ("frames", frames),
@@ -32,6 +36,7 @@ pub const ALL: [(&str, Property); 8] = [
     ("websocket", websocket),
     ("redact", secrets),
     ("import", import),
+    ("bodies", bodies),
 ];
 
 /// The first byte, and what follows it.
@@ -275,6 +280,121 @@ fn import_one(format: Format, file: &Path) {
             // It may say what is not so on this machine; never what can't be read.
             let read = tidegate::config::format_yaml(&imported.yaml);
             assert!(read.is_ok(), "{}", imported.yaml);
+        }
+    }
+}
+
+/// Sees bodies, and changes each byte of them.
+struct BodyReader {
+    request: BodyAccess,
+    response: BodyAccess,
+    /// Each part: how many bytes came before it, itself, and whether it is the last.
+    seen: Mutex<Vec<(u64, Bytes, bool)>>,
+}
+
+impl BodyReader {
+    fn new(request: BodyAccess, response: BodyAccess) -> Self {
+        Self { request, response, seen: Mutex::default() }
+    }
+
+    fn see(&self, offset: u64, bytes: &Bytes, is_end: bool) -> Vec<u8> {
+        self.seen.lock().unwrap().push((offset, bytes.clone(), is_end));
+        flipped(bytes)
+    }
+
+    /// What it has seen is the whole body, in its order, each byte once, with one end.
+    fn assert_complete(&self, body: &[u8]) {
+        let seen = self.seen.lock().unwrap();
+        let mut offset = 0;
+        for (nth, (at, bytes, is_end)) in seen.iter().enumerate() {
+            assert_eq!((*at, *is_end), (offset, nth + 1 == seen.len()));
+            offset += bytes.len() as u64;
+        }
+        let parts: Vec<&[u8]> = seen.iter().map(|(_, bytes, _)| &**bytes).collect();
+        assert_eq!(parts.concat(), body);
+    }
+}
+
+#[tidegate::async_trait]
+impl Filter for BodyReader {
+    fn request_body(&self) -> BodyAccess {
+        self.request
+    }
+
+    async fn on_request_body(&self, body: &mut RequestBody<'_>) -> Result<Flow, filter::Error> {
+        let changed = self.see(body.offset(), body.bytes(), body.is_end());
+        body.replace(changed);
+        Ok(Flow::Continue)
+    }
+
+    fn response_body(&self) -> BodyAccess {
+        self.response
+    }
+
+    fn on_response_body(&self, body: &mut ResponseBody<'_>) -> Result<(), filter::Error> {
+        let changed = self.see(body.offset(), body.bytes(), body.is_end());
+        body.replace(changed);
+        Ok(())
+    }
+}
+
+fn flipped(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| !byte).collect()
+}
+
+/// The result of a future that waits for nothing.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+/// However a body is split, filters see all of it once, whole up to their bound, and what they make of it is sent.
+pub fn bodies(bytes: &[u8]) {
+    let (split, body) = split(bytes);
+    let mut parts: Vec<Bytes> = body.chunks(split).map(Bytes::copy_from_slice).collect();
+    if split % 2 == 0 {
+        parts.insert(parts.len() / 2, Bytes::new());
+    }
+    let whole = |max| BodyAccess::Whole { max };
+    let too_small = body.len().checked_sub(1).map(whole);
+    let accesses = [BodyAccess::Observe, BodyAccess::Chunks, whole(body.len())];
+    for access in accesses.into_iter().chain(too_small) {
+        let is_refused = Some(access) == too_small;
+        let expected = match access {
+            BodyAccess::Observe => body.to_vec(),
+            _ => flipped(body),
+        };
+        let filter = BodyReader::new(access, BodyAccess::None);
+        let request = parts
+            .iter()
+            .cloned()
+            .fold(tidegate::testing::request("POST /"), |it, part| it.body(part));
+        let run = at_once(request.run(&filter));
+        match is_refused {
+            true => {
+                assert_eq!((run.status().as_u16(), run.forwarded().is_none()), (413, true));
+                filter.assert_complete(b"");
+            }
+            false => {
+                assert_eq!(run.forwarded_body(), &expected);
+                filter.assert_complete(body);
+            }
+        }
+        let filter = BodyReader::new(BodyAccess::None, access);
+        let response =
+            parts.iter().cloned().fold(tidegate::testing::response(200), |it, part| it.body(part));
+        let run = at_once(tidegate::testing::request("GET /").upstream(response).run(&filter));
+        match is_refused {
+            true => {
+                assert_eq!(run.status(), 502);
+                filter.assert_complete(b"");
+            }
+            false => {
+                assert_eq!(run.body(), &expected);
+                filter.assert_complete(body);
+            }
         }
     }
 }

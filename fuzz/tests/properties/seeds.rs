@@ -48,6 +48,9 @@ pub(crate) fn seeds_for(name: &str) -> Vec<Vec<u8>> {
             "{{literal}} {user.id}",
             "{client.address}, {request.id}",
         ]),
+        "bodies" => {
+            texts(&["\u{1}", "\u{2}ab", "\u{3}hello, world", "\u{7f}one part", "\u{4}\0\0\0\0\0"])
+        }
         "redact" => texts(&[
             r#"{"a": 1, "token": "s\"ecret", "b": {"Token":123}}"#,
             "token=abc&b=2; TOKEN: x, c",

@@ -1,0 +1,4 @@
+//! Fuzzes the property `bodies`; see `src/lib.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tidegate_fuzz::bodies(bytes));
