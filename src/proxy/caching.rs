@@ -1,6 +1,7 @@
 //! Connects the cache to the hooks: which requests it answers, with which keys, and what the response says about it
 //! (RFC 9111, RFC 9211). The rules about responses are in `cache/`.
 
+use super::filter_error::FILTER;
 use super::{Context, Proxy, failure, reply};
 use crate::admission::authority;
 use crate::cache::{
@@ -305,7 +306,10 @@ pub(super) fn may_serve_stale(
             present_as_http1(session, ctx);
             true
         }
-        Some(error) if *error.esource() == ErrorSource::Downstream => false,
+        // What a filter refuses is refused, whatever the cache has.
+        Some(error) if *error.esource() == ErrorSource::Downstream || *error.etype() == FILTER => {
+            false
+        }
         Some(error) => {
             ctx.outcome.error = Some(match error.etype() {
                 ErrorType::HTTPStatus(status) => format!("the upstream answered {status}"),
