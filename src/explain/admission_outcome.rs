@@ -1,16 +1,17 @@
 //! Turns the outcome of admission into an explanation. It decides nothing by itself.
 
 use super::cors;
-use super::explanation::{Candidate, Decision, Explanation, ForwardPlan};
+use super::explanation::{BodyReader, Candidate, Decision, Explanation, ForwardPlan};
 use super::settings::settings;
 use crate::admission::{RejectReason, Rejection, RequestTarget, authority};
 use crate::cache::is_answerable;
 use crate::exchange::Exchange;
+use crate::filter::{BodyAccess, Filter};
 use crate::routing::{Query, Rule};
 use crate::snapshot::{HostHeader, Route, Snapshot};
 use crate::upstream::Pool;
-use http::header;
 use http::uri::Authority;
+use http::{Method, header};
 use pingora::http::RequestHeader;
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -63,6 +64,9 @@ impl AdmissionOutcome<'_> {
             explanation.cors = cors::handshake_verdict(asked, self.rejection);
         }
         if let Some(decision) = self.decision() {
+            if matches!(decision, Decision::Forwarded(_)) {
+                explanation.bodies = self.body_readers();
+            }
             explanation.decision = decision;
         }
         explanation.hide(snapshot.written.expanded());
@@ -88,6 +92,36 @@ impl AdmissionOutcome<'_> {
                 Decision::MethodNotAllowed { allowed: allowed.map(str::to_owned).collect() }
             }
         })
+    }
+
+    /// The filters that see a body if the request, or the response, has one.
+    fn body_readers(&self) -> Vec<BodyReader> {
+        let Self { route, exchange, head, .. } = self;
+        let descriptions = route.describe_filters();
+        let described = |filter: &Arc<dyn Filter>| {
+            let position = route.filters.iter().position(|other| Arc::ptr_eq(other, filter));
+            position.and_then(|position| descriptions.get(position)).cloned().unwrap_or_default()
+        };
+        let reader = |body, (filter, access): &(Arc<dyn Filter>, BodyAccess)| {
+            let (access, max) = match access {
+                BodyAccess::None => return None,
+                BodyAccess::Observe => ("observe", None),
+                BodyAccess::Chunks => ("chunks", None),
+                BodyAccess::Whole { max } => ("whole", Some(*max as u64)),
+            };
+            Some(BodyReader { body, access, max, filter: described(filter) })
+        };
+        let requests = route.request_body_filters.as_deref();
+        // A handshake has no body; filters that want the whole are shown that.
+        let requests = requests.filter(|it| !exchange.is_websocket || it.max_whole_size.is_some());
+        let responses = route.response_body_filters.as_deref();
+        let responses = responses.filter(|_| !exchange.is_websocket && head.method != Method::HEAD);
+        let requests = requests.into_iter().flat_map(|it| &it.filters);
+        let responses = responses.into_iter().flat_map(|it| &it.filters);
+        requests
+            .filter_map(|it| reader("request", it))
+            .chain(responses.filter_map(|it| reader("response", it)))
+            .collect()
     }
 
     fn forward_plan(&self, pool: &Pool) -> ForwardPlan {

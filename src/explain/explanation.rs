@@ -3,6 +3,7 @@
 use super::settings::OFF;
 use super::{RequestToExplain, cors};
 use crate::admission::Rejection;
+use bytesize::ByteSize;
 use http::Method;
 use pingora::http::{RequestHeader, ResponseHeader};
 use serde::Serialize;
@@ -32,6 +33,10 @@ pub struct Explanation {
     pub because: Vec<String>,
     /// What is on its way, in the order in which it sees requests.
     pub filters: Vec<String>,
+    /// The filters that see the body of a request that is forwarded, or of its response, in the order in which they see
+    /// it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bodies: Vec<BodyReader>,
     /// The routes that came closest beside it.
     pub others: Vec<Candidate>,
     /// `allowed` or `refused`, for a request with an `Origin`; `upstream` where it is left to that.
@@ -40,6 +45,21 @@ pub struct Explanation {
     /// What the client has got in the place of the upstream's answer, which did not come.
     #[serde(rename = "instead", skip_serializing_if = "Option::is_none")]
     pub substitute_reply: Option<SubstituteReply>,
+}
+
+/// A filter that sees a body.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct BodyReader {
+    /// Whose body it sees: `request` or `response`.
+    pub body: &'static str,
+    /// How: `observe`, `chunks` or `whole`.
+    pub access: &'static str,
+    /// The most bytes of a body that it sees whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<u64>,
+    /// The filter, as it is in [`Explanation::filters`].
+    pub filter: String,
 }
 
 /// What a client gets when an upstream fails.
@@ -171,6 +191,7 @@ impl Explanation {
             decision: Decision::NoRoute,
             because: Vec::new(),
             filters: Vec::new(),
+            bodies: Vec::new(),
             others: Vec::new(),
             cors: None,
             substitute_reply: None,
@@ -182,6 +203,7 @@ impl Explanation {
         let hide = |text: &mut String| *text = expanded.hide(&without_secrets_of_urls(text));
         self.because.iter_mut().for_each(hide);
         self.filters.iter_mut().for_each(hide);
+        self.bodies.iter_mut().map(|it| &mut it.filter).for_each(hide);
         self.others.iter_mut().flat_map(|it| &mut it.ruled_out_by).for_each(hide);
         match &mut self.decision {
             Decision::Forwarded(way) => {
@@ -263,6 +285,8 @@ impl fmt::Display for Explanation {
         }
         lines(f, "because", &self.because)?;
         lines(f, "filters", &self.filters)?;
+        let bodies: Vec<String> = self.bodies.iter().map(ToString::to_string).collect();
+        lines(f, "bodies", &bodies)?;
         if let Some(cors) = &self.cors {
             writeln!(f, "CORS      {cors}")?;
         }
@@ -272,6 +296,16 @@ impl fmt::Display for Explanation {
             .map(|it| format!("{:width$}  {}", it.route, it.ruled_out_by.join("; ")))
             .collect();
         lines(f, "not", &others)
+    }
+}
+
+impl fmt::Display for BodyReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.body, self.access)?;
+        if let Some(max) = self.max {
+            write!(f, " up to {}", ByteSize(max))?;
+        }
+        write!(f, ": {}", self.filter)
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) use admission_outcome::AdmissionOutcome;
 pub use change::Change;
 pub use difference::Difference;
 pub use explainer::Explainer;
-pub use explanation::{Candidate, Decision, Explanation, ForwardPlan, SubstituteReply};
+pub use explanation::{BodyReader, Candidate, Decision, Explanation, ForwardPlan, SubstituteReply};
 pub(crate) use outline::{Outline, route_conditions, route_facts};
 pub use request_to_explain::{InvalidRequest, RequestToExplain};
 pub(crate) use review::review;
@@ -57,15 +57,17 @@ pub use crate::snapshot::{SessionAction, SessionImpact};
 
 use crate::admission::{self, HeaderSurvey, IncomingHead, Rejection, caller, run_response_filters};
 use crate::exchange::Exchange;
-use crate::filter::{self, Reply};
+use crate::filter::{self, BodyPart, Reply};
 use crate::snapshot::{Listener, Route, Snapshot, SplitCondition, split};
 use crate::tls::TlsInfo;
 use crate::upstream::Pool;
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::sync::Arc;
 use tidegate_http::address::Address;
 use tidegate_http::error_code::ErrorCode;
+use tidegate_http::framing;
 use tidegate_http::host::without_port;
 
 /// Explains what this snapshot would do with the request.
@@ -97,7 +99,11 @@ pub(crate) async fn explain(snapshot: &Snapshot, asked: &RequestToExplain) -> Ex
             };
             let refused =
                 || admission::overload_rejection(route, &head, exchange.is_websocket, false);
-            (route, rejection.or_else(refused))
+            let rejection = match rejection.or_else(refused) {
+                None => without_body(route, &head, &mut exchange).await,
+                rejection => rejection,
+            };
+            (route, rejection)
         }
     };
     let rejection = rejection.as_ref();
@@ -145,6 +151,24 @@ fn handshake(head: &RequestHeader) -> TlsInfo {
 fn listener(snapshot: &Snapshot, port: u16) -> Option<&Listener> {
     let is_there = |address: &Address| address.port() == Some(port);
     snapshot.listeners.iter().find(|it| is_there(&it.address)).map(|it| &**it)
+}
+
+/// What filters that want the whole body say to a request without one. A body that the request announces is unknown.
+async fn without_body(
+    route: &Route,
+    head: &RequestHeader,
+    exchange: &mut Exchange,
+) -> Option<Rejection> {
+    let filters = route.request_body_filters.as_ref()?;
+    filters.max_whole_size?;
+    if framing::has_body(&head.headers) && !exchange.is_websocket {
+        return None;
+    }
+    let part = BodyPart { bytes: &mut Bytes::new(), offset: 0, is_end: true };
+    match filters.show_request(part, head, exchange).await {
+        Ok(reply) => reply.map(Rejection::answer),
+        Err(error) => Some(failed(&error)),
+    }
 }
 
 fn failed(error: &filter::Error) -> Rejection {

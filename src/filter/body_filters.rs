@@ -1,7 +1,10 @@
-//! Which filters of a route see bodies. It knows nothing of sockets.
+//! Which filters of a route see bodies, and how they are shown. It knows nothing of sockets.
 
-use super::{BodyAccess, Filter};
-use bytes::Bytes;
+use super::{
+    BodyAccess, BodyPart, Error, Exchange, Filter, Flow, Reply, RequestBody, RequestHeader,
+    ResponseBody,
+};
+use http::StatusCode;
 use std::sync::Arc;
 
 /// The filters of a route that see a body, in the order in which they see it.
@@ -39,18 +42,64 @@ impl BodyFilters {
         let changes = filters.iter().any(|(_, access)| access.changes());
         (!filters.is_empty()).then(|| Box::new(Self { filters, max_whole_size, changes }))
     }
+
+    /// Shows a part of a request's body, or the whole of it, to all of them. Returns the answer of the first that answers.
+    pub(crate) async fn show_request(
+        &self,
+        part: BodyPart<'_>,
+        head: &RequestHeader,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Reply>, Error> {
+        let BodyPart { bytes, offset, is_end } = part;
+        for (filter, access) in &self.filters {
+            let part = BodyPart { bytes: &mut *bytes, offset, is_end };
+            let reply = show_request(&**filter, *access, part, head, exchange).await?;
+            if reply.is_some() {
+                return Ok(reply);
+            }
+        }
+        Ok(None)
+    }
 }
 
-/// Shows a part to a filter; what one that only observes puts in its place is dropped.
-pub(crate) fn show_with_access<T>(
+/// Shows a part of a request's body, or the whole of it, to a filter. Returns its answer, if it answers.
+pub(crate) async fn show_request(
+    filter: &dyn Filter,
     access: BodyAccess,
-    bytes: &mut Bytes,
-    show: impl FnOnce(&mut Bytes) -> T,
-) -> T {
-    match access.changes() {
-        true => show(bytes),
-        false => show(&mut bytes.clone()),
+    part: BodyPart<'_>,
+    head: &RequestHeader,
+    exchange: &mut Exchange,
+) -> Result<Option<Reply>, Error> {
+    let BodyPart { bytes, offset, is_end } = part;
+    let mut shown = bytes.clone();
+    let part = BodyPart { bytes: &mut shown, offset, is_end };
+    let mut body = RequestBody { part, head, exchange };
+    if let Flow::Respond(reply) = filter.on_request_body(&mut body).await? {
+        return Ok(Some(reply));
     }
+    // What one that only observes has put in its place is dropped.
+    if access.changes() {
+        *bytes = shown;
+    }
+    Ok(None)
+}
+
+/// Shows a part of a response's body, or the whole of it, to a filter.
+pub(crate) fn show_response(
+    filter: &dyn Filter,
+    access: BodyAccess,
+    part: BodyPart<'_>,
+    status: StatusCode,
+    exchange: &mut Exchange,
+) -> Result<(), Error> {
+    let BodyPart { bytes, offset, is_end } = part;
+    let mut shown = bytes.clone();
+    let part = BodyPart { bytes: &mut shown, offset, is_end };
+    filter.on_response_body(&mut ResponseBody { part, status, exchange })?;
+    if access.changes() {
+        *bytes = shown;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

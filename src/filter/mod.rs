@@ -7,6 +7,7 @@
 mod authentication;
 mod body;
 mod body_filters;
+mod body_parts;
 mod clients;
 mod cors;
 mod error;
@@ -24,7 +25,8 @@ mod variables;
 pub(crate) use authentication::AuthenticationFilter;
 pub(crate) use body::BodyPart;
 pub use body::{BodyAccess, RequestBody, ResponseBody};
-pub(crate) use body_filters::{BodyFilters, show_with_access};
+pub(crate) use body_filters::{BodyFilters, show_request, show_response};
+pub(crate) use body_parts::{BodyParts, BodyTooLarge, ShownPart};
 pub(crate) use clients::{ClientLists, ClientsFilter, refuse_address};
 pub use cors::{CorsFilter, CorsPolicy};
 pub(crate) use cors::{is_preflight, refuse_origin};
@@ -91,7 +93,8 @@ pub trait Filter: Send + Sync {
     /// A *whole* body is collected before an upstream is chosen: one that is refused reaches none. It is called once
     /// for each request, with no bytes where there is no body, as in the handshake of a WebSocket. `limits.body_timeout`
     /// and `max_body_size` apply while the body arrives. A body that is larger than the smallest bound of the route's
-    /// filters is refused with 413. Where one filter wants it whole, those that want parts see the whole as one part.
+    /// filters is refused with 413; one for which `limits.collected_bodies` leaves no room with 503, or 429 for that of one
+    /// client. Where one filter wants it whole, those that want parts see the whole as one part.
     /// Each attempt at an upstream sends what the filters have made of it.
     ///
     /// *Parts* are seen on their way to the upstream, which has got the head by then; refusing one breaks the request
@@ -134,7 +137,7 @@ pub trait Filter: Send + Sync {
     ///
     /// A *whole* body is collected before any of it is passed on; its head has been sent by then. A body that is larger
     /// than the smallest bound of the route's filters is refused: with 502 where `Content-Length` says so, else by
-    /// breaking the response off. Its trailers are lost.
+    /// breaking the response off. Its trailers follow it, where the client speaks HTTP/2.
     ///
     /// Where it fails after the head has been sent, the response is broken off so that the client notices: by the end
     /// of the connection (HTTP/1.1), or by a reset of the stream (HTTP/2).

@@ -30,6 +30,8 @@ pub(crate) struct ClientLoad {
     address: IpAddr,
     connections: AtomicUsize,
     requests: AtomicUsize,
+    /// Bytes of its requests' bodies, and of those of the responses, that are collected for filters.
+    collected: AtomicUsize,
     is_evicted: AtomicBool,
     /// Those of its requests that do not end with connections of its own, by number.
     shared: Mutex<HashMap<u64, Weak<SharedRequest>>>,
@@ -58,10 +60,15 @@ impl Clients {
         if let Some(found) = shard.get(&address).and_then(Weak::upgrade) {
             return found;
         }
-        let (connections, requests, is_evicted, shared) = Default::default();
-        let clients = Arc::downgrade(self);
-        let new =
-            Arc::new(ClientLoad { address, connections, requests, is_evicted, shared, clients });
+        let new = Arc::new(ClientLoad {
+            address,
+            connections: AtomicUsize::default(),
+            requests: AtomicUsize::default(),
+            collected: AtomicUsize::default(),
+            is_evicted: AtomicBool::default(),
+            shared: Mutex::default(),
+            clients: Arc::downgrade(self),
+        });
         shard.insert(address, Arc::downgrade(&new));
         new
     }
@@ -126,7 +133,7 @@ impl ClientLoad {
 
     /// Counts a connection, unless it has as many as it may.
     pub(super) fn add_connection(&self, max: usize) -> bool {
-        try_count(&self.connections, max)
+        try_count(&self.connections, 1, max)
     }
 
     /// A connection has ended.
@@ -134,13 +141,28 @@ impl ClientLoad {
         self.connections.fetch_sub(1, Relaxed);
     }
 
+    /// Counts bytes that are collected of its bodies, unless they are more than it may have.
+    pub(super) fn add_collected(&self, bytes: usize, max: usize) -> bool {
+        try_count(&self.collected, bytes, max)
+    }
+
+    /// They are no longer kept.
+    pub(super) fn remove_collected(&self, bytes: usize) {
+        self.collected.fetch_sub(bytes, Relaxed);
+    }
+
     /// Counts a request, unless it has as many in flight as it may.
     pub(crate) fn try_request(self: Arc<Self>, max: usize) -> Option<RequestPermit> {
-        try_count(&self.requests, max).then(|| RequestPermit(self))
+        try_count(&self.requests, 1, max).then(|| RequestPermit(self))
     }
 }
 
 impl RequestPermit {
+    /// Its client.
+    pub(crate) fn client(&self) -> &Arc<ClientLoad> {
+        &self.0
+    }
+
     /// Whether its client is evicted.
     pub(crate) fn is_evicted(&self) -> bool {
         self.0.is_evicted()
@@ -192,10 +214,11 @@ impl Drop for ClientLoad {
     }
 }
 
-fn try_count(counter: &AtomicUsize, max: usize) -> bool {
-    let is_room = counter.fetch_add(1, Relaxed) < max;
+/// Adds to a counter, unless it would exceed `max`.
+pub(super) fn try_count(counter: &AtomicUsize, amount: usize, max: usize) -> bool {
+    let is_room = counter.fetch_add(amount, Relaxed).saturating_add(amount) <= max;
     if !is_room {
-        counter.fetch_sub(1, Relaxed);
+        counter.fetch_sub(amount, Relaxed);
     }
     is_room
 }

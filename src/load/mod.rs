@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod clients;
+mod collected_bodies;
 mod connection_limiter;
 mod eviction;
 mod in_flight;
@@ -10,6 +11,7 @@ mod overload;
 
 pub(crate) use arrivals::AcceptedConnections;
 pub(crate) use clients::{ClientLoad, Clients, RequestPermit, SharedRequest};
+pub(crate) use collected_bodies::{CollectedBytes, CollectedLimit};
 pub(crate) use connection_limiter::{
     ConnectionLimiter, ConnectionPermit, LimitExceeded, ListenerConnections, max_connections,
 };

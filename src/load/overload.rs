@@ -1,10 +1,11 @@
 //! Refuses requests while the gateway or a client has too many in flight. Counts nothing itself.
 
+use super::clients::try_count;
 use super::{ClientLoad, InFlight, RequestPermit};
 use crate::snapshot::RequestLimits;
 use crate::telemetry::RateLimitedLog;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Whether the process has as much to do as it can.
 #[derive(Debug)]
@@ -12,6 +13,12 @@ pub(crate) struct OverloadControl {
     /// The most connections that it has files for.
     connections: usize,
     is_short_of_memory: AtomicBool,
+    /// Bytes of bodies that are collected for filters.
+    collected: AtomicUsize,
+    /// Bodies refused because of `limits.collected_bodies`.
+    pub collected_bodies: RateLimitedLog,
+    /// Bodies refused because of `limits.collected_bodies_per_client`.
+    pub collected_bodies_per_client: RateLimitedLog,
     /// Requests refused because of `limits.requests`.
     pub requests: RateLimitedLog,
     /// Requests refused because of `limits.requests_per_client`.
@@ -30,6 +37,9 @@ impl OverloadControl {
         Self {
             connections,
             is_short_of_memory: AtomicBool::new(false),
+            collected: AtomicUsize::new(0),
+            collected_bodies: RateLimitedLog::default(),
+            collected_bodies_per_client: RateLimitedLog::default(),
             requests: RateLimitedLog::default(),
             requests_per_client: RateLimitedLog::default(),
             memory: RateLimitedLog::default(),
@@ -41,6 +51,21 @@ impl OverloadControl {
     /// Says whether memory is short.
     pub(crate) fn set_short_of_memory(&self, is_short: bool) {
         self.is_short_of_memory.store(is_short, Ordering::Relaxed);
+    }
+
+    /// How many bytes of bodies are collected for filters.
+    pub(crate) fn collected_bytes(&self) -> usize {
+        self.collected.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes that are collected of a body, unless all together are more than they may be.
+    pub(super) fn add_collected(&self, bytes: usize, max: usize) -> bool {
+        try_count(&self.collected, bytes, max)
+    }
+
+    /// They are no longer kept.
+    pub(super) fn remove_collected(&self, bytes: usize) {
+        self.collected.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// There was no file for a connection to an upstream.

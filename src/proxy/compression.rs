@@ -1,8 +1,8 @@
 //! Compresses response bodies, as a module of Pingora's that runs after all filters, for responses of upstreams and the
 //! gateway's own alike. Decides nothing about which responses; `compression/` does.
 
-use super::Context;
 use super::filtered_body::FilteredBody;
+use super::{Context, task_state};
 use crate::compression::{Compression, DIGEST_HEADERS, Encoder, length};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -336,6 +336,10 @@ impl HttpModule for ResponseEncoding {
             }));
         }
         self.body(&mut rest, true)?;
+        if trailers.is_some() && self.filtered.as_ref().is_some_and(FilteredBody::keeps_trailers) {
+            // Pingora would send what is left of the body in the place of the trailers.
+            task_state::set_last_part(rest.take());
+        }
         Ok(rest)
     }
 

@@ -8,7 +8,7 @@ use super::failure;
 use super::filtered_body::FilteredBody;
 use super::first_byte_timeout::ResponseDeadline;
 use super::mirror::MirrorCopy;
-use super::request_body::CollectedBody;
+use super::request_body::KeptBody;
 use super::retry::RetryState;
 use super::task_state;
 use super::tracing::{self, RequestTrace};
@@ -105,8 +105,8 @@ pub(super) struct BodyProgress {
     pub(super) is_present: bool,
     /// The timeout of the request's body, while it arrives.
     pub(super) timeout: Option<Box<BodyTimeout>>,
-    /// The request's body, where filters have seen the whole of it.
-    pub(super) collected: Option<Box<CollectedBody>>,
+    /// The request's body, where the gateway itself keeps it for each attempt.
+    pub(super) kept: Option<Box<KeptBody>>,
     /// The response's body, where filters see it.
     pub(super) filtered: Option<FilteredBody>,
     /// Bytes of the request's body.

@@ -4,6 +4,7 @@ use super::filter_error::{FILTER, filter_error};
 use super::filtered_body::FilteredBody;
 use super::{Context, first_byte_timeout, grpc_web, reply, response_body};
 use crate::filter::{self, RETRY_SOON, Reply};
+use crate::load::CollectedLimit;
 use crate::upstream::{CONNECTION_CLOSING, deepest_cause, is_out_of_files};
 use crate::websocket::{CloseRequest, HandshakeTimeout, Initiator};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
@@ -321,6 +322,18 @@ pub(super) fn too_many_requests() -> Reply {
         "too many concurrent requests from this address",
     )
     .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON))
+}
+
+/// The response to a body that there is no room for.
+pub(super) fn no_room_for_body(limit: CollectedLimit) -> Reply {
+    match limit {
+        CollectedLimit::Total => overloaded_reply(),
+        CollectedLimit::PerClient => Reply::gateway_error(
+            ErrorCode::TooManyRequests,
+            "too many bytes of concurrent bodies from this address",
+        )
+        .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON)),
+    }
 }
 
 fn internal_error_reply() -> Reply {

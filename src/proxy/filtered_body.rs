@@ -1,13 +1,19 @@
 //! A response body on its way through the filters that ask for it. Knows nothing of Pingora's sessions and modules.
 
+use super::failure::no_room_for_body;
 use super::filter_error::filter_error;
 use crate::exchange::Exchange;
-use crate::filter::{BodyFilters, BodyPart, Reply, ResponseBody, show_with_access};
-use bytes::{Bytes, BytesMut};
+use crate::filter::{BodyFilters, BodyPart, BodyParts, Reply, ShownPart, show_response};
+use crate::load::CollectedBytes;
+use bytes::Bytes;
 use http::StatusCode;
 use pingora::Result;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tidegate_http::error_code::ErrorCode;
+
+/// Why a body is not collected any further.
+const NO_ROOM: &str = "the bodies that filters read whole have more bytes together than \
+                       `limits.collected_bodies`, or those of this client than \
+                       `limits.collected_bodies_per_client`";
 
 /// A body that filters see. Pingora's module and the request's context share it; both run in the request's task.
 #[derive(Clone)]
@@ -20,11 +26,12 @@ struct State {
     exchange: Exchange,
     /// Whether the store is lent. It is not while filters see a part of the request, which may be cancelled.
     is_lent: bool,
-    /// Bytes of the parts that filters have seen.
-    offset: u64,
-    /// What has come of a body that a filter wants whole.
-    collected: BytesMut,
-    is_ended: bool,
+    /// What filters see of it.
+    parts: BodyParts,
+    /// Counts what is collected for a filter that wants the body whole.
+    counted: Option<CollectedBytes>,
+    /// Whether the client gets trailers.
+    keeps_trailers: bool,
     /// What the client gets, if a filter has failed and nothing has been sent yet.
     reply: Option<Reply>,
 }
@@ -33,28 +40,20 @@ struct State {
 pub(super) const TOO_LARGE: &str = "the response is larger than the limit of a filter that reads \
                                     the whole response";
 
-/// The answer in the place of a response whose body is larger than the filters take it.
-pub(super) fn too_large(max: usize) -> Reply {
-    let message = format!(
-        "the response of the service behind the gateway has more than {max} bytes, the limit of \
-         a filter that reads the whole response"
-    );
-    Reply::error(StatusCode::BAD_GATEWAY, ErrorCode::FilterFailed, message)
-}
-
 impl FilteredBody {
     /// The body of a response with this status, before its first part.
-    pub(super) fn new(filters: Arc<BodyFilters>, status: StatusCode, exchange: Exchange) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            filters,
-            status,
-            exchange,
-            is_lent: true,
-            offset: 0,
-            collected: BytesMut::new(),
-            is_ended: false,
-            reply: None,
-        })))
+    pub(super) fn new(
+        filters: Arc<BodyFilters>,
+        status: StatusCode,
+        exchange: Exchange,
+        counted: Option<CollectedBytes>,
+        keeps_trailers: bool,
+    ) -> Self {
+        let parts = BodyParts::new(filters.max_whole_size);
+        let (is_lent, reply) = (true, None);
+        let state =
+            State { filters, status, exchange, is_lent, parts, counted, keeps_trailers, reply };
+        Self(Arc::new(Mutex::new(state)))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -81,6 +80,11 @@ impl FilteredBody {
         self.state().reply.take()
     }
 
+    /// Whether trailers follow what filters make of the body's end: the client speaks HTTP/2.
+    pub(super) fn keeps_trailers(&self) -> bool {
+        self.state().keeps_trailers
+    }
+
     /// Shows a part to the filters.
     pub(super) fn show(&self, body: &mut Option<Bytes>, is_end: bool) -> Result<()> {
         self.state().show(body, is_end)
@@ -95,48 +99,45 @@ impl FilteredBody {
 }
 
 impl State {
+    /// Leaves what is to be passed on.
     fn show(&mut self, body: &mut Option<Bytes>, is_end: bool) -> Result<()> {
-        let mut bytes = body.take().unwrap_or_default();
-        if self.is_ended {
-            return Ok(());
+        let bytes = body.take().unwrap_or_default();
+        if let Some(counted) = self.counted.as_mut().filter(|_| self.parts.is_collecting())
+            && let Err(limit) = counted.add(bytes.len())
+        {
+            self.end();
+            self.reply = Some(no_room_for_body(limit));
+            return Err(filter_error(NO_ROOM.to_owned()));
         }
-        let shown = self.show_part(&mut bytes, is_end);
-        // A body that was refused goes no further.
-        self.is_ended |= shown.is_err();
-        *body = (shown? && !bytes.is_empty()).then_some(bytes);
-        Ok(())
-    }
-
-    /// Returns whether there is something to pass on.
-    fn show_part(&mut self, bytes: &mut Bytes, is_end: bool) -> Result<bool> {
-        if let Some(max) = self.filters.max_whole_size {
-            if self.collected.len() + bytes.len() > max {
-                self.reply = Some(too_large(max));
+        let shown = match self.parts.push(bytes, is_end) {
+            Ok(Some(shown)) => shown,
+            Ok(None) => return Ok(()),
+            Err(too_large) => {
+                self.end();
+                self.reply = Some(too_large.reply());
                 return Err(filter_error(TOO_LARGE.to_owned()));
             }
-            self.collected.extend_from_slice(bytes);
-            if !is_end {
-                return Ok(false);
-            }
-            *bytes = self.collected.split().freeze();
-        }
-        self.is_ended = is_end;
-        if bytes.is_empty() && (!is_end || self.offset == 0) {
-            return Ok(false);
-        }
-        let offset = self.offset;
-        self.offset += bytes.len() as u64;
+        };
+        let ShownPart { mut bytes, offset, is_end } = shown;
         for (filter, access) in &self.filters.filters {
-            let mut seen = bytes.clone();
-            let part = BodyPart { bytes: &mut seen, offset, is_end };
+            let part = BodyPart { bytes: &mut bytes, offset, is_end };
             let exchange = &mut self.exchange;
-            let shown = &mut ResponseBody { part, status: self.status, exchange };
-            if let Err(error) = filter.on_response_body(shown) {
+            if let Err(error) = show_response(&**filter, *access, part, self.status, exchange) {
+                self.end();
                 self.reply = error.reply();
                 return Err(filter_error(format!("a filter failed: {error}")));
             }
-            show_with_access(*access, bytes, |bytes| *bytes = seen);
         }
-        Ok(true)
+        if is_end {
+            self.end();
+        }
+        *body = (!bytes.is_empty()).then_some(bytes);
+        Ok(())
+    }
+
+    /// Filters see no more of the body: it has ended, or it was refused and goes no further.
+    fn end(&mut self) {
+        self.parts.end();
+        self.counted = None;
     }
 }

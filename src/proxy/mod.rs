@@ -152,7 +152,9 @@ impl ProxyHttp for Proxy {
                 match ctx.route.request_body_filters {
                     None => Ok(false),
                     // In a box: few requests need it, and all would pay for its size.
-                    Some(_) => Box::pin(request_body::check(session, ctx)).await,
+                    Some(_) => {
+                        Box::pin(request_body::check(&self.state.overload, session, ctx)).await
+                    }
                 }
             }
             Some(rejection) => reply::send(session, ctx, rejection.reply).await.map(|()| true),
@@ -320,9 +322,11 @@ impl ProxyHttp for Proxy {
         upstream_request: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        if ctx.body.collected.is_none() {
+        match &ctx.body.kept {
             // A further attempt gets the body again, as far as it has arrived.
-            ctx.body.received = 0;
+            None => ctx.body.received = 0,
+            // In a box: few requests need it, and all would pay for its size.
+            Some(_) => Box::pin(request_body::prepare_attempt(session, ctx)).await?,
         }
         first_byte_timeout::start_request_timeout(upstream_request, ctx);
         expectation::answer_expect(session, upstream_request, ctx).await?;
@@ -389,7 +393,7 @@ impl ProxyHttp for Proxy {
         filter_response(session.req_header(), response, ctx).await?;
         caching::add_status(session, response, ctx)?;
         if ctx.route.response_body_filters.is_some() {
-            response_body::begin(session, response, ctx)?;
+            response_body::begin(&self.state.overload, session, response, ctx)?;
         }
         ctx.outcome.response_status = Some(response.status);
         if response.status == opened {
@@ -494,7 +498,7 @@ async fn pass_filtered(
     is_end: bool,
     ctx: &mut Context,
 ) -> Result<()> {
-    if request_body::put_collected(body, is_end, ctx) {
+    if request_body::put_kept(body, is_end, ctx) {
         pass_body(session, None, is_end, ctx)?;
     } else {
         let offset = ctx.body.received;

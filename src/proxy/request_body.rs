@@ -6,7 +6,8 @@
 //! to `request_body_filter` in each attempt. There the collected body takes its place.
 
 use super::{Context, body_timeout, expectation, failure, reply};
-use crate::filter::{self, BodyFilters, BodyPart, Flow, Reply, RequestBody, show_with_access};
+use crate::filter::{BodyFilters, BodyPart, Reply};
+use crate::load::{CollectedBytes, OverloadControl, RequestPermit};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Version, header};
 use pingora::http::RequestHeader;
@@ -26,50 +27,41 @@ const PLACEHOLDER: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct IsCollected;
 
-/// A body that has been collected.
+/// A body that the gateway itself keeps for each attempt. Pingora has a placeholder of it.
 #[derive(Debug)]
-pub(super) struct CollectedBody {
-    /// What the filters have made of it.
-    bytes: Bytes,
-    /// Whether the current attempt has got it.
-    is_sent: bool,
+pub(super) enum KeptBody {
+    /// A body that has been collected.
+    Collected {
+        /// What the filters have made of it.
+        bytes: Bytes,
+        /// Whether the current attempt has got it.
+        is_sent: bool,
+        /// Counts it for its client, as long as it is kept.
+        _counted: CollectedBytes,
+    },
+    /// A body over HTTP/1.1 without a byte, which filters may fill part by part. Once it has been read, Pingora takes the
+    /// request for one without a body, and would end the next attempt's with its head.
+    Empty { has_placeholder: bool },
 }
-
-/// How a request goes on after filters have seen its whole body.
-type Seen = Result<Option<Reply>, filter::Error>;
 
 /// Collects the body for the filters that want it whole, and shows it to all that want it. Returns whether the request
 /// has been answered.
-pub(super) async fn check(session: &mut Session, ctx: &mut Context) -> Result<bool> {
+pub(super) async fn check(
+    overload: &Arc<OverloadControl>,
+    session: &mut Session,
+    ctx: &mut Context,
+) -> Result<bool> {
     let route = Arc::clone(&ctx.route);
     let Some((filters, max)) =
         route.request_body_filters.as_deref().and_then(|it| Some((it, it.max_whole_size?)))
     else {
         return Ok(false);
     };
-    let has_body = ctx.body.is_present && !ctx.exchange.is_websocket;
-    let collected = match has_body {
-        true => collect(session, ctx, max).await?,
-        false => Ok(Bytes::new()),
+    let client = ctx.request_permit.as_ref().map(RequestPermit::client);
+    let counted = CollectedBytes::new(overload, client, &route.global.limits);
+    let Some(reply) = show_whole(filters, max, counted, session, ctx).await? else {
+        return Ok(false);
     };
-    let reply = match collected {
-        Err(too_large) => {
-            ctx.outcome.error = too_large.reason().map(str::to_owned);
-            Some(too_large)
-        }
-        Ok(mut bytes) => match show_part(filters, &mut bytes, true, 0, session, ctx).await {
-            Ok(None) => {
-                if has_body {
-                    keep_placeholder(session).await?;
-                    ctx.body.collected = Some(Box::new(CollectedBody { bytes, is_sent: false }));
-                }
-                return Ok(false);
-            }
-            Ok(reply) => reply,
-            Err(error) => Some(failure::reply_for_filter_error(ctx, &error)),
-        },
-    };
-    let Some(reply) = reply else { return Ok(false) };
     ctx.outcome.is_intended |= !reply.status.is_server_error();
     if let Some(explaining) = &mut ctx.explanation {
         explaining.failed(&reply);
@@ -81,12 +73,48 @@ pub(super) async fn check(session: &mut Session, ctx: &mut Context) -> Result<bo
     reply::send(session, ctx, reply).await.map(|()| true)
 }
 
-/// The body, or the answer to one that is too large.
+/// Collects the body and shows it to the filters. Returns the answer to a request that goes no further.
+async fn show_whole(
+    filters: &BodyFilters,
+    max: usize,
+    mut counted: CollectedBytes,
+    session: &mut Session,
+    ctx: &mut Context,
+) -> Result<Option<Reply>> {
+    let has_body = ctx.body.is_present && !ctx.exchange.is_websocket;
+    let collected = match has_body {
+        true => collect(session, ctx, max, &mut counted).await?,
+        false => Ok(Bytes::new()),
+    };
+    let mut bytes = match collected {
+        Ok(bytes) => bytes,
+        Err(refusal) => {
+            ctx.outcome.error = refusal.reason().map(str::to_owned);
+            return Ok(Some(refusal));
+        }
+    };
+    let part = BodyPart { bytes: &mut bytes, offset: 0, is_end: true };
+    match filters.show_request(part, session.req_header(), &mut ctx.exchange).await {
+        Ok(None) if has_body => {
+            counted.replace(bytes.len());
+            keep_placeholder(session).await?;
+            let kept = KeptBody::Collected { bytes, is_sent: false, _counted: counted };
+            ctx.body.kept = Some(Box::new(kept));
+            Ok(None)
+        }
+        Ok(reply) => Ok(reply),
+        Err(error) => Ok(Some(failure::reply_for_filter_error(ctx, &error))),
+    }
+}
+
+/// The body, or the answer to one that is too large, or that there is no room for.
 async fn collect(
     session: &mut Session,
     ctx: &mut Context,
     max: usize,
+    counted: &mut CollectedBytes,
 ) -> Result<Result<Bytes, Reply>> {
+    let max = max.min(counted.max());
     let limit = ctx
         .route
         .max_body_size
@@ -106,6 +134,12 @@ async fn collect(
         ctx.body.received += part.len() as u64;
         if body.len() + part.len() > limit {
             return Ok(Err(too_large(limit)));
+        }
+        if let Err(limit) = counted.add(part.len()) {
+            // A client that is slow to read the answer holds nothing else.
+            ctx.stop_counting();
+            ctx.outcome.is_intended = true;
+            return Ok(Err(failure::no_room_for_body(limit)));
         }
         body.extend_from_slice(&part);
     }
@@ -134,28 +168,6 @@ fn too_large(limit: usize) -> Reply {
          body"
     );
     Reply::gateway_error(ErrorCode::BodyTooLarge, message)
-}
-
-/// Shows a part, or the whole body, to all filters.
-async fn show_part(
-    filters: &BodyFilters,
-    bytes: &mut Bytes,
-    is_end: bool,
-    offset: u64,
-    session: &Session,
-    ctx: &mut Context,
-) -> Seen {
-    for (filter, access) in &filters.filters {
-        let (head, exchange) = (session.req_header(), &mut ctx.exchange);
-        let mut shown = bytes.clone();
-        let part = BodyPart { bytes: &mut shown, offset, is_end };
-        let mut body = RequestBody { part, head, exchange };
-        if let Flow::Respond(reply) = filter.on_request_body(&mut body).await? {
-            return Ok(Some(reply));
-        }
-        show_with_access(*access, bytes, |bytes| *bytes = shown);
-    }
-    Ok(None)
 }
 
 /// Leaves Pingora with a byte of body that it keeps, in the place of the body that has been read.
@@ -209,10 +221,10 @@ async fn with_placeholder(mut read: Http1Session) -> Result<Http1Session> {
 /// Frames the request for the upstream: by the length of the body that was collected, or without a length where filters
 /// may change it on its way.
 pub(super) fn frame(upstream: &mut RequestHeader, ctx: &mut Context) -> Result<()> {
-    if let Some(collected) = &mut ctx.body.collected {
-        collected.is_sent = false;
+    if let Some(KeptBody::Collected { bytes, is_sent, .. }) = ctx.body.kept.as_deref_mut() {
+        *is_sent = false;
         upstream.remove_header(&header::TRANSFER_ENCODING);
-        upstream.insert_header(header::CONTENT_LENGTH, collected.bytes.len())?;
+        upstream.insert_header(header::CONTENT_LENGTH, bytes.len())?;
     } else if let Some(filters) = &ctx.route.request_body_filters
         && filters.changes
         && ctx.body.is_present
@@ -228,16 +240,34 @@ pub(super) fn frame(upstream: &mut RequestHeader, ctx: &mut Context) -> Result<(
     Ok(())
 }
 
-/// Puts the collected body in the place of what Pingora has kept of it. Returns whether there is one.
-pub(super) fn put_collected(body: &mut Option<Bytes>, is_end: bool, ctx: &mut Context) -> bool {
-    let Some(collected) = &mut ctx.body.collected else { return false };
-    *body = match std::mem::replace(&mut collected.is_sent, true) {
-        false if !collected.bytes.is_empty() => Some(collected.bytes.clone()),
-        _ if is_end => None,
-        // No end of the body, as `None` would be.
-        _ => Some(Bytes::new()),
-    };
-    true
+/// Leaves Pingora with a placeholder of an empty body, before the request is sent once more.
+pub(super) async fn prepare_attempt(session: &mut Session, ctx: &mut Context) -> Result<()> {
+    if let Some(KeptBody::Empty { has_placeholder }) = ctx.body.kept.as_deref_mut()
+        && !std::mem::replace(has_placeholder, true)
+    {
+        keep_placeholder(session).await?;
+    }
+    Ok(())
+}
+
+/// Puts the body that the gateway keeps in the place of Pingora's placeholder. Returns whether filters have seen it.
+pub(super) fn put_kept(body: &mut Option<Bytes>, is_end: bool, ctx: &mut Context) -> bool {
+    match ctx.body.kept.as_deref_mut() {
+        Some(KeptBody::Collected { bytes, is_sent, .. }) => {
+            *body = match std::mem::replace(is_sent, true) {
+                false if !bytes.is_empty() => Some(bytes.clone()),
+                _ if is_end => None,
+                // No end of the body, as `None` would be.
+                _ => Some(Bytes::new()),
+            };
+            true
+        }
+        Some(KeptBody::Empty { has_placeholder: true }) => {
+            *body = None;
+            false
+        }
+        _ => false,
+    }
 }
 
 /// Shows a part that passes to the filters of the route. `offset` bytes have come before it.
@@ -254,11 +284,20 @@ pub(super) async fn show(
         return Ok(());
     }
     let mut bytes = body.take().unwrap_or_default();
+    if is_end
+        && offset == 0
+        && bytes.is_empty()
+        && ctx.body.kept.is_none()
+        && matches!(&*session.downstream_session, ServerSession::H1(_))
+    {
+        ctx.body.kept = Some(Box::new(KeptBody::Empty { has_placeholder: false }));
+    }
     // The response may have begun already, whose filters have been lent the store.
     if let Some(filtered) = &ctx.body.filtered {
         filtered.give_back(&mut ctx.exchange);
     }
-    let seen = show_part(filters, &mut bytes, is_end, offset, session, ctx).await;
+    let part = BodyPart { bytes: &mut bytes, offset, is_end };
+    let seen = filters.show_request(part, session.req_header(), &mut ctx.exchange).await;
     if let Some(filtered) = &ctx.body.filtered {
         filtered.lend(&mut ctx.exchange);
     }

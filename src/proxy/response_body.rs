@@ -3,8 +3,10 @@
 
 use super::compression::ResponseEncoding;
 use super::filter_error::filter_error;
-use super::filtered_body::{FilteredBody, TOO_LARGE, too_large};
+use super::filtered_body::{FilteredBody, TOO_LARGE};
 use super::{Context, response_framing};
+use crate::filter::BodyTooLarge;
+use crate::load::{CollectedBytes, OverloadControl, RequestPermit};
 use http::header::{self, HeaderValue};
 use http::{Method, Version};
 use pingora::Result;
@@ -23,9 +25,11 @@ pub(super) fn check_length(
         || session.req_header().method == Method::HEAD
         || response_framing::is_bodiless(response.status);
     let Some(max) = max.filter(|_| !is_bodiless) else { return Ok(()) };
+    let limits = &ctx.route.global.limits;
+    let max = max.min(limits.max_collected_body(ctx.request_permit.is_some()));
     match announced_length(response) {
         Some(length) if length > max as u64 => {
-            ctx.outcome.substitute_reply = Some(Box::new(too_large(max)));
+            ctx.outcome.substitute_reply = Some(Box::new(BodyTooLarge { max }.reply()));
             Err(filter_error(TOO_LARGE.to_owned()))
         }
         _ => Ok(()),
@@ -38,6 +42,7 @@ fn announced_length(response: &ResponseHeader) -> Option<u64> {
 
 /// Begins to show the body that follows this head, where filters of the route want it.
 pub(super) fn begin(
+    overload: &Arc<OverloadControl>,
     session: &mut Session,
     response: &mut ResponseHeader,
     ctx: &mut Context,
@@ -68,7 +73,14 @@ pub(super) fn begin(
             _ => {}
         }
     }
-    let filtered = FilteredBody::new(Arc::clone(filters), response.status, ctx.exchange.lend());
+    let counted = filters.max_whole_size.map(|_| {
+        let client = ctx.request_permit.as_ref().map(RequestPermit::client);
+        CollectedBytes::new(overload, client, &ctx.route.global.limits)
+    });
+    let filters = Arc::clone(filters);
+    let keeps_trailers = session.req_header().version == Version::HTTP_2;
+    let exchange = ctx.exchange.lend();
+    let filtered = FilteredBody::new(filters, response.status, exchange, counted, keeps_trailers);
     if let Some(encoding) = session.downstream_modules_ctx.get_mut::<ResponseEncoding>() {
         encoding.filtered = Some(filtered.clone());
     }

@@ -3,6 +3,7 @@
 
 use crate::load::{ClientLoad, SharedRequest};
 use crate::websocket::Session;
+use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ struct RequestTaskState {
     session: RefCell<Option<Arc<Session>>>,
     /// Whether it is dropped because its client has reset the stream.
     is_reset: Cell<bool>,
+    /// What is left of a response's body when its trailers come.
+    last_part: RefCell<Option<Bytes>>,
     /// The request in it, if the connection is shared by clients.
     shared: RefCell<Option<Arc<SharedRequest>>>,
 }
@@ -76,6 +79,16 @@ pub(crate) fn record_reset() {
 /// Whether the task is dropped because its client has reset the stream.
 pub(super) fn is_reset() -> bool {
     TASK.try_with(|task| task.is_reset.get()).unwrap_or_default()
+}
+
+/// Leaves what is left of a response's body for whoever writes its trailers.
+pub(super) fn set_last_part(part: Option<Bytes>) {
+    let _ = TASK.try_with(|task| task.last_part.replace(part));
+}
+
+/// What is left of the response's body, to be written before its trailers.
+pub(crate) fn take_last_part() -> Option<Bytes> {
+    TASK.try_with(|task| task.last_part.take()).ok().flatten()
 }
 
 /// Records that this task's request is on a connection which clients share, or has ended.

@@ -35,6 +35,10 @@ pub(crate) struct RequestLimits {
     pub requests: Option<usize>,
     /// The most requests in flight of one client, if written.
     pub requests_per_client: Option<usize>,
+    /// The most bytes of bodies that are collected for filters.
+    pub collected_bodies: usize,
+    /// The most bytes of them of one client.
+    pub collected_bodies_per_client: usize,
     /// The most bytes of memory, if written.
     pub memory: Option<u64>,
     /// HTTP/2: concurrent streams.
@@ -43,4 +47,14 @@ pub(crate) struct RequestLimits {
     pub pending_resets: usize,
     /// HTTP/2: resets for the client's errors.
     pub error_resets: usize,
+}
+
+impl RequestLimits {
+    /// The most bytes of one body that is collected for filters, of a client that is counted or not.
+    pub(crate) fn max_collected_body(&self, is_client_counted: bool) -> usize {
+        match is_client_counted {
+            true => self.collected_bodies.min(self.collected_bodies_per_client),
+            false => self.collected_bodies,
+        }
+    }
 }

@@ -4,8 +4,8 @@
 use super::run::FilterRun;
 use crate::exchange::{Outcome, WebSocketEnd};
 use crate::filter::{
-    self, BodyAccess, BodyPart, Filter, Flow, Reply, Request, RequestBody, Response, ResponseBody,
-    UpstreamRequest, show_with_access,
+    self, BodyAccess, BodyPart, BodyParts, Filter, Flow, Reply, Request, Response, ShownPart,
+    UpstreamRequest, show_request, show_response,
 };
 use crate::websocket::Initiator;
 use bytes::Bytes;
@@ -89,14 +89,12 @@ impl FilterRun {
                 if access == BodyAccess::None {
                     continue;
                 }
-                let mut shown = bytes.clone();
-                let part = BodyPart { bytes: &mut shown, offset, is_end: index + 1 == count };
+                let part = BodyPart { bytes, offset, is_end: index + 1 == count };
                 let (head, exchange) = (&self.request, &mut self.exchange);
-                let mut view = RequestBody { part, head, exchange };
-                if let Flow::Respond(reply) = filter.on_request_body(&mut view).await? {
-                    return Ok(Some(reply));
+                let reply = show_request(*filter, access, part, head, exchange).await?;
+                if reply.is_some() {
+                    return Ok(reply);
                 }
-                show_with_access(access, bytes, |bytes| *bytes = shown);
             }
             offset += length;
         }
@@ -134,42 +132,35 @@ impl FilterRun {
         if self.exchange.is_websocket || is_bodiless || self.request.method == Method::HEAD {
             return;
         }
-        if let Some(max) = smallest_bound(filters.iter().map(|filter| filter.response_body())) {
-            body = vec![body.concat().into()];
-            if body.iter().any(|whole| whole.len() > max) {
-                let message = format!(
-                    "the response has more than {max} bytes, the limit of a filter that reads \
-                     the whole response"
-                );
-                let reply = Reply::error(StatusCode::BAD_GATEWAY, ErrorCode::FilterFailed, message);
-                self.answer(reply);
-                return;
-            }
-        }
-        // The gateway shows no empty body, and no empty part but the last.
-        body.retain(|part| !part.is_empty());
-        let (mut offset, count) = (0, body.len());
+        let max = smallest_bound(filters.iter().map(|filter| filter.response_body()));
+        let mut parts = BodyParts::new(max);
         let mut sent: Vec<Bytes> = Vec::new();
-        for (index, mut bytes) in body.into_iter().enumerate() {
-            let length = bytes.len() as u64;
+        // The gateway shows no empty part but the last.
+        body.retain(|part| !part.is_empty());
+        let count = body.len();
+        for (index, bytes) in body.into_iter().enumerate() {
+            let shown = match parts.push(bytes, index + 1 == count) {
+                Ok(Some(shown)) => shown,
+                Ok(None) => continue,
+                Err(too_large) => {
+                    self.answer(too_large.reply());
+                    return;
+                }
+            };
+            let ShownPart { mut bytes, offset, is_end } = shown;
             for filter in filters.iter().rev() {
                 let access = filter.response_body();
                 if access == BodyAccess::None {
                     continue;
                 }
                 let (status, exchange) = (self.response.status, &mut self.exchange);
-                let is_end = index + 1 == count;
-                let shown = show_with_access(access, &mut bytes, |bytes| {
-                    let part = BodyPart { bytes, offset, is_end };
-                    filter.on_response_body(&mut ResponseBody { part, status, exchange })
-                });
-                if let Err(error) = shown {
+                let part = BodyPart { bytes: &mut bytes, offset, is_end };
+                if let Err(error) = show_response(*filter, access, part, status, exchange) {
                     self.error = Some(error);
                     self.body = Bytes::from(sent.concat());
                     return;
                 }
             }
-            offset += length;
             sent.push(bytes);
         }
         self.body = Bytes::from(sent.concat());

@@ -108,8 +108,8 @@ fn in_chunks(chunks: &[&str]) -> String {
 }
 
 /// Lets through whole bodies that begin with `good`, in capitals.
-struct Signed {
-    max: usize,
+pub(super) struct Signed {
+    pub(super) max: usize,
 }
 
 #[async_trait]

@@ -16,12 +16,12 @@ const WHOLE: BodyAccess = BodyAccess::Whole { max: 100 };
 
 type Client = h2::client::SendRequest<Bytes>;
 
-async fn http2_client(gateway: &Running) -> Client {
+pub(super) async fn http2_client(gateway: &Running) -> Client {
     http2::client(gateway.address).await
 }
 
 /// The status, the body up to its end or a fault, and the trailers.
-async fn read(response: h2::client::ResponseFuture) -> (StatusCode, String, HeaderMap) {
+pub(super) async fn read(response: h2::client::ResponseFuture) -> (StatusCode, String, HeaderMap) {
     let response = within("a response", response).await.expect("a response");
     let (head, mut body) = response.into_parts();
     let mut received = Vec::new();
@@ -35,7 +35,7 @@ async fn read(response: h2::client::ResponseFuture) -> (StatusCode, String, Head
 }
 
 /// A request over HTTP/2 whose body may be sent again.
-fn put() -> http::Request<()> {
+pub(super) fn put() -> http::Request<()> {
     http::Request::put("http://localhost/hook").body(()).expect("a request")
 }
 
@@ -72,7 +72,7 @@ async fn rfc9113_8_1_trailers_end_a_request_body_that_filters_see() {
 }
 
 /// Puts `filled` in the place of an empty body, and reports that the head has arrived.
-struct Filling(BodyAccess, Arc<Notify>);
+pub(super) struct Filling(pub(super) BodyAccess, pub(super) Arc<Notify>);
 
 #[async_trait]
 impl Filter for Filling {

@@ -301,6 +301,7 @@ defaults! {
         "body_rate" BODY_RATE: ByteSize = ByteSize(240);
         "send_timeout" SEND_TIMEOUT: Duration = seconds(60);
         "requests_per_connection" REQUESTS_PER_CONNECTION: u32 = 10_000;
+        "collected_bodies" COLLECTED_BODIES: ByteSize = mib(256);
     }
     Http2Limits in http2_limits {
         "concurrent_streams" CONCURRENT_STREAMS: u32 = 100;
@@ -434,6 +435,11 @@ const DEFAULTS_IN_WORDS: &[(&str, &str, &str)] = &[
         "Limits",
         "requests_per_client",
         "half of `requests`, so that the streams of one client don't lock out the rest",
+    ),
+    (
+        "Limits",
+        "collected_bodies_per_client",
+        "half of `collected_bodies`, so that one client doesn't lock out the rest",
     ),
     (
         "Limits",

@@ -65,6 +65,12 @@ pub struct Limits {
     /// the client is the address that the proxy reports.
     #[schemars(range(min = 1))]
     pub requests_per_client: Option<usize>,
+    /// Maximum size of all bodies together that the gateway holds because filters read them whole; a
+    /// request whose body exceeds it is answered 503, and a response is broken off.
+    pub collected_bodies: Option<ByteSize>,
+    /// Maximum size of those bodies of one client's address (for IPv6, its /64); a request whose
+    /// body exceeds it is answered 429, or 413 if the body alone is larger.
+    pub collected_bodies_per_client: Option<ByteSize>,
     /// Maximum memory of the process. Above it, the client that holds most loses its connections,
     /// requests and WebSocket sessions; if no client holds much, all requests are answered 503.
     pub memory: Option<ByteSize>,

@@ -88,7 +88,8 @@ error_codes! {
         "An HTTP/1 request arrived at a listener whose `protocols` allow only HTTP/2.",
         "Use HTTP/2, or add `h1` to `protocols` of the listener.";
     Overloaded: "overloaded", [SERVICE_UNAVAILABLE],
-        "The gateway is overloaded: `limits.memory`, `limits.requests` or its file descriptors are used up.",
+        "The gateway is overloaded: `limits.memory`, `limits.requests`, `limits.collected_bodies` or its file descriptors \
+         are used up.",
         "Retry after `Retry-After`. Raise the limit, or add a replica.";
     Draining: "draining", [SERVICE_UNAVAILABLE],
         "The gateway is draining and accepts no new WebSockets.",
@@ -100,7 +101,8 @@ error_codes! {
         "The client has used up one of the route's `rate_limits`.",
         "Retry after `Retry-After`.";
     TooManyRequests: "too_many_requests", [TOO_MANY_REQUESTS],
-        "The client's address has `limits.requests_per_client` requests in flight.",
+        "The client's address has `limits.requests_per_client` requests in flight, or filters hold as many bytes of its bodies \
+         as `limits.collected_bodies_per_client` allows.",
         "Send fewer requests concurrently, or raise the limit.";
     TooManyConnections: "too_many_connections", [SERVICE_UNAVAILABLE TOO_MANY_REQUESTS],
         "The gateway (503) or the client's address (429) has as many connections as the limits allow.",

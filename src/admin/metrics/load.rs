@@ -15,6 +15,9 @@ pub(super) fn write(to: &mut Exposition, admin: &Admin) {
         .sample(&[], connection_limiter.open_connections());
     to.family("tidegate_requests_in_flight", MetricKind::Gauge, "Requests in flight.")
         .sample(&[], in_flight.requests());
+    let help = "Bytes of bodies that are held because filters read them whole.";
+    to.family("tidegate_collected_body_bytes", MetricKind::Gauge, help)
+        .sample(&[], overload.collected_bytes());
     let mut refused = to.family(
         "tidegate_connections_refused",
         MetricKind::Counter,
@@ -33,6 +36,11 @@ pub(super) fn write(to: &mut Exposition, admin: &Admin) {
     let mut shed = to.family("tidegate_requests_shed", MetricKind::Counter, help);
     shed.sample(&[("limit", "requests")], overload.requests.count());
     shed.sample(&[("limit", "requests_per_client")], overload.requests_per_client.count());
+    shed.sample(&[("limit", "collected_bodies")], overload.collected_bodies.count());
+    shed.sample(
+        &[("limit", "collected_bodies_per_client")],
+        overload.collected_bodies_per_client.count(),
+    );
     shed.sample(&[("limit", "memory")], overload.memory.count());
     shed.sample(&[("limit", "files")], overload.files.count());
     let help = "Clients whose connections and WebSocket sessions were ended, by the limit.";

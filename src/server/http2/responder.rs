@@ -25,6 +25,8 @@ pub(super) struct Responder {
     head: SendResponse<Bytes>,
     /// The body, once the head is sent.
     body: Option<SendStream<Bytes>>,
+    /// What follows the body's last part, where that waits for the client.
+    trailers: Option<HeaderMap>,
     /// Whether the end of the stream is sent.
     is_ended: bool,
     /// What interim responses have taken, as [`MAX_INTERIM_MEMORY`] counts.
@@ -63,7 +65,14 @@ pub(super) fn poll_reset(responder: &Mutex<Responder>, cx: &mut Context<'_>) -> 
 impl Responder {
     /// `expects`: whether the client waits for a 100 before it sends the body.
     pub(super) fn new(head: SendResponse<Bytes>, expects: bool) -> Self {
-        Self { head, body: None, is_ended: false, interim_memory: 0, expects_continue: expects }
+        Self {
+            head,
+            body: None,
+            trailers: None,
+            is_ended: false,
+            interim_memory: 0,
+            expects_continue: expects,
+        }
     }
 
     /// The client's reset, or the end of its connection.
@@ -159,15 +168,24 @@ impl Responder {
             };
             let piece = data.split_to(room.min(data.len()));
             let is_last = data.is_empty();
-            body.send_data(piece, is_last && ends).or_err(
+            let is_end = is_last && ends && self.trailers.is_none();
+            body.send_data(piece, is_end).or_err(
                 ErrorType::WriteError,
                 "while writing the body of an HTTP/2 response to the client",
             )?;
             if is_last {
-                self.is_ended = ends;
-                return Poll::Ready(Ok(()));
+                self.is_ended = is_end;
+                return Poll::Ready(match self.trailers.take() {
+                    Some(trailers) => self.send_trailers(trailers),
+                    None => Ok(()),
+                });
             }
         }
+    }
+
+    /// Sends the trailers once the body's last part has been written.
+    pub(super) fn set_trailers(&mut self, trailers: HeaderMap) {
+        self.trailers = Some(trailers);
     }
 
     /// Sends the trailers, which end the stream.

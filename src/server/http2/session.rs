@@ -208,6 +208,10 @@ impl Http2Session {
             }
             HttpTask::Trailer(Some(trailers)) => {
                 *is_end = true;
+                if let Some(last_part) = task_state::take_last_part() {
+                    self.responder.with_lock(|responder| responder.set_trailers(*trailers));
+                    return Ok(Some((last_part, true)));
+                }
                 let sent = self.responder.with_lock(|responder| responder.send_trailers(*trailers));
                 sent.map_err(Error::into_down)?;
             }

@@ -2,12 +2,14 @@
 
 use super::Compiler;
 use crate::snapshot::RequestLimits;
-use tidegate_config::{Duration, defaults::http2_limits, defaults::limits};
+use tidegate_config::{ByteSize, Duration, defaults::http2_limits, defaults::limits};
 
 impl Compiler<'_> {
     pub(super) fn limits(&self) -> RequestLimits {
         let written = &self.config.limits;
         let time = |written: Option<Duration>, default| written.unwrap_or(default).0;
+        let size = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+        let collected_bodies = size(written.collected_bodies.unwrap_or(limits::COLLECTED_BODIES));
         RequestLimits {
             header_size: written.header_size.unwrap_or(limits::HEADER_SIZE).0,
             header_count: written.header_count.unwrap_or(limits::HEADER_COUNT),
@@ -25,6 +27,10 @@ impl Compiler<'_> {
                 .unwrap_or(limits::REQUESTS_PER_CONNECTION),
             requests: written.requests,
             requests_per_client: written.requests_per_client,
+            collected_bodies,
+            collected_bodies_per_client: written
+                .collected_bodies_per_client
+                .map_or(collected_bodies / 2, size),
             memory: written.memory.map(|size| size.0),
             concurrent_streams: written
                 .http2
