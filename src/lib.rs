@@ -72,7 +72,7 @@ pub mod websocket;
 pub use async_trait::async_trait;
 pub use filter::Filter;
 pub use gateway::{Config, Gateway};
-pub use server::RunError;
+pub use server::{Handle, HandleError, RunError};
 pub use {bytes, http, schemars, serde};
 
 #[cfg(doctest)]

@@ -9,7 +9,7 @@ pub use summary::Summary;
 
 use crate::explain::{Explainer, review, verify};
 use crate::filter::{self, Filter, FilterRegistry};
-use crate::server::{HandledSignals, ShutdownSignal, preflight};
+use crate::server::{Handle, HandledSignals, RequestedSignals, ShutdownSignal, preflight};
 use crate::snapshot::{CompileEnv, SessionPolicies, compile};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -38,6 +38,7 @@ pub struct Gateway {
     shutdown: Option<ShutdownSignal>,
     /// `None` until the program decides.
     signals: Option<HandledSignals>,
+    handle: (Handle, RequestedSignals),
     takes_over: bool,
     upgrades_on_signal: bool,
 }
@@ -56,6 +57,7 @@ impl Gateway {
             filters: FilterRegistry::default(),
             shutdown: None,
             signals: None,
+            handle: Handle::new(),
             takes_over: false,
             upgrades_on_signal: false,
         }
@@ -225,6 +227,27 @@ impl Gateway {
     pub fn ignore_signals(mut self) -> Self {
         self.signals = Some(HandledSignals::None);
         self
+    }
+
+    /// A handle on this gateway, with which the program reopens the access log and reloads the configuration while the
+    /// gateway serves.
+    ///
+    /// ```no_run
+    /// use tidegate::{Config, Gateway};
+    ///
+    /// # async fn rotated() {}
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let gateway = Gateway::from_config(Config::from_file("tidegate.yaml"));
+    /// let handle = gateway.handle();
+    /// let serving = tokio::spawn(gateway.serve());
+    /// rotated().await;
+    /// handle.reopen_access_log().await?;
+    /// # serving.await??;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn handle(&self) -> Handle {
+        self.handle.0.clone()
     }
 
     /// Takes the listening sockets of the gateway that runs with this configuration. That one

@@ -110,7 +110,9 @@ impl Gateway {
 
     /// Compiles the configuration. A program is what there is only one of in a process.
     fn prepare(self, is_program: bool) -> Result<Prepared, RunError> {
-        let Self { config, filters, shutdown, signals, takes_over, upgrades_on_signal } = self;
+        let Self { config, filters, shutdown, signals, handle, takes_over, upgrades_on_signal } =
+            self;
+        let (_, requests) = handle;
         let usual = if is_program { HandledSignals::All } else { HandledSignals::None };
         let signals = signals.unwrap_or(usual);
         let is_program = is_program && signals == HandledSignals::All;
@@ -142,6 +144,7 @@ impl Gateway {
             filters,
             shutdown,
             signals,
+            requests,
             is_program,
             handover_socket,
             takes_over,

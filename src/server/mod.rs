@@ -8,6 +8,7 @@ mod discover;
 mod engine;
 mod files;
 mod guard;
+mod handle;
 mod handover;
 mod http1;
 mod http2;
@@ -30,11 +31,12 @@ mod tasks;
 mod tasks_guard;
 mod watchdog;
 
+pub use handle::{Handle, HandleError};
 pub(crate) use handover::{HandoverSocket, RunningGateway, query_running};
 pub(crate) use preflight::preflight;
 pub(crate) use run_error::EXIT_BAD_CONFIGURATION;
 pub use run_error::RunError;
-pub(crate) use signals::{HandledSignals, ShutdownSignal};
+pub(crate) use signals::{HandledSignals, RequestedSignals, ShutdownSignal};
 
 use crate::filter::FilterRegistry;
 use crate::snapshot::Snapshot;
@@ -62,6 +64,8 @@ pub(crate) struct Server {
     pub signals: HandledSignals,
     /// Whether the process is the gateway's own: its end is the process's, and the service manager hears of it.
     pub is_program: bool,
+    /// What the program's handles request of it.
+    pub requests: RequestedSignals,
     /// Where it meets the gateways before and after it.
     pub handover_socket: Option<HandoverSocket>,
     /// Whether it takes the listeners of the gateway before it.
@@ -75,10 +79,11 @@ impl Server {
     /// ends as it is.
     pub(crate) async fn run(self) -> Result<(), RunError> {
         let Self { snapshot, read, file, filters, shutdown, signals, is_program, .. } = self;
-        let Self { handover_socket, takes_over, upgrades_on_signal, .. } = self;
+        let Self { requests, handover_socket, takes_over, upgrades_on_signal, .. } = self;
         own_log::start_logging(snapshot.log.0, snapshot.log.1);
         // Before there is anything to connect to: who sees a port open may send a signal.
-        let mut signals = Signals::listen(shutdown, signals).map_err(RunError::Signals)?;
+        let signals = Signals::listen(shutdown, signals, requests);
+        let mut signals = signals.map_err(RunError::Signals)?;
         let startup = snapshot.startup.clone();
         let bound = start::bind(&startup, handover_socket, takes_over, &mut signals).await?;
         let Some(bound) = bound else { return Ok(()) };

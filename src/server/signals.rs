@@ -1,15 +1,20 @@
-//! Turns signals of the system into the gateway's own: stop, reload, upgrade, reopen. Acts on none of them.
+//! Turns signals of the system, and requests of handles, into the gateway's own: stop, reload, upgrade, reopen. Acts on
+//! none of them.
 
 use std::io;
 use std::pin::Pin;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+/// Who waits for the result of a request, if anybody does.
+type Reply<T> = Option<oneshot::Sender<T>>;
 
 /// What a signal asks for.
-pub(super) enum Signal {
+pub(crate) enum Signal {
     /// SIGHUP: read the configuration again.
-    Reload,
+    Reload(Reply<Result<String, String>>),
     /// SIGUSR1: open the access log's file again.
-    Reopen,
+    Reopen(Reply<()>),
     /// SIGQUIT: hand the listeners to a new gateway.
     Upgrade,
     /// SIGUSR2: start a new gateway, which then asks for the listeners.
@@ -19,7 +24,7 @@ pub(super) enum Signal {
 }
 
 /// How to end.
-pub(super) enum StopMode {
+pub(crate) enum StopMode {
     /// SIGTERM: finish what is in flight.
     Gracefully,
     /// SIGINT: hardly wait.
@@ -27,6 +32,9 @@ pub(super) enum StopMode {
     /// Another process has the listeners: finish what is in flight.
     Replaced(u32),
 }
+
+/// Signals that the program around a gateway requests instead of the system.
+pub(crate) type RequestedSignals = mpsc::Receiver<Signal>;
 
 /// Which signals a gateway handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +59,14 @@ pub(super) struct Signals {
     stops: Pair,
     upgrades: Pair,
     shutdown: Option<ShutdownSignal>,
+    requests: RequestedSignals,
 }
 
 impl Signals {
     pub(super) fn listen(
         shutdown: Option<ShutdownSignal>,
         handled: HandledSignals,
+        requests: RequestedSignals,
     ) -> io::Result<Self> {
         let pair = |is_handled, first, second| match is_handled {
             true => Ok::<_, io::Error>(Some((signal(first)?, signal(second)?))),
@@ -69,14 +79,16 @@ impl Signals {
             upgrades: pair(is_program, SignalKind::quit(), SignalKind::user_defined2())?,
             reloads: pair(reloads, SignalKind::hangup(), SignalKind::user_defined1())?,
             shutdown,
+            requests,
         })
     }
 
     pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
-            how = reload_signal(&mut self.reloads) => how,
-            how = upgrade_signal(&mut self.upgrades) => how,
-            how = stop_signal(&mut self.stops) => Signal::Stop(how),
+            signal = either(&mut self.reloads, Signal::Reload(None), Signal::Reopen(None)) => signal,
+            signal = either(&mut self.upgrades, Signal::Upgrade, Signal::StartSuccessor) => signal,
+            stop = either(&mut self.stops, StopMode::Gracefully, StopMode::Fast) => Signal::Stop(stop),
+            signal = next_request(&mut self.requests) => signal,
             () = completed(&mut self.shutdown) => Signal::Stop(StopMode::Gracefully),
         }
     }
@@ -88,7 +100,13 @@ impl Signals {
 
     /// A second signal to stop means: now.
     pub(super) async fn fast_stop(&mut self) {
-        let _ = stop_signal(&mut self.stops).await;
+        either(&mut self.stops, (), ()).await;
+    }
+
+    /// Refuses what handles request from now on: the gateway stops.
+    pub(super) fn refuse_requests(&mut self) {
+        self.requests.close();
+        while self.requests.try_recv().is_ok() {}
     }
 }
 
@@ -101,32 +119,21 @@ async fn completed(shutdown: &mut Option<ShutdownSignal>) {
     *shutdown = None;
 }
 
-async fn reload_signal(reloads: &mut Pair) -> Signal {
-    match reloads {
-        Some((hangup, reopen)) => tokio::select! {
-            _ = hangup.recv() => Signal::Reload,
-            _ = reopen.recv() => Signal::Reopen,
+/// Waits for one of two signals; forever, where they are not handled.
+async fn either<T>(pair: &mut Pair, first: T, second: T) -> T {
+    match pair {
+        Some((one, other)) => tokio::select! {
+            _ = one.recv() => first,
+            _ = other.recv() => second,
         },
         None => std::future::pending().await,
     }
 }
 
-async fn stop_signal(stops: &mut Pair) -> StopMode {
-    match stops {
-        Some((terminate, interrupt)) => tokio::select! {
-            _ = terminate.recv() => StopMode::Gracefully,
-            _ = interrupt.recv() => StopMode::Fast,
-        },
-        None => std::future::pending().await,
-    }
-}
-
-async fn upgrade_signal(upgrades: &mut Pair) -> Signal {
-    match upgrades {
-        Some((quit, renew)) => tokio::select! {
-            _ = quit.recv() => Signal::Upgrade,
-            _ = renew.recv() => Signal::StartSuccessor,
-        },
+/// Waits for a request of a handle; forever, once there is no handle.
+async fn next_request(requests: &mut RequestedSignals) -> Signal {
+    match requests.recv().await {
+        Some(request) => request,
         None => std::future::pending().await,
     }
 }

@@ -38,8 +38,19 @@ pub(super) async fn supervise(
             }
         };
         match signal {
-            Signal::Reopen => reopen_logs(&state.current),
-            Signal::Reload => {
+            Signal::Reopen(reply) => {
+                reopen_logs(&state.current);
+                if let Some(reply) = reply {
+                    let _ = reply.send(());
+                }
+            }
+            Signal::Reload(Some(reply)) => {
+                reopen_logs(&state.current);
+                let orders = orders.clone();
+                // The queue may be full, and signals must not wait for that.
+                tokio::spawn(async move { orders.send(Order::Reload(reply)).await });
+            }
+            Signal::Reload(None) => {
                 reopen_logs(&state.current);
                 if *notifies {
                     notify::reloading();
@@ -79,6 +90,7 @@ pub(super) async fn supervise(
             Signal::Stop(stop) => break stop,
         }
     };
+    signals.refuse_requests();
     if let Some(handing) = handing {
         handing.abort();
     }

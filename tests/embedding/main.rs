@@ -5,7 +5,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use tidegate::{Config, Gateway, RunError};
+use tidegate::{Config, Gateway, HandleError, RunError};
 use tidegate_testing::{free_port, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -183,6 +183,65 @@ async fn dropped_gateway_cuts_off_requests_over_http2() {
     assert!(serving.await.is_err_and(|error| error.is_cancelled()));
     assert!(within("the end of the request", request).await.expect("no panic").is_err());
     within("the end of the upstream's connection", service).await.expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handle_reopens_the_access_log_and_reloads_until_the_gateway_stops() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (log, rotated) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+    let (file, port) = (folder.path().join("tidegate.yaml"), free_port());
+    let write = |rest: &str| {
+        let log = log.display();
+        let yaml = format!(
+            "listeners: [{{address: 127.0.0.1:{port}}}]\naccess_log: {{path: {log}}}\n{rest}"
+        );
+        std::fs::write(&file, yaml).expect("the file");
+    };
+    write(&answers("first"));
+    let (stop, stopped) = oneshot::channel();
+    let gateway = Gateway::from_config(Config::from_file(&file)).with_graceful_shutdown(async {
+        let _ = stopped.await;
+    });
+    let handle = gateway.handle();
+    let serving = tokio::spawn(gateway.serve());
+    // The gateway serves when it has answered.
+    handle.reopen_access_log().await.expect("it serves");
+    let get = async |path: &str| {
+        let answer = reqwest::get(format!("http://127.0.0.1:{port}{path}")).await;
+        answer.expect("an answer").text().await.expect("text")
+    };
+    let paths = |file: &std::path::Path| -> Vec<String> {
+        let lines = std::fs::read_to_string(file).unwrap_or_default();
+        let path = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            line["url.path"].as_str().expect("a path").to_owned()
+        };
+        lines.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(path).collect()
+    };
+    assert_eq!(get("/before").await, "first");
+    until("the line", async || paths(&log) == ["/before"]).await;
+
+    std::fs::rename(&log, &rotated).expect("the rotation");
+    handle.reopen_access_log().await.expect("it serves");
+    assert_eq!(get("/after").await, "first");
+    until("the line in the new file", async || paths(&log) == ["/after"]).await;
+    assert_eq!(paths(&rotated), ["/before"]);
+
+    write(&answers("second"));
+    handle.reload().await.expect("a good configuration");
+    assert_eq!(get("/reloaded").await, "second");
+    write("routes: [{name: all, respond: {stats: 200}}]\n");
+    let error = handle.reload().await.expect_err("it is wrong");
+    assert!(
+        matches!(&error, HandleError::Refused(problems) if problems.contains("stats")),
+        "{error}"
+    );
+    assert_eq!(get("/refused").await, "second");
+
+    stop.send(()).expect("it waits for this");
+    assert!(within("the end", serving).await.expect("no panic").is_ok());
+    assert_eq!(handle.reload().await, Err(HandleError::Stopped));
+    assert_eq!(handle.reopen_access_log().await, Err(HandleError::Stopped));
 }
 
 /// The log of the program around the gateways.
