@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tidegate::filter::BodyAccess;
-use tidegate_testing::{Config, within};
+use tidegate_testing::{Config, http2, within};
 use tokio::sync::Notify;
 
 const WHOLE: BodyAccess = BodyAccess::Whole { max: 100 };
@@ -14,40 +14,30 @@ const WHOLE: BodyAccess = BodyAccess::Whole { max: 100 };
 /// An upstream over HTTP/2 that answers the first request 503 and sends the body of each further one back. It records
 /// the bodies of all.
 async fn http2_failing_once() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("its address");
     let bodies = Arc::<Mutex<Vec<String>>>::default();
     let recorded = Arc::clone(&bodies);
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let recorded = Arc::clone(&recorded);
-            tokio::spawn(async move {
-                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
-                while let Some(Ok((request, mut respond))) = connection.accept().await {
-                    let recorded = Arc::clone(&recorded);
-                    tokio::spawn(async move {
-                        let mut body = request.into_body();
-                        let mut received = Vec::new();
-                        while let Some(Ok(part)) = body.data().await {
-                            let _ = body.flow_control().release_capacity(part.len());
-                            received.extend_from_slice(&part);
-                        }
-                        let text = String::from_utf8(received).expect("text");
-                        let is_first = {
-                            let mut bodies = recorded.lock().expect("a lock");
-                            bodies.push(text.clone());
-                            bodies.len() == 1
-                        };
-                        let status = if is_first { 503 } else { 200 };
-                        let head = http::Response::builder().status(status).body(());
-                        let mut sent =
-                            respond.send_response(head.expect("a head"), false).expect("sent");
-                        let _ = sent.send_data(text.into(), true);
-                    });
-                }
-            });
+    let address = http2::serve(move |request, mut respond| {
+        let recorded = Arc::clone(&recorded);
+        async move {
+            let mut body = request.into_body();
+            let mut received = Vec::new();
+            while let Some(Ok(part)) = body.data().await {
+                let _ = body.flow_control().release_capacity(part.len());
+                received.extend_from_slice(&part);
+            }
+            let text = String::from_utf8(received).expect("text");
+            let is_first = {
+                let mut bodies = recorded.lock().expect("a lock");
+                bodies.push(text.clone());
+                bodies.len() == 1
+            };
+            let status = if is_first { 503 } else { 200 };
+            let head = http::Response::builder().status(status).body(()).expect("a head");
+            let mut sent = respond.send_response(head, false).expect("sent");
+            let _ = sent.send_data(text.into(), true);
         }
-    });
+    })
+    .await;
     (address, bodies)
 }
 

@@ -7,7 +7,7 @@ use http::StatusCode;
 use std::net::SocketAddr;
 use tidegate::async_trait;
 use tidegate::filter::{self, BodyAccess, Filter, Flow, Reply, RequestBody, UpstreamRequest};
-use tidegate_testing::{Config, Upstream, Wire, within};
+use tidegate_testing::{Config, Upstream, Wire, http2, within};
 use tokio::sync::watch;
 
 /// Answers a request with 403 at a part that begins with `stop`.
@@ -101,31 +101,17 @@ async fn filter_refuses_a_get_with_a_body_on_a_route_with_a_cache() {
 
 /// An upstream over HTTP/2 that answers each request with what may be kept, at the end of its body.
 async fn cacheable_over_http2() -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("its address");
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
-                while let Some(Ok((request, mut respond))) = connection.accept().await {
-                    tokio::spawn(async move {
-                        let mut body = request.into_body();
-                        while let Some(Ok(part)) = body.data().await {
-                            let _ = body.flow_control().release_capacity(part.len());
-                        }
-                        let head = http::Response::builder()
-                            .header("cache-control", "max-age=60")
-                            .body(())
-                            .expect("a head");
-                        if let Ok(mut sent) = respond.send_response(head, false) {
-                            let _ = sent.send_data(Bytes::from_static(b"one"), true);
-                        }
-                    });
-                }
-            });
+    http2::serve(|request, mut respond| async move {
+        let mut body = request.into_body();
+        while let Some(Ok(part)) = body.data().await {
+            let _ = body.flow_control().release_capacity(part.len());
         }
-    });
-    address
+        let head = http::Response::builder().header("cache-control", "max-age=60");
+        if let Ok(mut sent) = respond.send_response(head.body(()).expect("a head"), false) {
+            let _ = sent.send_data(Bytes::from_static(b"one"), true);
+        }
+    })
+    .await
 }
 
 #[tokio::test]

@@ -7,41 +7,28 @@ use http::{HeaderMap, HeaderValue};
 use std::net::SocketAddr;
 use tidegate::async_trait;
 use tidegate::filter::{self, BodyAccess, Filter, Flow, RequestBody, ResponseBody};
-use tidegate_testing::{Config, Upstream, ok, within};
+use tidegate_testing::{Config, Upstream, http2, ok, within};
 
 const WHOLE: BodyAccess = BodyAccess::Whole { max: 100 };
 
 /// A gRPC service that sends each part back as it comes, and ends with a status and a trailer of its own.
 async fn grpc_echo() -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("its address");
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
-                while let Some(Ok((request, mut respond))) = connection.accept().await {
-                    tokio::spawn(async move {
-                        assert_eq!(request.headers()["te"], "trailers");
-                        let mut body = request.into_body();
-                        let head = http::Response::builder()
-                            .header("content-type", "application/grpc")
-                            .body(())
-                            .expect("a head");
-                        let mut sent = respond.send_response(head, false).expect("sent");
-                        while let Some(Ok(part)) = body.data().await {
-                            let _ = body.flow_control().release_capacity(part.len());
-                            let _ = sent.send_data(part, false);
-                        }
-                        let mut trailers = HeaderMap::new();
-                        trailers.insert("grpc-status", HeaderValue::from_static("0"));
-                        trailers.insert("x-trailer", HeaderValue::from_static("there"));
-                        let _ = sent.send_trailers(trailers);
-                    });
-                }
-            });
+    http2::serve(|request, mut respond| async move {
+        assert_eq!(request.headers()["te"], "trailers");
+        let mut body = request.into_body();
+        let head = http::Response::builder().header("content-type", "application/grpc");
+        let head = head.body(()).expect("a head");
+        let mut sent = respond.send_response(head, false).expect("sent");
+        while let Some(Ok(part)) = body.data().await {
+            let _ = body.flow_control().release_capacity(part.len());
+            let _ = sent.send_data(part, false);
         }
-    });
-    address
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        trailers.insert("x-trailer", HeaderValue::from_static("there"));
+        let _ = sent.send_trailers(trailers);
+    })
+    .await
 }
 
 async fn gateway(filter: impl Filter + 'static) -> Running {
