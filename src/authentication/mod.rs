@@ -1,6 +1,7 @@
 //! Verifies who sends a request: schemes that read and check a credential, and what a route requires of them. Knows
 //! nothing of routes, and sends no response.
 
+pub(crate) mod jwt;
 mod requirement;
 mod scheme;
 mod token_source;

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
 use pingora::http::RequestHeader;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -74,6 +75,13 @@ pub(crate) trait Scheme: Send + Sync + Debug {
     /// Removes what the upstream must not receive from the client: the credential, unless the settings forward it, and
     /// headers that only the scheme may set.
     fn sanitize(&self, head: &mut RequestHeader);
+
+    /// Verifies a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.6) of the issuer that it trusts:
+    /// signature, `iss`, `aud`, `iat` and `exp`. The caller checks `events`, `sid`, `sub`, `jti` and `nonce` of the claims.
+    /// `None` if it trusts no issuer.
+    fn verify_logout_token(&self, _token: &[u8]) -> Option<Result<Map<String, Value>, Refusal>> {
+        None
+    }
 
     /// Starts the task that keeps it up to date, if it needs one and it does not run yet. The task ends with the
     /// scheme. Needs a runtime.

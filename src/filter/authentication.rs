@@ -67,20 +67,22 @@ impl AuthenticationFilter {
             outcome.reason = Some(refusal.reason);
         }
         let reply = Reply::gateway_error(ErrorCode::NotPermitted, refusal.message.clone());
-        Flow::Respond(self.challenged(reply, Some(&refusal)))
+        Flow::Respond(self.challenged(reply, Some((identity.scheme(), &refusal))))
     }
 
-    /// With the challenges of all schemes (RFC 9110, section 11.6.1).
-    fn challenged(&self, reply: Reply, refusal: Option<&Refusal>) -> Reply {
-        let challenges = self.requirement.schemes.iter().filter_map(|it| it.challenge(refusal));
+    /// With the challenges of all schemes (RFC 9110, section 11.6.1). Only the scheme of this name has refused the
+    /// request.
+    fn challenged(&self, reply: Reply, refusal: Option<(&str, &Refusal)>) -> Reply {
+        let challenges = self.requirement.schemes.iter().filter_map(|scheme| {
+            let own = refusal.filter(|(name, _)| **scheme.name() == **name);
+            scheme.challenge(own.map(|(_, refusal)| refusal))
+        });
         let mut seen: Vec<HeaderValue> = Vec::new();
         for challenge in challenges {
             if !seen.contains(&challenge) {
                 seen.push(challenge);
             }
         }
-        let no_store = HeaderValue::from_static("no-store");
-        let reply = reply.header(header::CACHE_CONTROL, no_store);
         seen.into_iter().fold(reply, |reply, it| reply.header(header::WWW_AUTHENTICATE, it))
     }
 
@@ -97,7 +99,7 @@ impl AuthenticationFilter {
             Some(refusal.reason),
         );
         let reply = Reply::gateway_error(ErrorCode::AuthenticationFailed, refusal.message.clone());
-        Flow::Respond(self.challenged(reply, Some(&refusal)))
+        Flow::Respond(self.challenged(reply, Some((scheme.name(), &refusal))))
     }
 }
 

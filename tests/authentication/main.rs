@@ -3,3 +3,5 @@
 #![cfg(unix)]
 
 mod client_addresses;
+mod jwt;
+mod jwt_keys;

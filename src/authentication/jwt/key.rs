@@ -1,0 +1,295 @@
+//! Keys that verify tokens: read from JSON Web Keys and from PEM, each with the algorithms of its type and no other. Knows
+//! nothing of claims, and of where keys come from.
+
+use ring::hmac;
+use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey};
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::{Map, Value};
+use std::fmt;
+use tidegate_config::JwtAlgorithm;
+use tidegate_http::jwt;
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+/// Sizes of RSA keys, in bits: shorter ones are weak (RFC 7518, section 3.3), longer ones let a stranger's tokens take
+/// much time.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// Object identifiers of the types of keys in PEM: RFC 8410 and RFC 5480.
+const ED25519: &str = "1.3.101.112";
+const P256: &str = "1.2.840.10045.3.1.7";
+const P384: &str = "1.3.132.0.34";
+
+/// A key that verifies tokens.
+pub(crate) struct VerificationKey {
+    /// `kid`; a key without one may have signed any token.
+    id: Option<String>,
+    /// `alg`: the only algorithm that it is for.
+    algorithm: Option<String>,
+    material: Material,
+}
+
+/// The key itself. Its type decides which algorithms verify with it (RFC 8725, section 3.1): the header of a token only
+/// chooses among these.
+enum Material {
+    Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
+    P256(Vec<u8>),
+    P384(Vec<u8>),
+    Ed25519(Vec<u8>),
+    Secret(Vec<u8>),
+}
+
+impl fmt::Debug for VerificationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerificationKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl VerificationKey {
+    /// A secret that the gateway shares with the issuer.
+    pub(crate) fn secret(secret: &str) -> Self {
+        Self { id: None, algorithm: None, material: Material::Secret(secret.as_bytes().to_vec()) }
+    }
+
+    /// Reads a JSON Web Key (RFC 7517); `Ok(None)` if it is not for verifying tokens.
+    ///
+    /// # Errors
+    /// When it is for verifying tokens, and is not usable.
+    pub(crate) fn from_jwk(jwk: &Map<String, Value>) -> Result<Option<Self>, &'static str> {
+        let text = |name: &str| match jwk.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.as_str())),
+            Some(_) => Err("a member has the wrong type"),
+        };
+        let is_for_signatures = text("use")?.is_none_or(|usage| usage == "sig");
+        let verifies = match jwk.get("key_ops") {
+            None => true,
+            Some(Value::Array(operations)) => operations.iter().any(|it| it == "verify"),
+            Some(_) => return Err("`key_ops` is not a list"),
+        };
+        if !is_for_signatures || !verifies {
+            return Ok(None);
+        }
+        let bytes = |name: &str| {
+            let text = text(name)?.ok_or("a member is missing")?;
+            jwt::decode(text.as_bytes()).map_err(|_| "a member is not base64url")
+        };
+        let material = match (text("kty")?, text("crv")?) {
+            (Some("RSA"), _) => Material::rsa(&bytes("n")?, &bytes("e")?)?,
+            (Some("EC"), Some("P-256")) => {
+                Material::P256(point(&bytes("x")?, &bytes("y")?, P256_SIZE)?)
+            }
+            (Some("EC"), Some("P-384")) => {
+                Material::P384(point(&bytes("x")?, &bytes("y")?, P384_SIZE)?)
+            }
+            (Some("OKP"), Some("Ed25519")) => Material::ed25519(bytes("x")?)?,
+            // A published secret is none, and other types have no algorithm here.
+            _ => return Ok(None),
+        };
+        let [id, algorithm] = [text("kid")?, text("alg")?].map(|it| it.map(str::to_owned));
+        Ok(Some(Self { id, algorithm, material }))
+    }
+
+    /// Reads public keys in PEM (`PUBLIC KEY`).
+    ///
+    /// # Errors
+    /// When there is none, or one is not usable.
+    pub(crate) fn from_pem(pem: &[u8]) -> Result<Vec<Self>, String> {
+        let mut keys = Vec::new();
+        for item in SubjectPublicKeyInfoDer::pem_slice_iter(pem) {
+            let item = item.map_err(|error| format!("invalid PEM: {error}"))?;
+            let material = Material::from_spki(&item)?;
+            keys.push(Self { id: None, algorithm: None, material });
+        }
+        match keys.is_empty() {
+            true => Err("it has no `-----BEGIN PUBLIC KEY-----`".to_owned()),
+            false => Ok(keys),
+        }
+    }
+
+    /// Whether a token with this `kid` may be signed by it.
+    pub(crate) fn is_named(&self, id: Option<&str>) -> bool {
+        match (&self.id, id) {
+            (Some(own), Some(id)) => own == id,
+            _ => true,
+        }
+    }
+
+    /// Whether it verifies tokens by this algorithm.
+    pub(crate) fn fits(&self, algorithm: JwtAlgorithm) -> bool {
+        let is_its_own = self.algorithm.as_ref().is_none_or(|own| own == name_of(algorithm));
+        is_its_own && self.material.fits(algorithm)
+    }
+
+    /// Whether the signature of the message is by this key and algorithm.
+    pub(crate) fn verifies(
+        &self,
+        algorithm: JwtAlgorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        self.fits(algorithm) && self.material.verifies(algorithm, message, signature)
+    }
+}
+
+const P256_SIZE: usize = 32;
+const P384_SIZE: usize = 48;
+
+impl Material {
+    fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, &'static str> {
+        let [modulus, exponent] = [modulus, exponent].map(without_leading_zeros);
+        let bits = modulus
+            .first()
+            .map_or(0, |first| (modulus.len() * 8).saturating_sub(first.leading_zeros() as usize));
+        if !RSA_BITS.contains(&bits) {
+            return Err("an RSA key must have 2048 to 8192 bits");
+        }
+        // With 1 every message would be its own signature; a long one takes much time.
+        let is_usable = match exponent {
+            [] | [0..=2] => false,
+            exponent => exponent.len() <= 4,
+        };
+        if !is_usable {
+            return Err("the exponent of an RSA key must have 1 to 4 bytes and be at least 3");
+        }
+        Ok(Self::Rsa { modulus: modulus.to_vec(), exponent: exponent.to_vec() })
+    }
+
+    fn ed25519(key: Vec<u8>) -> Result<Self, &'static str> {
+        match key.len() {
+            32 => Ok(Self::Ed25519(key)),
+            _ => Err("an Ed25519 key must have 32 bytes"),
+        }
+    }
+
+    fn from_spki(der: &[u8]) -> Result<Self, String> {
+        let invalid = "it has a public key that is not usable".to_owned();
+        let (rest, info) = SubjectPublicKeyInfo::from_der(der).map_err(|_| invalid.clone())?;
+        if !rest.is_empty() {
+            return Err(invalid);
+        }
+        let bytes = info.subject_public_key.data.to_vec();
+        if info.algorithm.algorithm.to_id_string() == ED25519 {
+            return Ok(Self::ed25519(bytes)?);
+        }
+        match info.parsed().map_err(|_| invalid)? {
+            PublicKey::RSA(key) => Ok(Self::rsa(key.modulus, key.exponent)?),
+            PublicKey::EC(_) => {
+                let curve = info.algorithm.parameters.as_ref().and_then(|it| it.as_oid().ok());
+                match (curve.map(|it| it.to_id_string()).as_deref(), &*bytes) {
+                    (Some(P256), [4, point @ ..]) if point.len() == 2 * P256_SIZE => {
+                        Ok(Self::P256(bytes))
+                    }
+                    (Some(P384), [4, point @ ..]) if point.len() == 2 * P384_SIZE => {
+                        Ok(Self::P384(bytes))
+                    }
+                    _ => Err("an elliptic key must be an uncompressed point of P-256 or P-384"
+                        .to_owned()),
+                }
+            }
+            _ => Err("a public key must be of RSA, P-256, P-384 or Ed25519".to_owned()),
+        }
+    }
+
+    fn fits(&self, algorithm: JwtAlgorithm) -> bool {
+        use JwtAlgorithm::{
+            ES256, ES384, EdDSA, HS256, HS384, HS512, PS256, PS384, PS512, RS256, RS384, RS512,
+        };
+        match self {
+            Self::Rsa { .. } => {
+                matches!(algorithm, RS256 | RS384 | RS512 | PS256 | PS384 | PS512)
+            }
+            Self::P256(_) => matches!(algorithm, ES256),
+            Self::P384(_) => matches!(algorithm, ES384),
+            Self::Ed25519(_) => matches!(algorithm, EdDSA),
+            Self::Secret(_) => matches!(algorithm, HS256 | HS384 | HS512),
+        }
+    }
+
+    fn verifies(&self, algorithm: JwtAlgorithm, message: &[u8], signature: &[u8]) -> bool {
+        let by_rsa = |parameters| match self {
+            Self::Rsa { modulus: n, exponent: e } => {
+                RsaPublicKeyComponents { n, e }.verify(parameters, message, signature).is_ok()
+            }
+            _ => false,
+        };
+        let by_secret = |algorithm| match self {
+            Self::Secret(secret) => {
+                let key = hmac::Key::new(algorithm, secret);
+                // In constant time.
+                hmac::verify(&key, message, signature).is_ok()
+            }
+            _ => false,
+        };
+        let by_point = |parameters, key: &[u8]| {
+            UnparsedPublicKey::new(parameters, key).verify(message, signature).is_ok()
+        };
+        match (algorithm, self) {
+            (JwtAlgorithm::RS256, _) => by_rsa(&signature::RSA_PKCS1_2048_8192_SHA256),
+            (JwtAlgorithm::RS384, _) => by_rsa(&signature::RSA_PKCS1_2048_8192_SHA384),
+            (JwtAlgorithm::RS512, _) => by_rsa(&signature::RSA_PKCS1_2048_8192_SHA512),
+            (JwtAlgorithm::PS256, _) => by_rsa(&signature::RSA_PSS_2048_8192_SHA256),
+            (JwtAlgorithm::PS384, _) => by_rsa(&signature::RSA_PSS_2048_8192_SHA384),
+            (JwtAlgorithm::PS512, _) => by_rsa(&signature::RSA_PSS_2048_8192_SHA512),
+            (JwtAlgorithm::ES256, Self::P256(key)) => {
+                by_point(&signature::ECDSA_P256_SHA256_FIXED, key)
+            }
+            (JwtAlgorithm::ES384, Self::P384(key)) => {
+                by_point(&signature::ECDSA_P384_SHA384_FIXED, key)
+            }
+            (JwtAlgorithm::EdDSA, Self::Ed25519(key)) => {
+                UnparsedPublicKey::new(&signature::ED25519, key).verify(message, signature).is_ok()
+            }
+            (JwtAlgorithm::HS256, _) => by_secret(hmac::HMAC_SHA256),
+            (JwtAlgorithm::HS384, _) => by_secret(hmac::HMAC_SHA384),
+            (JwtAlgorithm::HS512, _) => by_secret(hmac::HMAC_SHA512),
+            (JwtAlgorithm::ES256 | JwtAlgorithm::ES384 | JwtAlgorithm::EdDSA, _) => false,
+        }
+    }
+}
+
+/// An uncompressed point. Whether it is on the curve (RFC 8725, section 3.4) is checked at each verification.
+fn point(x: &[u8], y: &[u8], size: usize) -> Result<Vec<u8>, &'static str> {
+    if x.len() != size || y.len() != size {
+        return Err("a coordinate has the wrong length");
+    }
+    Ok([&[4], x, y].concat())
+}
+
+fn without_leading_zeros(number: &[u8]) -> &[u8] {
+    let first = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
+    number.get(first..).unwrap_or_default()
+}
+
+/// All algorithms, by their names (RFC 7518, section 3.1; RFC 8037). `none` has no name here.
+pub(crate) const ALGORITHMS: [(&str, JwtAlgorithm); 12] = [
+    ("ES256", JwtAlgorithm::ES256),
+    ("ES384", JwtAlgorithm::ES384),
+    ("RS256", JwtAlgorithm::RS256),
+    ("RS384", JwtAlgorithm::RS384),
+    ("RS512", JwtAlgorithm::RS512),
+    ("PS256", JwtAlgorithm::PS256),
+    ("PS384", JwtAlgorithm::PS384),
+    ("PS512", JwtAlgorithm::PS512),
+    ("EdDSA", JwtAlgorithm::EdDSA),
+    ("HS256", JwtAlgorithm::HS256),
+    ("HS384", JwtAlgorithm::HS384),
+    ("HS512", JwtAlgorithm::HS512),
+];
+
+/// The name of an algorithm.
+pub(crate) fn name_of(algorithm: JwtAlgorithm) -> &'static str {
+    ALGORITHMS.iter().find(|(_, it)| *it == algorithm).map_or("", |(name, _)| name)
+}
+
+/// Minimum length of a secret in bytes: that of the algorithm's hash (RFC 7518, section 3.2); 0 for public keys.
+pub(crate) fn min_secret_length(algorithm: JwtAlgorithm) -> usize {
+    match algorithm {
+        JwtAlgorithm::HS256 => 32,
+        JwtAlgorithm::HS384 => 48,
+        JwtAlgorithm::HS512 => 64,
+        _ => 0,
+    }
+}
