@@ -2,9 +2,9 @@
 
 use super::filter_error::{FILTER, filter_error};
 use super::filtered_body::FilteredBody;
+use super::shortage::overloaded_reply;
 use super::{Context, first_byte_timeout, grpc_web, reply, response_body};
 use crate::filter::{self, RETRY_SOON, Reply};
-use crate::load::CollectedLimit;
 use crate::upstream::{CONNECTION_CLOSING, deepest_cause, is_out_of_files};
 use crate::websocket::{CloseRequest, HandshakeTimeout, Initiator};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
@@ -307,33 +307,6 @@ fn session_ended_reply(request: &CloseRequest) -> Reply {
     };
     Reply::gateway_error(code, request.reason.to_string())
         .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON))
-}
-
-/// The response when the gateway lacks memory or descriptors.
-pub(super) fn overloaded_reply() -> Reply {
-    Reply::gateway_error(ErrorCode::Overloaded, "the gateway is overloaded; try again later")
-        .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON))
-}
-
-/// The response to a client that has too many requests in flight.
-pub(super) fn too_many_requests() -> Reply {
-    Reply::gateway_error(
-        ErrorCode::TooManyRequests,
-        "too many concurrent requests from this address",
-    )
-    .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON))
-}
-
-/// The response to a body that there is no room for.
-pub(super) fn no_room_for_body(limit: CollectedLimit) -> Reply {
-    match limit {
-        CollectedLimit::Total => overloaded_reply(),
-        CollectedLimit::PerClient => Reply::gateway_error(
-            ErrorCode::TooManyRequests,
-            "too many bytes of concurrent bodies from this address",
-        )
-        .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON)),
-    }
 }
 
 fn internal_error_reply() -> Reply {

@@ -1,7 +1,7 @@
 //! A response body on its way through the filters that ask for it. Knows nothing of Pingora's sessions and modules.
 
-use super::failure::no_room_for_body;
 use super::filter_error::filter_error;
+use super::shortage::no_room_for_body;
 use crate::exchange::Exchange;
 use crate::filter::{BodyFilters, BodyPart, BodyParts, Reply, ShownPart, show_response};
 use crate::load::CollectedBytes;

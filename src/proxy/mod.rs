@@ -60,6 +60,7 @@ mod response_body;
 mod response_framing;
 mod retry;
 mod session_quota;
+mod shortage;
 mod target;
 pub(crate) mod task_state;
 mod tracing;

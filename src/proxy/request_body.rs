@@ -5,7 +5,7 @@
 //! most. So when a body has been collected, Pingora is left with one byte that it keeps (a placeholder), and gives that
 //! to `request_body_filter` in each attempt. There the collected body takes its place.
 
-use super::{Context, body_timeout, expectation, failure, reply};
+use super::{Context, body_timeout, expectation, failure, reply, shortage};
 use crate::filter::{BodyFilters, BodyPart, Reply};
 use crate::load::{CollectedBytes, OverloadControl, RequestPermit};
 use bytes::{Bytes, BytesMut};
@@ -139,7 +139,7 @@ async fn collect(
             // A client that is slow to read the answer holds nothing else.
             ctx.stop_counting();
             ctx.outcome.is_intended = true;
-            return Ok(Err(failure::no_room_for_body(limit)));
+            return Ok(Err(shortage::no_room_for_body(limit)));
         }
         body.extend_from_slice(&part);
     }

@@ -1,7 +1,7 @@
 //! The first phase of a request: reads the snapshot, identifies the client, checks for overload, and gives the head to
 //! `crate::admission`, which alone decides about heads.
 
-use super::{Context, Proxy, explain_header, failure, task_state, tracing};
+use super::{Context, Proxy, explain_header, shortage, task_state, tracing};
 use crate::admission::{
     self, HeaderSurvey, IncomingHead, KnownHeader, PADDED_VALUE_REASON, Rejection, caller,
 };
@@ -61,7 +61,7 @@ fn check(
     }
     if proxy.state.overload.refuses(&proxy.state.in_flight, &snapshot.global.limits) {
         ctx.stop_counting();
-        return Err(Rejection::answer(failure::overloaded_reply()));
+        return Err(Rejection::answer(shortage::overloaded_reply()));
     }
     count_client(proxy, &snapshot.global, ctx)?;
     let listener = snapshot.listener(&proxy.listener);
@@ -121,7 +121,7 @@ fn count_client(
     let Some(client) = client else { return Ok(()) };
     if proxy.state.overload.refuses_client(&client) {
         ctx.stop_counting();
-        return Err(Rejection::answer(failure::overloaded_reply()));
+        return Err(Rejection::answer(shortage::overloaded_reply()));
     }
     ctx.request_permit = proxy.state.overload.admit_client_request(client, &global.limits);
     match &ctx.request_permit {
@@ -133,7 +133,7 @@ fn count_client(
         }
         None => {
             ctx.stop_counting();
-            Err(Rejection::answer(failure::too_many_requests()))
+            Err(Rejection::answer(shortage::too_many_requests()))
         }
     }
 }
