@@ -1,7 +1,7 @@
 //! The client for what the gateway itself asks over HTTP: keys of issuers, services that decide about requests. Knows
 //! nothing of what it asks for.
 
-use crate::tls::{Roots, machine_roots, provider};
+use crate::tls::{Roots, provider, system_roots};
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full, Limited};
@@ -53,7 +53,7 @@ impl fmt::Display for HttpClientError {
 impl HttpClient {
     /// A client that trusts these authorities, or those of the system.
     pub(crate) fn new(roots: Option<Roots>) -> Result<Self, String> {
-        let roots = roots.unwrap_or_else(|| Arc::clone(machine_roots()));
+        let roots = roots.unwrap_or_else(|| Arc::clone(system_roots()));
         let config = ClientConfig::builder_with_provider(Arc::clone(provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?

@@ -55,7 +55,7 @@ impl AcmeSettings {
     pub(super) fn roots(&self) -> Result<Roots, String> {
         match &self.ca {
             Some(path) => tls::roots(path),
-            None => Ok(Arc::clone(tls::machine_roots())),
+            None => Ok(Arc::clone(tls::system_roots())),
         }
     }
 }

@@ -46,7 +46,7 @@ impl CacheEntry {
         u128::from_be_bytes(self.key.combined_bin())
     }
 
-    pub(super) fn meta(&self) -> Result<CacheMeta> {
+    pub(super) fn deserialize_meta(&self) -> Result<CacheMeta> {
         CacheMeta::deserialize(&self.serialized_meta.0, &self.serialized_meta.1)
     }
 }

@@ -58,7 +58,7 @@ impl Fill {
         }
     }
 
-    pub(super) fn meta(&self) -> Result<CacheMeta> {
+    pub(super) fn deserialize_meta(&self) -> Result<CacheMeta> {
         CacheMeta::deserialize(&self.serialized_meta.0, &self.serialized_meta.1)
     }
 

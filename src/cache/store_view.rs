@@ -92,10 +92,10 @@ impl Storage for StoreView {
     ) -> Result<Option<(CacheMeta, HitHandler)>> {
         let hash = number(key);
         if let Some(fill) = self.store.latest_fill(hash) {
-            return Ok(Some((fill.meta()?, Box::new(FillReader::new(fill)))));
+            return Ok(Some((fill.deserialize_meta()?, Box::new(FillReader::new(fill)))));
         }
         let Some(entry) = self.store.entry(hash) else { return Ok(None) };
-        Ok(Some((entry.meta()?, Box::new(EntryReader::new(entry)))))
+        Ok(Some((entry.deserialize_meta()?, Box::new(EntryReader::new(entry)))))
     }
 
     async fn lookup_streaming_write(
@@ -113,7 +113,7 @@ impl Storage for StoreView {
                 "the cache no longer has the response that is being stored",
             );
         };
-        Ok(Some((fill.meta()?, Box::new(FillReader::new(fill)))))
+        Ok(Some((fill.deserialize_meta()?, Box::new(FillReader::new(fill)))))
     }
 
     async fn get_miss_handler(

@@ -78,14 +78,14 @@ impl AdminEndpoint {
         Ok(AdminClient { address, token: self.token.clone().or(token), is_by_file: true })
     }
 
-    /// Asks, and says what went wrong.
+    /// Sends a request, and prints what went wrong.
     pub(super) fn request_json(
         &self,
         method: &str,
         target: &str,
         body: &str,
     ) -> Result<Value, ExitCode> {
-        self.gateway()?.ask(method, target, body)
+        self.gateway()?.request_or_report(method, target, body)
     }
 }
 
@@ -103,8 +103,13 @@ impl AdminClient {
         Self { address: address.clone(), token: None, is_by_file: false }
     }
 
-    /// Asks, and says what went wrong.
-    pub(super) fn ask(&self, method: &str, target: &str, body: &str) -> Result<Value, ExitCode> {
+    /// Sends a request, and prints what went wrong.
+    pub(super) fn request_or_report(
+        &self,
+        method: &str,
+        target: &str,
+        body: &str,
+    ) -> Result<Value, ExitCode> {
         self.exchange(method, target, body).map_err(|failure| {
             eprintln!("error: {failure}");
             if self.is_by_file && matches!(failure, AdminFailure::Unreachable(..)) {

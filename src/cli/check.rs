@@ -66,7 +66,7 @@ pub(super) fn report_problems(problems: Problems) -> ExitCode {
 /// What the running gateway would do with its sessions.
 fn compare_with_running(running: &AdminClient, new: crate::Gateway) -> Result<String, ExitCode> {
     let plan = new.session_plan().map_err(report_problems)?;
-    Ok(affected(&running.ask("POST", paths::SESSIONS_AFFECTED, &plan)?))
+    Ok(affected(&running.request_or_report("POST", paths::SESSIONS_AFFECTED, &plan)?))
 }
 
 /// Describes how many sessions of the running gateway a reload would affect.

@@ -53,7 +53,8 @@ impl Diff {
             ([old, new], false) => (explainer(old)?.difference(&explainer(new)?), None),
             ([new], true) => {
                 let gateway = self.endpoint.gateway()?;
-                let answer = gateway.ask("POST", paths::DIFF, &explainer(new)?.outline())?;
+                let answer =
+                    gateway.request_or_report("POST", paths::DIFF, &explainer(new)?.outline())?;
                 let difference = Difference::deserialize(&answer["difference"]);
                 let difference = difference.map_err(|error| {
                     eprintln!(

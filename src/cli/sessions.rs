@@ -59,13 +59,13 @@ impl Sessions {
         if let Some(level) = &self.log_frames {
             let parameters = [&which[..], &[("level", Some(level.as_str()))]].concat();
             let target = admin::target(paths::SESSIONS_LOG, &parameters);
-            let answer = gateway.ask("POST", &target, "")?;
+            let answer = gateway.request_or_report("POST", &target, "")?;
             println!("set frame logging of {} WebSocket sessions to {level}", answer["changed"]);
             return Ok(());
         }
         let target = admin::target(paths::SESSIONS, &which);
         loop {
-            let answer = gateway.ask("GET", &target, "")?;
+            let answer = gateway.request_or_report("GET", &target, "")?;
             let text = if self.json { format!("{answer:#}\n") } else { table(&answer) };
             let clear = if self.watch && !self.json { "\x1b[2J\x1b[H" } else { "" };
             // A closed pipe (`| head`) is no failure.

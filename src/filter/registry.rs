@@ -71,7 +71,7 @@ type Factory = Arc<dyn Fn(&FilterUse) -> Result<Arc<dyn Filter>, UseError> + Sen
 /// The filters that a program brings along.
 #[derive(Clone, Default)]
 pub(crate) struct FilterRegistry {
-    everywhere: Vec<Arc<dyn Filter>>,
+    global: Vec<Arc<dyn Filter>>,
     factories: BTreeMap<String, Factory>,
     schemas: FilterSchemas,
     faults: Vec<String>,
@@ -80,7 +80,7 @@ pub(crate) struct FilterRegistry {
 impl FilterRegistry {
     /// Adds a filter that sees every request.
     pub(crate) fn add(&mut self, filter: Arc<dyn Filter>) {
-        self.everywhere.push(filter);
+        self.global.push(filter);
     }
 
     /// Makes a filter known by a name.
@@ -128,8 +128,8 @@ impl FilterRegistry {
     }
 
     /// The filters that see every request, in the order in which they were added.
-    pub(crate) fn everywhere(&self) -> &[Arc<dyn Filter>] {
-        &self.everywhere
+    pub(crate) fn global_filters(&self) -> &[Arc<dyn Filter>] {
+        &self.global
     }
 
     /// Builds the filter that a configuration uses.

@@ -88,7 +88,7 @@ impl History {
 
     /// The gateway starts with these files; tells the number of that version, which is known when
     /// the gateway has stopped with it.
-    pub(crate) fn start_with(&self, files: VersionFiles) -> u64 {
+    pub(crate) fn record_start(&self, files: VersionFiles) -> u64 {
         let newest = self.inner().versions.back().cloned();
         match newest {
             Some(newest) if newest.files == files => newest.number,
@@ -217,7 +217,7 @@ mod tests {
     fn last_20_versions_survive_a_restart() {
         let folder = tempfile::tempdir().expect("a folder");
         let history = open(folder.path());
-        assert_eq!(history.start_with(files("1")), 1);
+        assert_eq!(history.record_start(files("1")), 1);
         for number in 2..=30 {
             assert_eq!(add(&history, &number.to_string()), number);
         }
@@ -225,8 +225,8 @@ mod tests {
         let history = open(folder.path());
         let numbers: Vec<u64> = history.versions().iter().map(|version| version.number).collect();
         assert_eq!(numbers, (11..=30).collect::<Vec<_>>());
-        assert_eq!(history.start_with(files("30")), 30, "nothing has changed");
-        assert_eq!(history.start_with(files("31")), 31);
+        assert_eq!(history.record_start(files("30")), 30, "nothing has changed");
+        assert_eq!(history.record_start(files("31")), 31);
         assert_eq!(history.find(Some(12)).expect("it is kept").files, files("12"));
         assert!(history.find(Some(1)).is_err());
     }
@@ -235,14 +235,14 @@ mod tests {
     fn second_gateway_of_one_file_keeps_its_own_history_in_memory() {
         let folder = tempfile::tempdir().expect("a folder");
         let first = open(folder.path());
-        first.start_with(files("1"));
+        first.record_start(files("1"));
         let second = open(folder.path());
-        assert_eq!(second.start_with(files("2")), 1, "a history of its own, in memory");
+        assert_eq!(second.record_start(files("2")), 1, "a history of its own, in memory");
         add(&second, "3");
         assert_eq!(first.versions().len(), 1);
         // As after a handover: it goes on where the first one was, which lets go.
         let third = History::open(Some(folder.path()), None, true);
-        assert_eq!(third.start_with(files("1")), 1);
+        assert_eq!(third.record_start(files("1")), 1);
         first.release();
         add(&first, "lost");
         add(&third, "kept");
@@ -256,7 +256,7 @@ mod tests {
     fn broken_version_file_is_skipped() {
         let folder = tempfile::tempdir().expect("a folder");
         let history = open(folder.path());
-        history.start_with(files("1"));
+        history.record_start(files("1"));
         add(&history, "2");
         drop(history);
         std::fs::write(folder.path().join("history/configuration/2.json"), "{").expect("written");
@@ -268,7 +268,7 @@ mod tests {
     fn version_with_an_impossible_number_is_skipped() {
         let folder = tempfile::tempdir().expect("a folder");
         let history = open(folder.path());
-        history.start_with(files("1"));
+        history.record_start(files("1"));
         add(&history, "2");
         drop(history);
         let file = folder.path().join("history/configuration/2.json");
@@ -278,13 +278,13 @@ mod tests {
         std::fs::write(&file, text).expect("written");
         let history = open(folder.path());
         assert_eq!(history.versions().len(), 1);
-        assert_eq!(history.start_with(files("3")), 2);
+        assert_eq!(history.record_start(files("3")), 2);
     }
 
     #[test]
     fn rollback_skips_versions_that_the_monitor_rolled_back() {
         let history = History::open(None, None, false);
-        history.start_with(files("1"));
+        history.record_start(files("1"));
         add(&history, "2");
         add(&history, "bad");
         add(&history, "worse");
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn rollback_before_the_first_version_is_an_error() {
         let history = History::open(None, None, false);
-        history.start_with(files("1"));
+        history.record_start(files("1"));
         assert!(history.find(None).is_err());
         add(&history, "2");
         assert_eq!(history.find(None).expect("the first").number, 1);

@@ -122,7 +122,7 @@ pub(super) fn enable(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
 pub(super) fn host(session: &Session, ctx: &Context) -> Option<String> {
     ctx.caching.as_ref()?;
     let authority = authority(session.req_header()).ok().filter(|it| !it.is_empty())?;
-    Some(url::normal_authority(ctx.exchange.scheme(), authority))
+    Some(url::normalized_authority(ctx.exchange.scheme(), authority))
 }
 
 /// The requested target with this path, as a client would write it.

@@ -238,7 +238,7 @@ fn append_to_list(head: &mut RequestHeader, name: &'static str, element: &str) -
 }
 
 /// Removes headers that concern only the upstream's connection (RFC 9110, section 7.6.1).
-pub(super) fn clean_response(session: &mut Session, response: &mut ResponseHeader) {
+pub(super) fn remove_hop_by_hop_headers(session: &mut Session, response: &mut ResponseHeader) {
     session.as_downstream_mut().set_close_on_response_before_downstream_finish(true);
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         return clean_switch(response);

@@ -390,7 +390,7 @@ impl ProxyHttp for Proxy {
         if ctx.route.response_body_filters.is_some() {
             response_body::check_length(session, response, ctx)?;
         }
-        forward::clean_response(session, response);
+        forward::remove_hop_by_hop_headers(session, response);
         filter_response(session.req_header(), response, ctx).await?;
         caching::add_status(session, response, ctx)?;
         if ctx.route.response_body_filters.is_some() {

@@ -2,7 +2,9 @@
 //! routes.
 
 use super::accepted::{Connection, ConnectionLimits};
-use super::client_stream::{ClientStream, Incoming, RefusedRequest, keeping_refusal, take_refused};
+use super::client_stream::{
+    ClientStream, Incoming, RefusedRequest, take_refused_request, with_refused_request,
+};
 use super::engine::Engine;
 use super::http2;
 use super::pre_http_response::PreHttpResponse;
@@ -72,7 +74,7 @@ pub(super) async fn serve(connection: Box<Connection>) {
     let stream = Box::new(ClientStream::new(stream, first_bytes));
     let requests =
         serve_requests(stream, protocols.h1, proxy, limits, shutdown, (permit, task), current);
-    task_state::with_client(client, task_state::with_state(keeping_refusal(requests))).await;
+    task_state::with_client(client, task_state::with_state(with_refused_request(requests))).await;
 }
 
 /// Serves all requests, of which the first has begun.
@@ -108,7 +110,7 @@ async fn serve_requests(
         let Some(stream) = stream.into_inner() else { return };
         return Box::pin(refusal.send(stream, &head, &current)).await;
     }
-    if let Some(refused) = take_refused() {
+    if let Some(refused) = take_refused_request() {
         let RefusedRequest { stream, head, fault } = *refused;
         Box::pin(PreHttpResponse::Malformed(fault).send(stream, &head, &current)).await;
     }

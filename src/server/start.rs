@@ -144,7 +144,7 @@ pub(super) async fn build_state(
     snapshot_tasks::start(&mut snapshot, &sessions);
     let file = file.as_ref().map(|(file, _)| file.as_path());
     let history = Arc::new(History::open(read.state_dir().as_deref(), file, *takes_over));
-    snapshot.number = history.start_with(apply::files(&read.sources));
+    snapshot.number = history.record_start(apply::files(&read.sources));
     let bound = listeners.iter().map(|(written, it)| it.address(written)).collect();
     let current = Arc::new(CurrentSnapshot::new(snapshot, bound));
     let in_flight = Arc::new(InFlight::default());

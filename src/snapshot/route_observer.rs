@@ -44,7 +44,7 @@ impl FrameObserver for RouteObserver {
 
     fn frame(&self, session: &Session, direction: Direction, header: &FrameHeader) {
         if let Some(log) = self.log_for(session, LogFrames::Headers) {
-            log.frame(session, direction, header);
+            log.log_frame(session, direction, header);
         }
         for filter in &self.filters {
             filter.on_frame(session, direction, header);
@@ -53,7 +53,7 @@ impl FrameObserver for RouteObserver {
 
     fn message(&self, session: &Session, direction: Direction, message: &Message<'_>) {
         if let Some(log) = self.log_for(session, LogFrames::Text) {
-            log.message(session, direction, message);
+            log.log_message(session, direction, message);
         }
         for filter in self.filters.iter().filter(|filter| filter.watches() == LogFrames::Text) {
             filter.on_message(session, direction, message);

@@ -82,7 +82,7 @@ impl AccessLog {
 
     /// Whether the values of this key are never written.
     pub(super) fn is_secret(&self, key: &str) -> bool {
-        self.secrets.contain(key)
+        self.secrets.contains(key)
     }
 
     /// Writes a line, its line feed included.

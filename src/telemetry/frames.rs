@@ -12,7 +12,7 @@ use tidegate_http::websocket::frame::{Direction, FrameHeader};
 
 impl AccessLog {
     /// A frame has begun.
-    pub(crate) fn frame(&self, session: &Session, direction: Direction, header: &FrameHeader) {
+    pub(crate) fn log_frame(&self, session: &Session, direction: Direction, header: &FrameHeader) {
         let opcode = header.opcode.as_str();
         if self.format() == AccessLogFormat::Text {
             let fin = if header.fin { "" } else { ", continued in another frame" };
@@ -27,7 +27,12 @@ impl AccessLog {
     }
 
     /// A message of text is complete. Values of secret keys in it are not written.
-    pub(crate) fn message(&self, session: &Session, direction: Direction, message: &Message<'_>) {
+    pub(crate) fn log_message(
+        &self,
+        session: &Session,
+        direction: Direction,
+        message: &Message<'_>,
+    ) {
         let mut text = redact(message.text, |key| self.is_secret(key));
         if text.contains('@') {
             text = without_userinfo(&text).into();

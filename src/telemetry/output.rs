@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
-use tidegate_disk::{append_always, open_log};
+use tidegate_disk::{open_log, set_append_mode};
 
 /// The pause before a write is retried on a descriptor that another process has made non-blocking.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
@@ -94,7 +94,7 @@ fn count(lines: &[u8]) -> u64 {
 
 fn duplicate(descriptor: BorrowedFd<'_>) -> io::Result<File> {
     let file = File::from(descriptor.try_clone_to_owned()?);
-    append_always(&file);
+    set_append_mode(&file);
     Ok(file)
 }
 

@@ -118,7 +118,7 @@ impl UpstreamTls {
         }
         (&server_name, insecure, ca.is_some()).feed(&mut hasher);
 
-        let roots = ca.unwrap_or_else(|| Arc::clone(machine_roots()));
+        let roots = ca.unwrap_or_else(|| Arc::clone(system_roots()));
         let builder = ClientConfig::builder_with_provider(Arc::clone(provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
@@ -153,7 +153,7 @@ impl UpstreamTls {
 }
 
 /// The authorities that the machine trusts.
-pub(crate) fn machine_roots() -> &'static Roots {
+pub(crate) fn system_roots() -> &'static Roots {
     static SYSTEM_ROOTS: LazyLock<Roots> = LazyLock::new(|| {
         let mut roots = RootCertStore::empty();
         for certificate in rustls_native_certs::load_native_certs().unwrap_or_default() {

@@ -12,7 +12,7 @@ mod server;
 mod stream;
 
 pub use crate::exchange::{ClientCertificate, TlsInfo};
-pub(crate) use client::{ClientIdentity, ClientOptions, UpstreamTls, machine_roots, plain_peer};
+pub(crate) use client::{ClientIdentity, ClientOptions, UpstreamTls, plain_peer, system_roots};
 pub(crate) use failure::HandshakeFailure;
 pub(crate) use material::{
     Certificate, CertificateError, Roots, certificates, read_pem, roots, self_signed,

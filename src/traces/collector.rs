@@ -1,6 +1,6 @@
 //! A collector of spans: its address, protocol and headers, and the client that sends to it. Knows nothing of requests.
 
-use crate::tls::{machine_roots, provider};
+use crate::tls::{provider, system_roots};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
@@ -69,7 +69,7 @@ impl Collector {
         let config = ClientConfig::builder_with_provider(Arc::clone(provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
-            .with_root_certificates(Arc::clone(machine_roots()))
+            .with_root_certificates(Arc::clone(system_roots()))
             .with_no_client_auth();
         let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
         let client = HyperClient::new(connector.enable_http1().build(), self.timeout, None);

@@ -77,13 +77,13 @@ impl Tracing {
     }
 
     /// The query, without its secrets.
-    pub(crate) fn query<'q>(&self, query: &'q str) -> Cow<'q, str> {
-        query::redact(query, |key| self.secrets.contain(key))
+    pub(crate) fn redacted_query<'q>(&self, query: &'q str) -> Cow<'q, str> {
+        query::redact(query, |key| self.secrets.contains(key))
     }
 
     /// The path, without the secrets in its parameters.
-    pub(crate) fn path<'p>(&self, path: &'p str) -> Cow<'p, str> {
-        query::redact_path(path, |key| self.secrets.contain(key))
+    pub(crate) fn redacted_path<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        query::redact_path(path, |key| self.secrets.contains(key))
     }
 }
 
@@ -144,6 +144,6 @@ mod tests {
     #[test]
     fn secrets_in_the_query_of_a_span_are_redacted() {
         let tracing = tracing(1.0, ParentSampling::Decides);
-        assert_eq!(tracing.query("a=1&token=x"), "a=1&token=REDACTED");
+        assert_eq!(tracing.redacted_query("a=1&token=x"), "a=1&token=REDACTED");
     }
 }

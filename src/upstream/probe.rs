@@ -168,7 +168,7 @@ impl Probe {
         kept: &mut Option<KeptConnection>,
     ) -> Result<()> {
         match kept.take() {
-            Some(connection) if connection.may_serve(endpoint, Instant::now()) => {
+            Some(connection) if connection.can_check(endpoint, Instant::now()) => {
                 let (address, opened) = (connection.address().clone(), connection.opened());
                 let peer = self.peer(pool, endpoint, &address)?;
                 if let Some(session) = connection.reuse(&peer).await

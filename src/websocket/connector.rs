@@ -59,7 +59,7 @@ impl TunnelConnector {
             }
         };
         let overdue = async {
-            let Some(bound) = self.settings.handshake_bound() else {
+            let Some(bound) = self.settings.handshake_timeout() else {
                 return std::future::pending().await;
             };
             sleep_until((self.session.started + bound.time).into()).await;

@@ -151,7 +151,7 @@ impl SessionRegistry {
     }
 
     /// Routes with their current number of sessions and their totals.
-    pub(crate) fn routes(&self) -> Vec<(Arc<str>, usize, SessionTotals)> {
+    pub(crate) fn counts_by_route(&self) -> Vec<(Arc<str>, usize, SessionTotals)> {
         let routes = self.snapshot().into_iter();
         routes
             .map(|(name, route)| (name, lock(&route.live).len(), lock(&route.totals).clone()))

@@ -44,7 +44,7 @@ stable_hash!(WebSocketSettings {
 impl WebSocketSettings {
     /// Maximum time for all attempts of a handshake together: the session could not be silent, or last,
     /// for longer either.
-    pub(crate) fn handshake_bound(&self) -> Option<HandshakeTimeout> {
+    pub(crate) fn handshake_timeout(&self) -> Option<HandshakeTimeout> {
         let idle = self.idle_timeout.map(|time| (HandshakeLimit::Idle, time));
         let age = self.max_lifetime.map(|time| (HandshakeLimit::Lifetime, time));
         let (limit, time) = idle.into_iter().chain(age).min_by_key(|(_, time)| *time)?;

@@ -75,7 +75,7 @@ fn resolve_links(path: &Path) -> PathBuf {
 
 /// Makes each write go to the current end of a regular file: another process may write to it as well (`tidegate
 /// upgrade`), and log rotation by copying truncates it.
-pub fn append_always(file: &File) {
+pub fn set_append_mode(file: &File) {
     if file.metadata().is_ok_and(|found| found.is_file())
         && let Ok(flags) = fcntl_getfl(file)
     {

@@ -11,6 +11,6 @@ mod private;
 mod read;
 
 pub use self::glob::matching;
-pub use append::{append_always, can_append, can_create, open_log};
+pub use append::{can_append, can_create, open_log, set_append_mode};
 pub use private::{PrivateFolder, is_trusted};
 pub use read::{read, read_start, read_text};

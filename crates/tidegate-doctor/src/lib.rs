@@ -287,7 +287,7 @@ impl Examination {
     /// Removes secrets that a server may have sent back.
     fn scrub(&self, report: &mut Report) {
         let own = self.configuration.as_deref().map(|it| it.secret_names()).unwrap_or_default();
-        let is_secret = |name: &str| is_secret(name) || own.contain(name);
+        let is_secret = |name: &str| is_secret(name) || own.contains(name);
         let query = self.target.query.as_deref().unwrap_or_default();
         let mut secrets: Vec<String> =
             self.headers.iter().map(|(_, value)| value.clone()).collect();

@@ -8,7 +8,7 @@ mod segments;
 pub use escapes::{encode, is_to_be_encoded};
 pub use policy::{EncodedSlash, PathError, PathPolicy};
 
-use escapes::{canonical, escape, hex_digit, needs_no_escape, unescape};
+use escapes::{canonical, escape, hex_digit, needs_no_escape, normalize_escapes};
 use segments::{check_hidden, decode_slashes, has_encoded_slash, render, without_parameters};
 use std::borrow::Cow;
 
@@ -59,7 +59,7 @@ impl<'p> ParsedPath<'p> {
         if is_normal(path.as_bytes()) {
             return Ok(Self { normal: Cow::Borrowed(path), path, unescaped: None });
         }
-        let unescaped = unescape(path)?;
+        let unescaped = normalize_escapes(path)?;
         let normal = match has_encoded_slash(&unescaped) {
             true => render(&decode_slashes(&unescaped), true, true),
             false => render(&unescaped, true, true),
@@ -132,7 +132,9 @@ impl<'p> ParsedPath<'p> {
 
 /// Whether a path stays below a normal prefix in every reading of a server.
 pub fn stays_below(path: &str, prefix: &str) -> bool {
-    let (Ok(path), Ok(prefix)) = (unescape(path), unescape(prefix)) else { return false };
+    let (Ok(path), Ok(prefix)) = (normalize_escapes(path), normalize_escapes(prefix)) else {
+        return false;
+    };
     let prefix = canonical(&prefix);
     let bare = without_parameters(&prefix);
     let is_below = |reading: &str, prefix: &str| {

@@ -87,7 +87,7 @@ impl SecretNames {
     }
 
     /// Whether this name is that of a secret.
-    pub fn contain(&self, name: &str) -> bool {
+    pub fn contains(&self, name: &str) -> bool {
         match &self.0 {
             None => is_secret(name),
             Some(own) => {
@@ -423,10 +423,10 @@ mod tests {
     fn configured_secret_names_match_whole_words() {
         let names = SecretNames::with_names(&["pin".to_owned(), "Door-Code".to_owned()]);
         for name in ["pin", "PIN", "user_pin", "userPin", "door-code", "doorcode", "DOOR_CODE"] {
-            assert!(names.contain(name), "{name}");
+            assert!(names.contains(name), "{name}");
         }
         for name in ["spin", "pinned", "code", "token"] {
-            assert!(!names.contain(name), "{name}");
+            assert!(!names.contains(name), "{name}");
         }
     }
 

@@ -29,7 +29,7 @@ pub(crate) fn default_port_suffix(scheme: &str) -> Option<&'static str> {
 }
 
 /// A host and its port as the gateway writes them in a URL of this scheme.
-pub fn normal_authority(scheme: &str, authority: &str) -> String {
+pub fn normalized_authority(scheme: &str, authority: &str) -> String {
     without_default_port(scheme, authority).to_ascii_lowercase()
 }
 

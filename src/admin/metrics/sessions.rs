@@ -31,7 +31,7 @@ type SessionSample = fn(&RouteSessionMetrics) -> u64;
 
 pub(super) fn write(to: &mut Exposition, registry: &SessionRegistry) {
     let entries: Vec<RouteSessionMetrics> = registry
-        .routes()
+        .counts_by_route()
         .into_iter()
         .map(|(route, _, totals)| {
             let of_route = Some(route.to_string());

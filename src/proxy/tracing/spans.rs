@@ -152,7 +152,7 @@ impl RequestTrace {
         span.set_parent(self.position.span_id, false);
         span.set_attribute(keys::METHOD.name(), method.unwrap_or(keys::OTHER_METHOD));
         let scheme = if attempt.uses_tls { "https" } else { "http" };
-        let query = request.uri.query().map(|query| self.tracing.query(query));
+        let query = request.uri.query().map(|query| self.tracing.redacted_query(query));
         let target = route.target(exchange, request, query.as_deref());
         let authority = attempt.endpoint.authority();
         span.set_attribute("url.full", format!("{scheme}://{authority}{target}"));
@@ -212,8 +212,9 @@ impl RequestTrace {
         }
         span.set_attribute("url.scheme", exchange.scheme());
         let path = exchange.forwarded_path(request);
-        span.set_attribute(keys::PATH.name(), self.tracing.path(path).into_owned());
-        let query = request.uri.query().map(|query| self.tracing.query(query).into_owned());
+        span.set_attribute(keys::PATH.name(), self.tracing.redacted_path(path).into_owned());
+        let query =
+            request.uri.query().map(|query| self.tracing.redacted_query(query).into_owned());
         span.set_if_present(keys::QUERY.name(), query);
         if !exchange.route().is_empty() {
             span.set_attribute(keys::ROUTE.name(), Arc::clone(&exchange.route));

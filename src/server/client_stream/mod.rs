@@ -54,12 +54,14 @@ tokio::task_local! {
 
 /// Runs the future that serves a connection, with a task-local slot for a refusal. It is no `async fn`, which would
 /// store the future twice.
-pub(super) fn keeping_refusal<T>(connection: impl Future<Output = T>) -> impl Future<Output = T> {
+pub(super) fn with_refused_request<T>(
+    connection: impl Future<Output = T>,
+) -> impl Future<Output = T> {
     REFUSED_REQUEST.scope(Cell::new(None), connection)
 }
 
 /// The refusal on this task's connection, if there is one.
-pub(super) fn take_refused() -> Option<Box<RefusedRequest>> {
+pub(super) fn take_refused_request() -> Option<Box<RefusedRequest>> {
     REFUSED_REQUEST.try_with(Cell::take).unwrap_or_default()
 }
 

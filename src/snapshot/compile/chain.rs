@@ -121,8 +121,8 @@ impl FilterChain {
                 }
                 Step::OriginCheck => origin_check_at = filters.len(),
                 Step::Program(phase) => {
-                    let everywhere = env.filters.everywhere().iter();
-                    filters.extend(everywhere.filter(|filter| filter.phase() == *phase).cloned());
+                    let global = env.filters.global_filters().iter();
+                    filters.extend(global.filter(|filter| filter.phase() == *phase).cloned());
                     names.resize(filters.len(), None);
                     let named = self.named.iter().filter(|named| named.filter.phase() == *phase);
                     for NamedFilter { name, filter, .. } in named {

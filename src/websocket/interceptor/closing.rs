@@ -100,7 +100,7 @@ impl FrameInterceptor {
     }
 
     /// The connection of the client has ended: the upstream gets a close frame, unless it has had one.
-    pub(super) fn client_lost(&mut self) {
+    pub(super) fn handle_client_disconnect(&mut self) {
         let is_open = matches!(self.phase, InterceptorPhase::Open);
         if !is_open || self.client_to_upstream.close.is_some() || self.client_to_upstream.is_closed
         {

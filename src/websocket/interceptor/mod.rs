@@ -148,7 +148,7 @@ impl FrameInterceptor {
     ) -> Self {
         let now = Instant::now();
         let (mut end, mut timeout) = (now + timeouts.handshake.time, timeouts.handshake);
-        if let Some(bound) = settings.handshake_bound() {
+        if let Some(bound) = settings.handshake_timeout() {
             let of_session = Instant::from_std(session.started + bound.time);
             if of_session < end {
                 (end, timeout) = (of_session, bound);
@@ -332,7 +332,7 @@ impl AsyncWrite for FrameInterceptor {
             let (initiator, code) = (Initiator::Client, None);
             self.session.record_end(End { initiator, code, reason: CLIENT_GONE.into() });
         }
-        self.client_lost();
+        self.handle_client_disconnect();
         if is_open {
             if self.client_to_upstream.close.is_none() {
                 // Over HTTP/2 the response ends with the request.
@@ -350,7 +350,7 @@ impl AsyncWrite for FrameInterceptor {
 
 impl Drop for FrameInterceptor {
     fn drop(&mut self) {
-        self.client_lost();
+        self.handle_client_disconnect();
     }
 }
 

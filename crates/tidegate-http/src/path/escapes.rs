@@ -61,7 +61,7 @@ pub(super) fn escape(byte: u8) -> [char; 3] {
 
 /// Decodes `%41` to `A` and the like, writes other escapes in upper case, escapes what a URL does
 /// not have, refuses control characters.
-pub(super) fn unescape(path: &str) -> Result<String, PathError> {
+pub(super) fn normalize_escapes(path: &str) -> Result<String, PathError> {
     let mut decoded = String::with_capacity(path.len());
     let mut bytes = path.bytes();
     while let Some(byte) = bytes.next() {

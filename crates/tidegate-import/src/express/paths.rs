@@ -45,7 +45,7 @@ pub(super) fn rule(mount: &str, path: &str, is_prefix: bool) -> Option<PathRule>
 }
 
 /// The path that a pattern of `pathRewrite` stands for: `^/api`, `^/api/`.
-pub(super) fn literal(pattern: &str) -> Option<String> {
+pub(super) fn literal_prefix(pattern: &str) -> Option<String> {
     let pattern = pattern.strip_prefix('^')?.replace("\\/", "/");
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_~".contains(&byte);
     (pattern.bytes().all(is_plain) && (pattern.is_empty() || pattern.starts_with('/')))
@@ -78,9 +78,9 @@ mod tests {
 
     #[test]
     fn regex_that_is_a_path_becomes_a_literal() {
-        assert_eq!(literal("^/api").as_deref(), Some("/api"));
-        assert_eq!(literal("^\\/api\\/").as_deref(), Some("/api/"));
-        assert_eq!(literal("/api"), None);
-        assert_eq!(literal("^/api/(v1|v2)"), None);
+        assert_eq!(literal_prefix("^/api").as_deref(), Some("/api"));
+        assert_eq!(literal_prefix("^\\/api\\/").as_deref(), Some("/api/"));
+        assert_eq!(literal_prefix("/api"), None);
+        assert_eq!(literal_prefix("^/api/(v1|v2)"), None);
     }
 }

@@ -163,7 +163,7 @@ impl<'a> RouteAssembly<'a> {
         let old = ["onProxyReq", "onProxyRes", "onError", "logLevel", "logProvider"];
         let rules = options.get("pathRewrite").map(Value::fields).unwrap_or_default();
         let names_mount = rules.iter().any(|rule| {
-            paths::literal(&rule.key).is_some_and(|path| join("/", &path).starts_with(mount))
+            paths::literal_prefix(&rule.key).is_some_and(|path| join("/", &path).starts_with(mount))
         });
         let is_old = names_mount || old.iter().any(|key| options.get(key).is_some());
         if !is_old && options.get("on").is_none() {

@@ -213,7 +213,11 @@ impl<'a> Interpreter<'a> {
     }
 
     /// A call of one of the program's functions.
-    pub(super) fn apply(&mut self, function: Function<'a>, arguments: &[Value<'a>]) -> Value<'a> {
+    pub(super) fn call_function(
+        &mut self,
+        function: Function<'a>,
+        arguments: &[Value<'a>],
+    ) -> Value<'a> {
         if !self.may_go_on() {
             return Value::Unknown;
         }

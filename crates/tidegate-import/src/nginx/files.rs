@@ -7,7 +7,12 @@ use crate::draft::{Action, Files, Route};
 use crate::note::Notes;
 
 /// Makes the route serve files, if the location has a `root` or an `alias`.
-pub(super) fn serve(route: &mut Route, scope: &BlockScope<'_>, location: &str, notes: &mut Notes) {
+pub(super) fn set_files(
+    route: &mut Route,
+    scope: &BlockScope<'_>,
+    location: &str,
+    notes: &mut Notes,
+) {
     let alias = scope.own_directives().iter().find(|directive| directive.name == "alias");
     let Some(root) = alias.or(scope.last("root")) else {
         return;

@@ -59,7 +59,7 @@ impl Importer<'_> {
             if let Some(closed) = access::denied_response(scope, self.notes) {
                 route.action = closed;
             } else {
-                files::serve(&mut route, scope, "/", self.notes);
+                files::set_files(&mut route, scope, "/", self.notes);
             }
             self.settings(&mut route, scope);
             routes.push(route);
@@ -178,7 +178,7 @@ impl Importer<'_> {
             self.notes.left_out(&pass.position, text);
             route.action = access::respond(501);
         } else {
-            files::serve(&mut route, scope, &matcher.path, self.notes);
+            files::set_files(&mut route, scope, &matcher.path, self.notes);
         }
         if !matches!(route.action, Action::Upstream(_)) {
             self.review_rewrites(scope);

@@ -41,7 +41,8 @@ impl<'a> RouteAssembly<'a> {
         let mut is_done = false;
         for rule in rules {
             let at = self.run.position(rule.line);
-            let (Some(from), Some(to)) = (paths::literal(&rule.key), rule.value.plain()) else {
+            let (Some(from), Some(to)) = (paths::literal_prefix(&rule.key), rule.value.plain())
+            else {
                 let text =
                     format!("`{}`: Tidegate can only replace the prefix of a path", rule.key);
                 self.run.notes.left_out(&at, text);

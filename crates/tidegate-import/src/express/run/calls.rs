@@ -38,7 +38,7 @@ impl<'a> Interpreter<'a> {
         let callee = self.eval(callee);
         let arguments = self.arguments(arguments);
         match callee {
-            Value::Function(function) => self.apply(function, &arguments),
+            Value::Function(function) => self.call_function(function, &arguments),
             Value::Native(name) => self.native(&name, arguments, line),
             _ => {
                 self.note_escaped_app(&arguments, line);
@@ -71,7 +71,7 @@ impl<'a> Interpreter<'a> {
                 };
                 let (function, mut made) = (*function, Vec::new());
                 for (number, item) in items.into_iter().enumerate() {
-                    made.push(self.apply(function, &[item, Value::Number(number as f64)]));
+                    made.push(self.call_function(function, &[item, Value::Number(number as f64)]));
                 }
                 Value::List(made)
             }
@@ -92,7 +92,7 @@ impl<'a> Interpreter<'a> {
                 self.native(&format!("{native}.{method}"), arguments, line)
             }
             (object @ Value::Object(_), _) => match object.member(method) {
-                Value::Function(function) => self.apply(function, &arguments),
+                Value::Function(function) => self.call_function(function, &arguments),
                 _ => Value::Unknown,
             },
             (_, "startsWith" | "includes") => {

@@ -25,7 +25,7 @@ impl<'a> Interpreter<'a> {
             Some(Value::Function(function)) => {
                 let before = self.program.upgrades.len() + self.program.upgraded.len();
                 self.required_paths = Some(Vec::new());
-                self.apply(function, &[]);
+                self.call_function(function, &[]);
                 self.required_paths = None;
                 if self.program.upgrades.len() + self.program.upgraded.len() == before {
                     let text = "an `upgrade` handler without a recognisable target (`new \
@@ -93,7 +93,7 @@ impl<'a> Interpreter<'a> {
         if self.required_paths.is_some() {
             for argument in arguments {
                 if let Value::Function(function) = argument {
-                    self.apply(*function, &[]);
+                    self.call_function(*function, &[]);
                 }
             }
         }
