@@ -3,5 +3,9 @@
 #![cfg(unix)]
 
 mod client_addresses;
+mod forward;
+mod forward_cache;
+mod forward_failures;
+mod forward_settings;
 mod jwt;
 mod jwt_keys;

@@ -54,8 +54,8 @@ pub use acme::{Acme, AcmeChallenge};
 pub use answer::{Redirect, Respond};
 pub use authentication::{
     ApiKey, ApiKeyFile, ApiKeys, AuthenticationScheme, Basic, ClaimCondition, ClaimMatch, Clients,
-    Forward, Jwt, JwtAlgorithm, JwtKeys, Oidc, OidcCookie, OnError, Require, RequireSetting,
-    Revocation, SameSite, TokenSource, UserSource,
+    Forward, Jwt, JwtAlgorithm, JwtKeys, Oidc, OidcCookie, OnError, RequestPart, Require,
+    RequireSetting, Revocation, SameSite, TokenSource, UserSource,
 };
 pub use broken::BrokenParts;
 pub use cache::{Cache, CachePolicy, CacheSetting};
