@@ -5,6 +5,7 @@ use super::source::Sources;
 use super::values::Span;
 use std::borrow::Cow;
 use std::fmt;
+use std::path::Path;
 use tidegate_http::control::is_control;
 use tidegate_http::redact::redact;
 use tidegate_http::secret::{is_nearly_secret, is_secret, without_url_secrets};
@@ -102,10 +103,24 @@ impl Problems {
     /// These and those of the same configuration.
     #[must_use]
     pub fn merged_with(mut self, others: Self) -> Self {
-        for problem in others.problems {
+        for mut problem in others.problems {
+            // Files that were added have their own numbers in both.
+            if let Some((path, _)) = others.sources.files.get(usize::from(problem.span.file)) {
+                problem.span.file = self.file_number(path).unwrap_or(problem.span.file);
+            }
             self.insert(problem);
         }
         self
+    }
+
+    /// The number of a file, which is added if it is none of these; `None` if there are too many.
+    fn file_number(&mut self, path: &Path) -> Option<u16> {
+        let known = self.sources.files.iter().position(|(known, _)| known == path);
+        let number = u16::try_from(known.unwrap_or(self.sources.files.len())).ok()?;
+        if known.is_none() {
+            self.sources.files.push((path.to_owned(), String::new()));
+        }
+        Some(number)
     }
 
     /// Each of them, in the order of the file.
@@ -153,6 +168,12 @@ impl ProblemCollector {
         let (path, reason) = (path.into(), reason.into());
         let warning = Some(code);
         self.0.insert(Problem { span, warning, path, reason, help: None, is_of_reading: false })
+    }
+
+    /// Adds a file that the configuration names, so that problems can have positions in it, and returns its number;
+    /// `None` if there are too many. Messages do not show its lines: they may be secret.
+    pub fn add_file(&mut self, path: &Path) -> Option<u16> {
+        self.0.file_number(path)
     }
 
     /// Leaves out what is only missed because something else is broken.

@@ -54,8 +54,9 @@ pub use acme::{Acme, AcmeChallenge};
 pub use answer::{Redirect, Respond};
 pub use authentication::{
     ApiKey, ApiKeyFile, ApiKeys, AuthenticationScheme, Basic, ClaimCondition, ClaimMatch, Clients,
-    Forward, Jwt, JwtAlgorithm, JwtKeys, Oidc, OidcCookie, OnError, RequestPart, Require,
-    RequireSetting, Revocation, SameSite, TokenSource, UserSource,
+    Forward, HashFormat, Jwt, JwtAlgorithm, JwtKeys, Oidc, OidcCookie, OnError, PasswordLine,
+    PasswordLineError, PasswordLineFault, Require, RequireSetting, Revocation, SameSite,
+    TokenSource, UnsupportedHash, UserSource, password_lines,
 };
 pub use broken::BrokenParts;
 pub use cache::{Cache, CachePolicy, CacheSetting};

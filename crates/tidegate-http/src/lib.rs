@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod address;
+pub mod basic_credentials;
 pub mod chunked;
 pub mod conditional;
 pub mod control;

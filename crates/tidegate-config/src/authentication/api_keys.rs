@@ -4,6 +4,7 @@ use super::TokenSource;
 use crate::{Spanned, Switch};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// API keys, listed in a file by their hashes.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -28,7 +29,7 @@ pub struct ApiKeyFile {
 }
 
 /// An API key.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiKey {
     /// Name of the key, unique in the file; the claim `sub`.
@@ -38,8 +39,15 @@ pub struct ApiKey {
     pub hash: Spanned<String>,
     /// Scopes; the claim `scope` has them, separated by spaces.
     #[serde(default)]
-    pub scopes: Vec<String>,
+    pub scopes: Vec<Spanned<String>>,
     /// Time from which the key is refused, in RFC 3339: `2027-01-01T00:00:00Z`.
     #[serde(default)]
     pub expires: Option<Spanned<String>>,
+}
+
+/// Without the hash.
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKey").field("name", &self.name.value).finish_non_exhaustive()
+    }
 }

@@ -4,16 +4,21 @@ mod api_keys;
 mod basic;
 mod clients;
 mod forward;
+mod hash_format;
 mod jwt;
+mod key_file;
 mod oidc;
+mod password_file;
 mod require;
 
 pub use api_keys::{ApiKey, ApiKeyFile, ApiKeys};
 pub use basic::Basic;
 pub use clients::Clients;
-pub use forward::{Forward, OnError, RequestPart};
+pub use forward::{Forward, OnError};
+pub use hash_format::{HashFormat, UnsupportedHash};
 pub use jwt::{Jwt, JwtAlgorithm, JwtKeys};
 pub use oidc::{Oidc, OidcCookie, SameSite};
+pub use password_file::{PasswordLine, PasswordLineError, PasswordLineFault, password_lines};
 pub use require::{ClaimCondition, ClaimMatch, Require, RequireSetting, UserSource};
 
 use super::{HeaderName, Path, Spanned};
