@@ -1,15 +1,18 @@
 //! Verifies who sends a request: schemes that read and check a credential, and what a route requires of them. Knows
 //! nothing of routes, and sends no response.
 
-mod external;
-mod forward;
+mod api_keys;
+mod basic;
 pub(crate) mod jwt;
+mod password;
 mod requirement;
 mod scheme;
 mod token_source;
+mod verifier;
 
-pub(crate) use external::{CacheKeyParts, ExternalSettings, TakeSettings};
-pub(crate) use forward::{ForwardScheme, ForwardService};
+pub(crate) use api_keys::{ApiKeyScheme, KeyHash, sha256_text};
+pub(crate) use basic::BasicScheme;
+pub(crate) use password::SlowHash;
 pub(crate) use requirement::{ClaimRule, ClaimTest, Decision, Requirement, UserSource};
-pub(crate) use scheme::{Credentials, Refusal, Scheme, Verdict};
+pub(crate) use scheme::{Credentials, Refusal, Scheme, Verdict, quoted_challenge};
 pub(crate) use token_source::TokenSource;

@@ -80,14 +80,6 @@ impl Requirement {
                 Verdict::Verified(identity, headers) => {
                     return Decision::Verified(identity, headers);
                 }
-                // What is required of a user cannot hold for none. A dry run asks nobody.
-                Verdict::AdmitUnverified
-                    if self.has_conditions() && !credentials.exchange.is_dry_run() =>
-                {
-                    let message = "the service that decides about this request is unreachable";
-                    let refusal = Refusal::new("unreachable", message);
-                    Decision::Unavailable(Arc::clone(scheme), refusal)
-                }
                 Verdict::AdmitUnverified => Decision::AdmitUnverified(Arc::clone(scheme)),
                 Verdict::Missing => continue,
                 Verdict::Refused(refusal) => Decision::Refused(Arc::clone(scheme), refusal),
@@ -99,11 +91,6 @@ impl Requirement {
             }
         }
         decision
-    }
-
-    /// Whether it requires something of the identity.
-    fn has_conditions(&self) -> bool {
-        !self.claims.is_empty() || self.user_matches.is_some()
     }
 
     /// Why this identity may not send the request, or `None` if it may.

@@ -51,6 +51,11 @@ impl Refusal {
     pub(crate) fn new(reason: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self { reason, message: message.into() }
     }
+
+    /// For a request with several credentials in one place, of which an upstream might read another one.
+    pub(crate) fn several_credentials() -> Self {
+        Self::new("several_credentials", "the request has several credentials in one place")
+    }
 }
 
 /// A way to verify who sends a request.
@@ -86,4 +91,11 @@ pub(crate) trait Scheme: Send + Sync + Debug {
     /// Starts the task that keeps it up to date, if it needs one and it does not run yet. The task ends with the
     /// scheme. Needs a runtime.
     fn start(self: Arc<Self>) {}
+}
+
+/// A challenge with one parameter (RFC 9110, section 11.6.1), quoted; `None` if no header can have the value.
+pub(crate) fn quoted_challenge(scheme: &str, parameter: &str, value: &str) -> Option<String> {
+    let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+    let challenge = format!("{scheme} {parameter}=\"{value}\"");
+    HeaderValue::from_str(&challenge).is_ok().then_some(challenge)
 }

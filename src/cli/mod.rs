@@ -42,6 +42,7 @@ mod doctor;
 mod drain;
 mod explain;
 mod fmt;
+mod hash;
 mod health;
 mod history;
 mod import;
@@ -125,6 +126,9 @@ enum Command {
     /// Print the JSON Schema or the reference of the configuration.
     #[command(after_help = schema::AFTER_HELP)]
     Schema(schema::Schema),
+    /// Hash a password or an API key, or make a new key.
+    #[command(after_help = hash::AFTER_HELP)]
+    Hash(hash::Hash),
     /// Check whether a running gateway accepts connections (for container health checks).
     #[command(after_help = health::AFTER_HELP)]
     Health(health::Health),
@@ -225,6 +229,7 @@ pub fn main_with(set_up: impl Fn(Gateway) -> Gateway) -> ExitCode {
         Command::Drain(drain) => drain.run(),
         Command::Cache(cache) => cache.run(),
         Command::Schema(schema) => schema.print(&program),
+        Command::Hash(hash) => hash.run(),
         Command::Health(health) => health::check_health(&health),
         Command::Doctor(doctor) => doctor.run(&program),
         Command::Import(import) => import.run(),

@@ -139,6 +139,8 @@ pub(crate) struct FilterPlace {
 pub(crate) struct KeptScheme {
     /// Its settings in a serialised form, secrets and the content of its files included.
     pub(crate) serialised: String,
+    /// The same without the content of files, which may change without ending the sessions of a route.
+    pub(crate) settings: String,
     /// The scheme.
     pub(crate) scheme: Arc<dyn Scheme>,
 }

@@ -2,10 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg(unix)]
 
+mod api_keys;
+mod basic;
 mod client_addresses;
-mod forward;
-mod forward_cache;
-mod forward_failures;
-mod forward_settings;
 mod jwt;
 mod jwt_keys;
+mod side_files;

@@ -13,6 +13,7 @@ use crate::authentication::{ClaimRule, ClaimTest, Requirement, Scheme, TokenSour
 use crate::filter::AuthenticationFilter;
 use crate::snapshot::KeptScheme;
 use http::header;
+use serde::Serialize;
 use std::sync::Arc;
 use tidegate_config::{
     self as config, AuthenticationScheme, ClaimMatch, Require, RequireSetting, Spanned,
@@ -63,9 +64,22 @@ impl Compiler<'_> {
                 let kept = self.env.previous.and_then(|previous| previous.schemes.get(name));
                 let kept = kept.filter(|kept| kept.serialised == serialised);
                 let scheme = kept.map_or(scheme, |kept| Arc::clone(&kept.scheme));
-                self.schemes.insert(name.clone(), KeptScheme { serialised, scheme });
+                let settings = Self::settings_of(&written.value);
+                self.schemes.insert(name.clone(), KeptScheme { serialised, settings, scheme });
             }
         }
+    }
+
+    /// What is written of a scheme, in a serialised form.
+    fn settings_of<T: Serialize>(written: &T) -> String {
+        // What is written has no map whose keys are not text.
+        serde_json::to_string(written).unwrap_or_default()
+    }
+
+    /// The serialised settings of a scheme that reads a file: what is written, and a hash of what the file holds.
+    fn settings_with_file<T: Serialize>(written: &T, content: &str) -> String {
+        let content = ring::digest::digest(&ring::digest::SHA256, content.as_bytes());
+        format!("{} {content:?}", Self::settings_of(written))
     }
 
     /// The filter that admits only verified senders, if the route requires that.
@@ -79,7 +93,7 @@ impl Compiler<'_> {
         let mut serialised = Vec::new();
         let mut add = |compiler: &mut Self, name: &str, span, key_path: String| {
             if let Some(kept) = compiler.schemes.get(name) {
-                serialised.push(kept.serialised.clone());
+                serialised.push(kept.settings.clone());
                 schemes.push(Arc::clone(&kept.scheme));
             } else {
                 compiler.no_such_scheme(name, span, key_path);
