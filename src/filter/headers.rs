@@ -140,14 +140,16 @@ macro_rules! heads {
 heads! { RequestHeader pingora::http::ResponseHeader }
 
 impl HeaderChanges {
-    /// Whether it writes this variable anywhere.
-    pub(crate) fn uses(&self, variable: Variable) -> bool {
+    /// Whether it writes a variable that names the user.
+    pub(crate) fn name_the_user(&self) -> bool {
+        let names_user =
+            |variable: &Variable| matches!(variable, Variable::UserId | Variable::Claim(_));
         self.set.iter().chain(&self.add).any(|(_, value)| match value {
             FieldValue::Fixed(_) => false,
             FieldValue::Filled(template) => template
                 .parts()
                 .iter()
-                .any(|part| matches!(part, TemplatePart::Variable(it) if *it == variable)),
+                .any(|part| matches!(part, TemplatePart::Variable(it) if names_user(it))),
         })
     }
 

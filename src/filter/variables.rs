@@ -70,7 +70,7 @@ impl Variables<'_> {
         (template.has_dot_segment || !has_dot_segment(&uri)).then_some(uri)
     }
 
-    fn push(&self, text: &mut String, variable: Variable) {
+    fn push(&self, text: &mut String, variable: &Variable) {
         match variable {
             Variable::ClientAddress => {
                 if let Some(address) = self.exchange.client_address() {
@@ -80,6 +80,10 @@ impl Variables<'_> {
             Variable::RequestId => text.push_str(self.exchange.request_id()),
             Variable::UserId => {
                 text.push_str(self.exchange.user_id().map_or("", |id| id.as_str()));
+            }
+            Variable::Claim(name) => {
+                let claim = self.exchange.identity().and_then(|identity| identity.claim(name));
+                text.push_str(claim.as_deref().unwrap_or_default());
             }
             Variable::Route => text.push_str(self.exchange.route()),
             Variable::Method => text.push_str(self.request.method.as_str()),
@@ -151,7 +155,7 @@ enum UriPlace {
 
 impl UriPlace {
     /// The characters besides unreserved ones that stay unescaped: none that would end the component.
-    fn characters_kept(self, variable: Variable) -> &'static [u8] {
+    fn characters_kept(self, variable: &Variable) -> &'static [u8] {
         match (self, variable) {
             (Self::Authority | Self::Path, Variable::Path) => PATH_CHARACTERS,
             (Self::Authority | Self::Path, Variable::Target) => QUERY_CHARACTERS,

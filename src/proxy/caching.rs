@@ -82,7 +82,9 @@ pub(super) fn enable(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
         return;
     }
     let facts = RequestFacts {
-        with_authorization: headers.contains_key(header::AUTHORIZATION),
+        // Authentication has removed the credential from the head.
+        with_authorization: headers.contains_key(header::AUTHORIZATION)
+            || ctx.exchange.authentication.is_some(),
         with_cookie: headers.contains_key(header::COOKIE),
         // It matters where the response says nothing alone.
         of_user: !policy.default_ttl.is_zero()

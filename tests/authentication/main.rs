@@ -8,3 +8,4 @@ mod client_addresses;
 mod jwt;
 mod jwt_keys;
 mod side_files;
+mod verified_user;

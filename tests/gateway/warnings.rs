@@ -55,6 +55,19 @@ async fn unwise_settings_are_warned_about_with_name_position_and_page() {
             "3:60",
         ),
         (
+            "unverified-users",
+            format!(
+                "{TOP}routes: [{{name: all, upstream: used, websocket: {{max_sessions_per_user: 1}}}}]\nidentity: {{user_id: [{{query: userId}}]}}\n"
+            ),
+            "3:49",
+        ),
+        (
+            "unused-scheme",
+            more("authentication: {a: {jwt: {issuer: \"https://id.test\", audience: [x]}}}"),
+            "4:21",
+        ),
+        ("nameless-users", more("identity: {user_id: [{claim: sub}]}"), "3:10"),
+        (
             "cors-off-websockets",
             format!("{TOP}routes: [{{name: all, upstream: used, cors: off}}]\n"),
             "3:44",
@@ -119,7 +132,7 @@ async fn unwise_settings_are_warned_about_with_name_position_and_page() {
     }
     // Each that the page explains is one, but for those of routes, which stand below.
     for heading in page.lines().filter_map(|line| line.strip_prefix("## ")) {
-        let source = ["cors", "files", "mod", "risks", "shadows"].map(|name| {
+        let source = ["cors", "files", "mod", "risks", "shadows", "users"].map(|name| {
             let file = root().join(format!("src/explain/review/{name}.rs"));
             std::fs::read_to_string(file).expect("the source")
         });
@@ -233,6 +246,8 @@ async fn examples_cause_only_expected_warnings() {
             Some("cors.yaml") => &["any-origin"],
             // What it is an example of.
             Some("upstream-tls.yaml") => &["unverified-upstream"],
+            // Their subjects are sessions and balance; those of authentication show the rest.
+            Some("sessions.yaml" | "pools.yaml" | "rate-limits.yaml") => &["unverified-users"],
             _ => &[],
         };
         assert_eq!(codes, apt, "{path}: {}", run.all());

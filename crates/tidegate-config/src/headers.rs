@@ -21,8 +21,8 @@ pub struct Headers {
 #[serde(default, deny_unknown_fields)]
 pub struct FieldChanges {
     /// Sets a header to this one value and replaces existing values; an empty value removes the
-    /// header. A value may contain `{client.address}`, `{request.id}`, `{user.id}` (from the
-    /// client, unverified), `{route}`, `{method}`, `{scheme}`, `{host}`, `{authority}` (host with
+    /// header. A value may contain `{client.address}`, `{request.id}`, `{user.id}` (verified
+    /// only where it is a claim), `{claim.NAME}` (a claim of the verified identity), `{route}`, `{method}`, `{scheme}`, `{host}`, `{authority}` (host with
     /// port), `{path}`, `{query}` and `{target}` (path with query) of the request; `{{` is a brace.
     /// A value that begins with `{` needs quotes.
     #[schemars(extend("propertyNames" = {"format": "header-name"}))]

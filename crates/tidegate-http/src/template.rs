@@ -1,6 +1,7 @@
 //! Texts with variables of a request, `https://{host}{path}`, in the simplest form of RFC 6570. Fills in no value.
 
 use crate::stable_hash::{StableHash, StableHasher};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -30,15 +31,20 @@ impl StableHash for TemplatePart {
     }
 }
 
+/// What precedes the name of a claim in `{claim.NAME}`.
+const CLAIM_PREFIX: &str = "claim.";
+
 /// A variable, whose value comes from the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Variable {
     /// The client's address.
     ClientAddress,
     /// The request's id.
     RequestId,
-    /// The user id that the request claims.
+    /// The user id.
     UserId,
+    /// A claim of the verified identity, by its name.
+    Claim(Box<str>),
     /// The name of the route.
     Route,
     /// The method.
@@ -71,12 +77,13 @@ impl StableHash for Variable {
             Self::Path => hasher.number(8),
             Self::Query => hasher.number(9),
             Self::Target => hasher.number(10),
+            Self::Claim(name) => (11_u8, name).feed(hasher),
         }
     }
 }
 
 impl Variable {
-    /// All variables.
+    /// All variables, except claims.
     pub const ALL: [Self; 11] = [
         Self::ClientAddress,
         Self::RequestId,
@@ -92,11 +99,12 @@ impl Variable {
     ];
 
     /// The name between the braces.
-    pub fn name(self) -> &'static str {
-        match self {
+    pub fn name(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::ClientAddress => "client.address",
             Self::RequestId => "request.id",
             Self::UserId => "user.id",
+            Self::Claim(name) => return Cow::Owned(format!("{CLAIM_PREFIX}{name}")),
             Self::Route => "route",
             Self::Method => "method",
             Self::Scheme => "scheme",
@@ -105,6 +113,14 @@ impl Variable {
             Self::Path => "path",
             Self::Query => "query",
             Self::Target => "target",
+        })
+    }
+
+    /// The variable of this name.
+    fn from_name(name: &str) -> Option<Self> {
+        match name.strip_prefix(CLAIM_PREFIX) {
+            Some(claim) => (!claim.is_empty()).then(|| Self::Claim(claim.into())),
+            None => Self::ALL.into_iter().find(|one| one.name() == name),
         }
     }
 }
@@ -158,8 +174,8 @@ impl FromStr for Template {
             } else {
                 let inside = from_brace.strip_prefix('{').ok_or(TemplateError::Unbalanced)?;
                 let (name, behind) = inside.split_once('}').ok_or(TemplateError::Unbalanced)?;
-                let variable = Variable::ALL.into_iter().find(|one| one.name() == name);
-                let variable = variable.ok_or_else(|| TemplateError::Unknown(name.to_owned()))?;
+                let variable = Variable::from_name(name)
+                    .ok_or_else(|| TemplateError::Unknown(name.to_owned()))?;
                 if !literal.is_empty() {
                     parts.push(TemplatePart::Literal(std::mem::take(&mut literal).into()));
                 }
@@ -191,12 +207,12 @@ impl Template {
     }
 
     /// The text, each variable written by `push`.
-    pub fn render(&self, mut push: impl FnMut(&mut String, Variable)) -> String {
+    pub fn render(&self, mut push: impl FnMut(&mut String, &Variable)) -> String {
         let mut text = String::with_capacity(64);
         for part in &self.parts {
             match part {
                 TemplatePart::Literal(literal) => text.push_str(literal),
-                TemplatePart::Variable(variable) => push(&mut text, *variable),
+                TemplatePart::Variable(variable) => push(&mut text, variable),
             }
         }
         text
@@ -221,12 +237,14 @@ mod tests {
             let name = variable.name();
             assert_eq!(filled(&format!("{{{name}}}")), Ok(format!("<{name}>")));
         }
+        assert_eq!(filled("{claim.sub}{claim.a.b}").as_deref(), Ok("<claim.sub><claim.a.b>"));
     }
 
     #[test]
     fn template_with_unknown_variable_or_stray_brace_is_refused() {
         assert_eq!(filled("{hots}"), Err(TemplateError::Unknown("hots".to_owned())));
         assert_eq!(filled("{}"), Err(TemplateError::Unknown(String::new())));
+        assert_eq!(filled("{claim.}"), Err(TemplateError::Unknown("claim.".to_owned())));
         for written in ["{path", "path}", "{{path}", "{path}}"] {
             assert_eq!(filled(written), Err(TemplateError::Unbalanced), "{written}");
         }

@@ -4,6 +4,7 @@ mod cors;
 mod files;
 mod risks;
 mod shadows;
+mod users;
 
 use crate::snapshot::Snapshot;
 use tidegate_config::{self as config, Config, ProblemCollector, Problems, Sources, Spanned};
@@ -15,6 +16,7 @@ pub(crate) fn review(snapshot: &Snapshot, config: &Config, sources: Sources) -> 
     unused_upstreams(config, &mut problems);
     cors::review(config, &mut problems);
     risks::review(config, &mut problems);
+    users::review(config, &mut problems);
     shadows::review(snapshot, config, &mut problems);
     problems.into_problems()
 }

@@ -224,7 +224,7 @@ fn check_target(to: &Template) -> Result<(), String> {
         }
         match part {
             TemplatePart::Literal(text) => behind.push_str(text),
-            TemplatePart::Variable(variable) => behind.push_str(variable.name()),
+            TemplatePart::Variable(variable) => behind.push_str(&variable.name()),
         }
     }
     match to.parts() {

@@ -77,12 +77,12 @@ impl Compiler<'_> {
                 "gRPC responses are never cached: a route with `grpc_web` cannot have a cache",
             );
         }
-        if chain.uses_user_id() {
+        if chain.upstream_knows_user() {
             self.problems
                 .add(
                     setting.span,
                     format!("{key_path}.cache"),
-                    "a request header of this route contains `{user.id}`, so a cached response \
+                    "a request header of this route contains `{user.id}` or a claim, so a cached response \
                      of one user would be served to others",
                 )
                 .help(

@@ -13,7 +13,6 @@ use crate::websocket::Origins;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidegate_http::stable_hash::{StableHash, StableHasher};
-use tidegate_http::template::Variable;
 
 /// A step on the way of a request. Responses take the way of the filters in reverse.
 enum Step {
@@ -88,10 +87,10 @@ impl FilterChain {
         Self { built_in, named: Vec::new(), compression: self.compression.clone() }
     }
 
-    /// Whether upstreams receive the user id.
-    pub(super) fn uses_user_id(&self) -> bool {
+    /// Whether upstreams receive the user id or a claim.
+    pub(super) fn upstream_knows_user(&self) -> bool {
         let headers = self.built_in::<HeadersFilter>();
-        headers.is_some_and(|headers| headers.request.uses(Variable::UserId))
+        headers.is_some_and(|headers| headers.request.name_the_user())
     }
 
     /// Pages of which origins may open WebSockets, where the route does not say.

@@ -122,12 +122,15 @@ fn check_method(written: &str) -> Result<(), String> {
 fn check_template(written: &str) -> Result<(), String> {
     use tidegate_http::template::{Template, TemplateError, Variable};
     written.parse::<Template>().map(drop).map_err(|error| {
-        let names = Variable::ALL.map(Variable::name);
+        let names: Vec<_> =
+            Variable::ALL.iter().map(Variable::name).chain(["claim.NAME".into()]).collect();
         match &error {
-            TemplateError::Unknown(name) => match crate::did_you_mean(name, names) {
-                Some(guess) => format!("{error}; did you mean `{{{guess}}}`?"),
-                None => format!("{error}; known variables: {}", names.join(", ")),
-            },
+            TemplateError::Unknown(name) => {
+                match crate::did_you_mean(name, names.iter().map(|name| &**name)) {
+                    Some(guess) => format!("{error}; did you mean `{{{guess}}}`?"),
+                    None => format!("{error}; known variables: {}", names.join(", ")),
+                }
+            }
             TemplateError::Unbalanced => error.to_string(),
         }
     })
