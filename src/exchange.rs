@@ -250,6 +250,11 @@ impl Exchange {
         self.authentication.as_ref()?.identity.as_deref()
     }
 
+    /// The verified identity, to share.
+    pub(crate) fn shared_identity(&self) -> Option<Arc<VerifiedIdentity>> {
+        self.authentication.as_ref()?.identity.clone()
+    }
+
     /// Whether this is a WebSocket's opening handshake.
     pub fn is_websocket(&self) -> bool {
         self.is_websocket
@@ -365,6 +370,8 @@ pub enum Initiator {
     Idle,
     /// It had lasted for `websocket.max_lifetime`.
     Lifetime,
+    /// The credential that opened it has expired, was revoked, or no longer allows it.
+    Expiry,
     /// One of the route's limits.
     Limit,
     /// The gateway stops or drains.
@@ -387,6 +394,7 @@ impl Initiator {
             Self::Upstream => "upstream",
             Self::Idle => "idle",
             Self::Lifetime => "lifetime",
+            Self::Expiry => "expiry",
             Self::Limit => "limit",
             Self::Drain => "drain",
             Self::Reload => "reload",

@@ -2,6 +2,7 @@
 //! tunnels; the registry does the work.
 
 use super::{AdminResult, error_result};
+use crate::authentication::RevokedLogin;
 use crate::background;
 use crate::snapshot::{DrainSettings, SessionPolicies};
 use crate::telemetry::keys;
@@ -10,6 +11,7 @@ use crate::websocket::{
 };
 use http::StatusCode;
 use serde_json::{Value, json};
+use std::time::SystemTime;
 use tidegate_http::query;
 use tidegate_http::websocket::close_code::{ENDED_BY_OPERATOR, SENDABLE_CODES, is_sendable};
 use tidegate_http::websocket::frame::{Direction, FrameCounts};
@@ -60,12 +62,17 @@ fn session_json(session: &Session) -> Value {
     let identity = &session.identity;
     let user = identity.user.as_ref();
     let endpoint = session.endpoint();
+    let verified = session.verified_identity();
+    let expires = verified.as_ref().and_then(|it| it.expires_at());
     json!({
         "id": identity.id,
         (keys::ROUTE.name()): &*identity.route,
         (keys::PATH.name()): identity.path,
         (keys::USER.name()): user.map(|user| user.as_str()),
         (keys::USER_SOURCE.name()): user.map(|user| user.origin().as_str()),
+        (keys::USER_VERIFIED.name()): user.map(|user| user.is_verified()),
+        (keys::AUTH_SCHEME.name()): verified.as_ref().map(|it| it.scheme()),
+        "expires": expires.map(|at| humantime::format_rfc3339_seconds(at).to_string()),
         (keys::CLIENT.name()): identity.client,
         (keys::UPSTREAM.name()): &*identity.upstream,
         (keys::UPSTREAM_ADDRESS.name()): endpoint.map(|(address, _)| address.to_string()),
@@ -122,8 +129,23 @@ pub(super) fn close(registry: &SessionRegistry, query: &str) -> AdminResult {
     if reason.len() > MAX_REASON {
         return error_result(StatusCode::BAD_REQUEST, "`reason` must have at most 123 bytes");
     }
+    let revoke = match parameter(query, "revoke").as_deref() {
+        None | Some("false") => false,
+        Some("true") if selector.user.is_some() => true,
+        Some("true") => {
+            return error_result(StatusCode::BAD_REQUEST, "`revoke` needs `user`");
+        }
+        Some(_) => {
+            return error_result(StatusCode::BAD_REQUEST, "`revoke` must be true or false");
+        }
+    };
     let closed = registry.close(&selector, &End::new(Initiator::Kick, code, reason));
     log::info!("admin: closing {closed} WebSocket sessions with code {code}");
+    if let (true, Some(user)) = (revoke, &selector.user) {
+        registry.revocations().revoke(RevokedLogin::User { id: user }, SystemTime::now());
+        registry.close_revoked();
+        log::info!("admin: revoked the logins of a user");
+    }
     Ok(json!({"closed": closed}))
 }
 

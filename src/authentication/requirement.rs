@@ -93,6 +93,13 @@ impl Requirement {
         decision
     }
 
+    /// Which claim of this identity is not what it must be.
+    pub(crate) fn forbidden_claim(&self, identity: &VerifiedIdentity) -> Option<Refusal> {
+        let rule = self.claims.iter().find(|rule| !rule.holds(identity))?;
+        let message = format!("the claim `{}` does not allow this request", rule.claim);
+        Some(Refusal::new("claim", message))
+    }
+
     /// Why this identity may not send the request, or `None` if it may.
     pub(crate) fn forbids(
         &self,
@@ -100,9 +107,8 @@ impl Requirement {
         user: Option<&str>,
         head: &RequestHeader,
     ) -> Option<Refusal> {
-        if let Some(rule) = self.claims.iter().find(|rule| !rule.holds(identity)) {
-            let message = format!("the claim `{}` does not allow this request", rule.claim);
-            return Some(Refusal::new("claim", message));
+        if let Some(refusal) = self.forbidden_claim(identity) {
+            return Some(refusal);
         }
         let source = self.user_matches.as_ref()?;
         if source.names(head, user) {

@@ -7,10 +7,12 @@ use std::process::ExitCode;
 
 pub(super) const AFTER_HELP: &str = "\
 Client and upstream each receive a close frame with the code and the reason. The client may
-reconnect; it is not banned.
+reconnect; it is not banned. With --revoke the gateway, and all that share its counters, refuse the
+tokens that were issued until now to this verified user, and close the sessions that they opened.
 
 Examples:
   tidegate kick --user user-1
+  tidegate kick --user user-1 --revoke
   tidegate kick --session 01a2071d-9677-7381-8962-17ab3a2753f8 --code 4001 --reason 'log in again'";
 
 #[derive(Args)]
@@ -21,6 +23,9 @@ pub(super) struct Kick {
     /// Close all sessions of this user.
     #[arg(short, long, value_name = "USER", allow_hyphen_values = true)]
     user: Option<String>,
+    /// Also revoke the user's logins: the gateways refuse the tokens that the user has now.
+    #[arg(long, requires = "user", conflicts_with_all = ["session", "route"])]
+    revoke: bool,
     /// Close the session with this ID.
     #[arg(short, long, value_name = "ID", allow_hyphen_values = true)]
     session: Option<String>,
@@ -50,10 +55,14 @@ impl Kick {
                 ("route", self.route.as_deref()),
                 ("code", Some(&self.code)),
                 ("reason", Some(&self.reason)),
+                ("revoke", self.revoke.then_some("true")),
             ],
         );
         let answer = self.endpoint.request_json("POST", &target, "")?;
         println!("{} WebSocket sessions are closed with code {}", answer["closed"], self.code);
+        if self.revoke {
+            println!("the logins that the user has now are revoked; a new login is accepted");
+        }
         Ok(())
     }
 }

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 pub(super) const AFTER_HELP: &str = "\
 Asks the admin endpoint of a running gateway (`admin: {address: 127.0.0.1:9901}`). IN counts
-messages and bytes from the client, OUT those to the client.
+messages and bytes from the client, OUT those to the client. LOGIN is the scheme of `authentication` that verified the
+user, EXPIRES the time at which that login expires.
 
 Examples:
   tidegate sessions --config conf/tidegate.yaml
@@ -87,8 +88,11 @@ fn table(answer: &Value) -> String {
         other => other.to_string(),
     };
     let mut rows = vec![
-        ["SESSION", "USER", "ROUTE", "CLIENT", "UPSTREAM", "AGE", "IDLE", "IN", "OUT"]
-            .map(str::to_owned),
+        [
+            "SESSION", "USER", "ROUTE", "CLIENT", "UPSTREAM", "AGE", "IDLE", "IN", "OUT", "LOGIN",
+            "EXPIRES",
+        ]
+        .map(str::to_owned),
     ];
     rows.extend(sessions.iter().map(|session| {
         let traffic = |way: &str| {
@@ -104,9 +108,11 @@ fn table(answer: &Value) -> String {
             seconds_in_words(&session["idle_ms"]),
             traffic("received"),
             traffic("sent"),
+            word(&session[keys::AUTH_SCHEME.name()]),
+            word(&session["expires"]),
         ]
     }));
-    let widths = [0, 1, 2, 3, 4, 5, 6, 7, 8]
+    let widths = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
         .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
     for row in &rows {
         let mut line = String::new();

@@ -4,7 +4,7 @@ use crate::cache;
 use crate::compression::{Compression, MediaRange};
 use crate::snapshot::{Mirror, RetryPolicy, Route, SplitCondition};
 use crate::upstream::{AffinityKey, Balance, Pool};
-use crate::websocket::{LogFrames, OnChange, Origins, UpstreamLost, WebSocketSettings};
+use crate::websocket::{LogFrames, OnChange, OnExpiry, Origins, UpstreamLost, WebSocketSettings};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tidegate_config::defaults::websocket::UPSTREAM_LOST;
@@ -138,6 +138,8 @@ fn websocket(settings: &WebSocketSettings) -> String {
         on_change,
         log_frames,
         upstream_lost,
+        on_expiry,
+        renewal,
     } = settings;
     let number = |number: Option<usize>| number.map(|it| it.to_string());
     let mut text = SettingText::switched_on();
@@ -185,6 +187,17 @@ fn websocket(settings: &WebSocketSettings) -> String {
         lost if lost.code() == UPSTREAM_LOST.0 => {}
         UpstreamLost::Code(code) => text.add("upstream_lost", &code.to_string()),
         UpstreamLost::BareEnd => text.add("upstream_lost", "none"),
+    }
+    if *on_expiry != OnExpiry::default() {
+        let grace = duration_in_words(on_expiry.grace);
+        text.add("on_expiry", &format!("{} after {grace}", on_expiry.code));
+    }
+    if let Some(renewal) = renewal {
+        let warning = renewal.warning.as_ref();
+        let warning = warning.map_or("without a warning".to_owned(), |warning| {
+            format!("warned {} before", duration_in_words(warning.before))
+        });
+        text.add("renew", &format!("at {} {warning}", renewal.path));
     }
     match log_frames {
         LogFrames::Off => {}

@@ -4,7 +4,9 @@ use super::user_id::UserIdFilter;
 use super::{Error, Filter, Flow, RETRY_SOON, Reply, Request, UpstreamRequest};
 use crate::authentication::{Credentials, Decision, Refusal, Requirement, Scheme};
 use crate::identity::{AuthenticationOutcome, AuthenticationResult, VerifiedIdentity};
+use crate::websocket::SessionRegistry;
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use std::sync::Arc;
 use tidegate_http::error_code::ErrorCode;
@@ -14,14 +16,19 @@ use tidegate_http::stable_hash;
 #[derive(Debug)]
 pub(crate) struct AuthenticationFilter {
     /// What is required.
-    pub(crate) requirement: Requirement,
+    pub(crate) requirement: Arc<Requirement>,
     /// Reads the user id again, once the claims are known.
     pub(crate) user_id: Option<UserIdFilter>,
+    /// The sessions, whose registry knows which logins were revoked.
+    pub(crate) sessions: Arc<SessionRegistry>,
     /// The settings in a serialised form, secrets included: part of the route's fingerprint.
     pub(crate) serialised: String,
 }
 
-stable_hash!(AuthenticationFilter { serialised } without { requirement, user_id });
+/// A verified identity whose login was revoked.
+struct Revoked(Arc<VerifiedIdentity>);
+
+stable_hash!(AuthenticationFilter { serialised } without { requirement, user_id, sessions });
 
 impl AuthenticationFilter {
     fn record(
@@ -45,7 +52,7 @@ impl AuthenticationFilter {
         request: &mut Request<'_>,
         identity: Arc<VerifiedIdentity>,
         upstream_headers: Vec<(HeaderName, HeaderValue)>,
-    ) -> Flow {
+    ) -> Result<Flow, Revoked> {
         let scheme = Arc::clone(identity.shared_scheme());
         request.exchange.authentication = Some(Box::new(AuthenticationOutcome {
             scheme: Some(scheme),
@@ -59,14 +66,48 @@ impl AuthenticationFilter {
         }
         let user = request.exchange.user_id.as_ref().filter(|user| user.is_verified());
         let user = user.map(|user| user.as_str()).or_else(|| identity.subject());
+        if self.sessions.revocations().refuse(&identity, user) {
+            return Err(Revoked(identity));
+        }
         let Some(refusal) = self.requirement.forbids(&identity, user, request.head) else {
-            return Flow::Continue;
+            return Ok(Flow::Continue);
         };
         if let Some(outcome) = &mut request.exchange.authentication {
             outcome.result = AuthenticationResult::Forbidden;
             outcome.reason = Some(refusal.reason);
         }
         let reply = Reply::gateway_error(ErrorCode::NotPermitted, refusal.message.clone());
+        Ok(Flow::Respond(self.challenged(reply, Some((identity.scheme(), &refusal)))))
+    }
+
+    /// Passes on what a scheme answers.
+    fn pass_answer(
+        request: &mut Request<'_>,
+        scheme: &Arc<dyn Scheme>,
+        answer: http::Response<Bytes>,
+        reason: &'static str,
+    ) -> Flow {
+        Self::record(request, Some(scheme.name()), AuthenticationResult::Refused, Some(reason));
+        let (parts, body) = answer.into_parts();
+        let reply = Reply::new(parts.status).body(body);
+        let headers = parts.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
+        Flow::Respond(headers.fold(reply, |reply, (name, value)| reply.header(name, value)))
+    }
+
+    /// Refuses an identity that was verified, but whose login was revoked.
+    async fn refuse_revoked(&self, request: &mut Request<'_>, identity: &VerifiedIdentity) -> Flow {
+        // Without its credential, a browser may be sent to a login.
+        let mut bare = request.head.clone();
+        self.requirement.schemes.iter().for_each(|scheme| scheme.sanitize(&mut bare));
+        let credentials = Credentials { head: &bare, exchange: request.exchange };
+        if let Decision::Answer(scheme, answer) = self.requirement.decide(credentials).await {
+            return Self::pass_answer(request, &scheme, *answer, "revoked");
+        }
+        let refusal = Refusal::new("revoked", "the login was revoked");
+        let scheme = identity.shared_scheme();
+        let result = AuthenticationResult::Refused;
+        Self::record(request, Some(scheme), result, Some(refusal.reason));
+        let reply = Reply::gateway_error(ErrorCode::AuthenticationFailed, refusal.message.clone());
         Flow::Respond(self.challenged(reply, Some((identity.scheme(), &refusal))))
     }
 
@@ -113,7 +154,10 @@ impl Filter for AuthenticationFilter {
         let credentials = Credentials { head: request.head, exchange: request.exchange };
         let decision = self.requirement.decide(credentials).await;
         let flow = match decision {
-            Decision::Verified(identity, headers) => self.admit(request, identity, headers),
+            Decision::Verified(identity, headers) => match self.admit(request, identity, headers) {
+                Ok(flow) => flow,
+                Err(Revoked(identity)) => self.refuse_revoked(request, &identity).await,
+            },
             Decision::AdmitUnverified(scheme) => {
                 Self::record(
                     request,
@@ -131,17 +175,7 @@ impl Filter for AuthenticationFilter {
             }
             Decision::Refused(scheme, refusal) => self.refuse(request, &scheme, refusal),
             Decision::Answer(scheme, answer) => {
-                Self::record(
-                    request,
-                    Some(scheme.name()),
-                    AuthenticationResult::Refused,
-                    Some("answered"),
-                );
-                let (parts, body) = answer.into_parts();
-                let reply = Reply::new(parts.status).body(body);
-                let headers =
-                    parts.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
-                Flow::Respond(headers.fold(reply, |reply, (name, value)| reply.header(name, value)))
+                Self::pass_answer(request, &scheme, *answer, "answered")
             }
             Decision::Unavailable(scheme, refusal) => {
                 let reason = Some(refusal.reason);

@@ -13,10 +13,12 @@ mod cors;
 mod error;
 mod files;
 mod headers;
+mod logout;
 mod maintenance;
 mod rate_limit;
 mod redirect;
 mod registry;
+mod renewal;
 mod reply;
 mod respond;
 mod user_id;
@@ -33,11 +35,13 @@ pub(crate) use cors::{is_preflight, refuse_origin};
 pub use error::Error;
 pub(crate) use files::{FilesFilter, ServedFolder};
 pub(crate) use headers::{FieldName, FieldValue, HeaderChanges, HeadersFilter};
+pub(crate) use logout::LogoutFilter;
 pub(crate) use maintenance::MaintenanceFilter;
 pub(crate) use rate_limit::RateLimitFilter;
 pub(crate) use redirect::RedirectFilter;
 pub use registry::SettingsError;
 pub(crate) use registry::{FilterRegistry, UseError};
+pub(crate) use renewal::RenewalFilter;
 pub use reply::Reply;
 pub(crate) use reply::{RETRY_SOON, ReplyBody};
 pub(crate) use respond::RespondFilter;
@@ -234,6 +238,16 @@ impl Request<'_> {
         });
         self.exchange.forwarded = None;
         Ok(())
+    }
+
+    /// The host that the client asks for, with the port if it names one.
+    pub(crate) fn authority(&self) -> &str {
+        if let Some(host) = self.exchange.forwarded_host.as_deref() {
+            return host;
+        }
+        let host = || self.head.headers.get(http::header::HOST)?.to_str().ok();
+        let authority = self.head.uri.authority().map(http::uri::Authority::as_str);
+        authority.or_else(host).unwrap_or_default()
     }
 
     /// What the gateway knows of the request: route, user id, client address, store.

@@ -40,7 +40,8 @@ impl Filter for RateLimitFilter {
     }
 }
 
-fn too_many(limit: &RateLimit, wait: Duration) -> Reply {
+/// The answer to a request that this limit refuses.
+pub(super) fn too_many(limit: &RateLimit, wait: Duration) -> Reply {
     let message = format!("too many requests; the limit is {}", limit.settings());
     // A second too late does no harm, `0` would mean at once.
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

@@ -2,6 +2,7 @@
 
 use super::{Error, Filter, Flow, Request};
 use crate::exchange::{UserId, UserIdOrigin};
+use crate::identity::VerifiedIdentity;
 use async_trait::async_trait;
 use http::HeaderName;
 use tidegate_http::stable_hash;
@@ -45,6 +46,14 @@ impl UserIdFilter {
     /// Looks in these places; the first that holds an id wins.
     pub(crate) fn new(sources: Vec<UserIdReader>) -> Self {
         Self { sources }
+    }
+
+    /// The user id that this identity alone has.
+    pub(super) fn of_claims(&self, identity: &VerifiedIdentity) -> Option<UserId> {
+        self.sources.iter().find_map(|source| match source {
+            UserIdReader::Claim(name) => UserId::new(&identity.claim(name)?, UserIdOrigin::Claim),
+            UserIdReader::Query(_) | UserIdReader::Header(_) | UserIdReader::Cookie(_) => None,
+        })
     }
 
     /// Sets the user id of the request.

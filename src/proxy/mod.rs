@@ -392,6 +392,9 @@ impl ProxyHttp for Proxy {
         }
         forward::remove_hop_by_hop_headers(session, response);
         filter_response(session.req_header(), response, ctx).await?;
+        if response.status == opened {
+            session_quota::add_renewal_cookie(response, ctx)?;
+        }
         caching::add_status(session, response, ctx)?;
         if ctx.route.response_body_filters.is_some() {
             response_body::begin(&self.state.overload, session, response, ctx)?;

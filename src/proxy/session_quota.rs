@@ -8,11 +8,12 @@ use crate::filter::Reply;
 use crate::load::{ConnectionLimiter, LimitExceeded};
 use crate::shared::SharedSessionOutcome;
 use crate::websocket::{
-    End, Identity, Initiator, QuotaExceeded, Session as WebSocketSession, SessionQuota,
-    SessionRegistry, WebSocketSettings,
+    End, Identity, Initiator, QuotaExceeded, RENEWAL_COOKIE, Session as WebSocketSession,
+    SessionLogin, SessionPermit, SessionQuota, SessionRegistry, WebSocketSettings,
 };
 use http::StatusCode;
 use http::header::{self, HeaderValue};
+use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use std::sync::Arc;
@@ -73,9 +74,15 @@ pub(super) fn register(
         path: ctx.exchange.forwarded_path(head).into(),
         upstream: ctx.pool().map(|pool| Arc::clone(pool.name())).unwrap_or_default(),
     };
-    let new_session = Arc::new(WebSocketSession::new(identity, settings.log_frames));
+    let mut new_session = WebSocketSession::new(identity, settings.log_frames);
+    if let Some(verified) = ctx.exchange.shared_identity() {
+        new_session = new_session.with_login(SessionLogin::new(verified, Arc::clone(&settings)));
+    }
+    let new_session = Arc::new(new_session);
     match registry.register(new_session, &settings.quota) {
         Ok(permit) => {
+            // The registry has it by now: who revokes its login from here on finds it.
+            registry.close_if_revoked(permit.session());
             task_state::set_session(Some(permit.session()));
             ctx.session.permit = Some(permit);
             None
@@ -109,6 +116,21 @@ pub(super) async fn accept(registry: &SessionRegistry, ctx: &mut Context) -> Res
         return Error::e_explain(ErrorType::HTTPStatus(429), exceeded.to_string());
     }
     ctx.session.permit = Some(permit);
+    Ok(())
+}
+
+/// Gives the client a cookie with the id for the renewal of its login.
+pub(super) fn add_renewal_cookie(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
+    let session = ctx.session.permit.as_ref().map(SessionPermit::session);
+    let Some((renewal, id)) = session.and_then(|it| it.login()?.renewal()) else { return Ok(()) };
+    let secure = if ctx.exchange.scheme() == "https" { "; Secure" } else { "" };
+    // Of the session, not of the browser: the cookie goes with the last window.
+    let cookie = format!(
+        "{RENEWAL_COOKIE}={}; Path={}; HttpOnly; SameSite=Strict{secure}",
+        id.to_text(),
+        renewal.path
+    );
+    response.append_header(header::SET_COOKIE, cookie)?;
     Ok(())
 }
 

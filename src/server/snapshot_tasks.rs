@@ -15,7 +15,11 @@ pub(super) fn start(snapshot: &mut Snapshot, sessions: &Arc<SessionRegistry>) {
     }
     if let Some(shared) = &snapshot.global.shared {
         shared.start();
+        if !snapshot.schemes.is_empty() {
+            shared.start_revocations(sessions);
+        }
     }
+    sessions.revocations().set_remember(snapshot.remember_revocations);
     for kept in snapshot.schemes.values() {
         Arc::clone(&kept.scheme).start();
     }

@@ -26,7 +26,6 @@ use crate::proxy::Proxy;
 use crate::snapshot::{CurrentSnapshot, Snapshot, StartupSettings};
 use crate::state::State;
 use crate::upstream::{Discovery, set_file_limit};
-use crate::websocket::SessionRegistry;
 use pingora::apps::http_app::HttpServer;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::configuration::ServerConf;
@@ -138,7 +137,7 @@ pub(super) async fn build_state(
     snapshot.warn();
     snapshot.warn_of_empty_files(None);
     let routes = snapshot.table.iter().count();
-    let sessions = Arc::new(SessionRegistry::default());
+    let sessions = Arc::clone(&snapshot.sessions);
     let cache = Arc::new(Cache::default());
     cache.apply(snapshot.cache);
     snapshot_tasks::start(&mut snapshot, &sessions);

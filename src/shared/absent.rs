@@ -2,7 +2,7 @@
 //! of Valkey.
 
 use super::{SharedCounterSettings, SharedCounterTotals};
-use crate::websocket::Session;
+use crate::websocket::{Session, SessionRegistry};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +39,11 @@ impl SharedCounterClient {
 
     /// Connects.
     pub fn start(&self) {
+        match *self {}
+    }
+
+    /// Exchanges revocations.
+    pub(crate) fn start_revocations(&self, _: &Arc<SessionRegistry>) {
         match *self {}
     }
 

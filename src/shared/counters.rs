@@ -3,6 +3,7 @@
 
 mod link;
 mod rate;
+mod revocations;
 mod sessions;
 
 pub(crate) use sessions::{SharedSessionOutcome, SharedSessionPermit};
@@ -31,6 +32,8 @@ pub(crate) struct SharedCounterClient {
     /// Wakes the task of the link.
     stirred: Arc<Notify>,
     has_begun: AtomicBool,
+    /// Whether the task that exchanges revocations runs.
+    exchanges_revocations: AtomicBool,
     sessions: Mutex<CountedSessions>,
     answered: AtomicU64,
     failed: AtomicU64,
@@ -53,6 +56,7 @@ impl SharedCounterClient {
             link: ArcSwapOption::empty(),
             stirred: Arc::default(),
             has_begun: AtomicBool::new(false),
+            exchanges_revocations: AtomicBool::new(false),
             sessions: Mutex::default(),
             answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),

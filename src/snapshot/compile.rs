@@ -26,6 +26,7 @@ mod managed_headers;
 mod no_tracing;
 mod rate_limit;
 mod retry;
+mod revocation;
 mod route;
 mod routes;
 mod split;
@@ -49,6 +50,7 @@ use crate::routing::Table;
 use crate::shared::SharedCounterClient;
 use crate::telemetry::{LineSink, LogTarget};
 use crate::upstream::{Discovery, DnsQuery, Probes};
+use crate::websocket::SessionRegistry;
 use http::{HeaderName, Method};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -91,6 +93,7 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
         broken: &broken,
         env,
         previous_routes: routes_by_name(env),
+        sessions: env.previous.map(|it| Arc::clone(&it.sessions)).unwrap_or_default(),
         dns_queries: BTreeSet::new(),
         named_filters: BTreeMap::new(),
         schemes: BTreeMap::new(),
@@ -121,12 +124,14 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
     let defaults = compiler.default_chain();
     let fallback = Arc::new(route::fallback(&global, &defaults, env));
     let mut routes = compiler.routes(&route_indices, &global, &pools, &defaults);
+    let remember_revocations = compiler.revocation(&defaults);
     routes.extend(compiler.endpoint_routes(&global));
     let cache = compiler.cache_limits();
     let drain = compiler.drain();
     let admin_token = compiler.admin_token();
     let (dns_queries, files, rate_limits) = (compiler.dns_queries, compiler.files, compiler.limits);
     let (named_filters, schemes) = (compiler.named_filters, compiler.schemes);
+    let sessions = compiler.sessions;
     if !problems.is_empty() {
         problems.remove_follow_up_problems(&broken);
         return Err(problems.into_problems());
@@ -149,6 +154,8 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
         dns_queries,
         named_filters,
         schemes,
+        sessions,
+        remember_revocations,
         listeners,
         files,
         startup,
@@ -179,6 +186,8 @@ struct Compiler<'c> {
     env: &'c CompileEnv<'c>,
     /// The routes of the snapshot in force, by name.
     previous_routes: HashMap<&'c str, &'c Arc<Route>>,
+    /// The sessions of the gateway.
+    sessions: Arc<SessionRegistry>,
     /// What DNS is asked for.
     dns_queries: BTreeSet<DnsQuery>,
     /// The filters that the file uses by name.

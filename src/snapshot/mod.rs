@@ -76,6 +76,10 @@ pub(crate) struct Snapshot {
     pub named_filters: BTreeMap<FilterPlace, Arc<dyn Filter>>,
     /// The schemes of `authentication`, by name. The next version keeps those whose settings do not change.
     pub(crate) schemes: BTreeMap<String, KeptScheme>,
+    /// For how long revoked logins are remembered.
+    pub(crate) remember_revocations: Duration,
+    /// The sessions of the gateway, which outlive it: some filters need them. The next version has the same.
+    pub(crate) sessions: Arc<websocket::SessionRegistry>,
     /// How connections are accepted.
     pub listeners: Vec<Arc<Listener>>,
     /// Files beside the configuration's own that it was made of, certificates and their keys,

@@ -50,6 +50,8 @@ struct InjectionState {
     pending: Vec<u8>,
     /// A frame of the gateway that waits for a border of frames or messages.
     waiting: Option<WaitingFrame>,
+    /// A message of the gateway that waits for a border of messages. Pings do not wait for it.
+    message: Option<Vec<u8>>,
     /// The gateway's ping to the sender: its pong is for the gateway.
     ping: Option<OutstandingPing>,
     /// The beginning of a frame that cannot be checked yet.
@@ -101,6 +103,7 @@ impl DirectionState {
         let is_empty = self.injected.as_ref().is_some_and(|injected| {
             injected.pending.is_empty()
                 && injected.waiting.is_none()
+                && injected.message.is_none()
                 && injected.ping.is_none()
                 && injected.held_back.is_empty()
         });
@@ -153,8 +156,30 @@ impl DirectionState {
         }
     }
 
-    /// Moves the waiting frame to the pending bytes, if the receiver is at a border where it may go.
+    /// Queues a message of the gateway, in the place of one that waits already.
+    pub(super) fn inject_message(&mut self, frame: Vec<u8>) {
+        if !self.is_closed {
+            self.injected_mut().message = Some(frame);
+        }
+    }
+
+    /// Moves the waiting message and the waiting frame to the pending bytes, if the receiver is at a border where they
+    /// may go.
     pub(super) fn flush_injected(&mut self) {
+        let Some(injected) = &mut self.injected else { return };
+        if self.close.is_some() || matches!(injected.waiting, Some(WaitingFrame::Close(_))) {
+            // The session ends: nobody needs the message any more, and none may follow a close frame.
+            injected.message = None;
+        } else if self.scanner.is_between_messages() && injected.held_back.is_empty() {
+            if let Some(mut frame) = injected.message.take() {
+                injected.pending.append(&mut frame);
+            }
+        }
+        self.flush_waiting();
+    }
+
+    /// Moves the waiting frame to the pending bytes, if the receiver is at a border where it may go.
+    fn flush_waiting(&mut self) {
         let Some(injected) = &mut self.injected else { return };
         let fits = match &injected.waiting {
             None => false,
@@ -179,10 +204,12 @@ impl DirectionState {
         }
     }
 
-    /// How many bytes may be forwarded in one step: while a frame of the gateway waits, none beyond
+    /// How many bytes may be forwarded in one step: while a frame or message of the gateway waits, none beyond
     /// the current frame.
     pub(super) fn max_step(&self) -> usize {
-        if self.injected.as_ref().is_none_or(|injected| injected.waiting.is_none()) {
+        let is_waiting =
+            |injected: &InjectionState| injected.waiting.is_some() || injected.message.is_some();
+        if !self.injected.as_deref().is_some_and(is_waiting) {
             return usize::MAX;
         }
         usize::try_from(self.scanner.outstanding()).unwrap_or(usize::MAX).max(1)

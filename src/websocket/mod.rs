@@ -10,6 +10,7 @@ mod direction_state;
 mod drain;
 mod handshake_limit;
 mod interceptor;
+mod login;
 mod observer;
 mod origins;
 mod registry;
@@ -24,6 +25,7 @@ pub(crate) use handshake_limit::{HandshakeLimit, HandshakeTimeout};
 
 pub use crate::exchange::{Initiator, WebSocketEnd};
 pub(crate) use interceptor::CLIENT_GONE;
+pub(crate) use login::{RENEWAL_COOKIE, RenewalId, SessionLogin};
 pub(crate) use observer::FrameObserver;
 pub use observer::Message;
 pub(crate) use origins::Origins;
@@ -32,7 +34,9 @@ pub(crate) use registry::{
 };
 pub(crate) use session::{CLOSE_TIMEOUT, CloseRequest};
 pub use session::{End, Identity, Session};
-pub(crate) use settings::{FrameLimits, Ping, SessionQuota, UpstreamLost, WebSocketSettings};
+pub(crate) use settings::{
+    FrameLimits, OnExpiry, Ping, Renewal, SessionQuota, UpstreamLost, Warning, WebSocketSettings,
+};
 pub use settings::{LogFrames, OnChange};
 pub use tidegate_http::websocket::frame::{Direction, FrameCounts, FrameHeader, Opcode};
 

@@ -7,8 +7,10 @@ mod totals;
 pub(crate) use live::QuotaExceeded;
 pub(crate) use totals::SessionTotals;
 
+use super::login::RenewalId;
 use super::session::{CloseRequest, End, Session};
 use super::settings::SessionQuota;
+use crate::authentication::Revocations;
 use crate::exchange::Initiator;
 use crate::exchange::{UserId, UserIdOrigin};
 use live::RegistryEntry;
@@ -25,6 +27,8 @@ pub(crate) struct SessionRegistry {
     routes: Mutex<BTreeMap<Arc<str>, Arc<RouteSessions>>>,
     numbers: AtomicU64,
     draining: AtomicBool,
+    /// The logins that were revoked. They are here so that no session escapes: it registers, and then asks.
+    revocations: Revocations,
 }
 
 /// The sessions of one route, by its name; they outlive reloads.
@@ -145,6 +149,12 @@ impl SessionRegistry {
         found
     }
 
+    /// The open session of this route that this id renews.
+    pub(crate) fn find_renewable(&self, route: &str, id: RenewalId) -> Option<Arc<Session>> {
+        let route = lock(&self.routes).get(route).map(Arc::clone)?;
+        lock(&route.live).find_renewable(id).cloned()
+    }
+
     /// Number of sessions.
     pub(crate) fn count(&self) -> usize {
         self.snapshot().iter().map(|(_, route)| lock(&route.live).len()).sum()
@@ -165,6 +175,31 @@ impl SessionRegistry {
             session.request_close(request.clone());
         }
         sessions.len()
+    }
+
+    /// The logins that were revoked.
+    pub(crate) fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Requests the sessions whose logins are revoked to close; returns their number.
+    pub(crate) fn close_revoked(&self) -> usize {
+        let sessions = self.select(&SessionSelector::default());
+        sessions.iter().filter(|session| self.close_if_revoked(session)).count()
+    }
+
+    /// Requests a session to close if its login is revoked. Returns whether it has asked for that now.
+    pub(crate) fn close_if_revoked(&self, session: &Session) -> bool {
+        let Some(login) = session.login() else { return false };
+        let identity = login.identity();
+        let user = session.identity.user.as_ref().filter(|user| user.is_verified());
+        let user = user.map(UserId::as_str).or_else(|| identity.subject());
+        let is_revoked =
+            session.close_request().is_none() && self.revocations.refuse(&identity, user);
+        if is_revoked {
+            session.request_close(login.revoked());
+        }
+        is_revoked
     }
 
     /// Whether the gateway drains and refuses new sessions.

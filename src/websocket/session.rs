@@ -2,8 +2,10 @@
 //! knows nothing of sockets and of other sessions.
 
 use super::HandshakeLimit;
+use super::login::{SessionLogin, WALL_CLOCK_INTERVAL};
 use super::settings::{LogFrames, OnChange};
 use crate::exchange::{Initiator, UserId};
+use crate::identity::VerifiedIdentity;
 use atomic_waker::AtomicWaker;
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -182,6 +184,8 @@ pub struct Session {
     /// Milliseconds from `started` until it is cut off; 0 while nothing ends it.
     ends_at: AtomicU64,
     log_frames: AtomicU8,
+    /// The login that it lives by, if its sender is verified. In a box, so that the others pay for a pointer alone.
+    login: Option<Box<SessionLogin>>,
 }
 
 /// What has passed in one direction, as the tunnel last published it.
@@ -210,6 +214,31 @@ impl Session {
             limit: AtomicU64::new(0),
             ends_at: AtomicU64::new(0),
             log_frames: AtomicU8::new(log_frames as u8),
+            login: None,
+        }
+    }
+
+    /// With the login that it lives by.
+    pub(crate) fn with_login(self, login: SessionLogin) -> Self {
+        Self { login: Some(Box::new(login)), ..self }
+    }
+
+    /// The login that it lives by, if its sender is verified.
+    pub(crate) fn login(&self) -> Option<&SessionLogin> {
+        self.login.as_deref()
+    }
+
+    /// Who opened it, as a scheme of `authentication` has verified it; after a renewal, by the last credential.
+    pub fn verified_identity(&self) -> Option<Arc<VerifiedIdentity>> {
+        Some(self.login()?.identity())
+    }
+
+    /// Puts a fresh identity in the place of the one that it lives by.
+    pub(crate) fn renew_login(&self, identity: Arc<VerifiedIdentity>) {
+        if let Some(login) = self.login() {
+            login.renew(identity);
+            // The tunnel computes its deadlines again.
+            self.wake();
         }
     }
 
@@ -320,7 +349,7 @@ impl Session {
         cx: &mut Context<'_>,
         alarm: &mut Pin<Box<Sleep>>,
     ) -> Poll<()> {
-        let Some(next) = self.next_check() else { return Poll::Ready(()) };
+        let Some(next) = self.next_check(SystemTime::now) else { return Poll::Ready(()) };
         let next = tokio::time::Instant::from_std(next);
         if alarm.is_elapsed() || alarm.deadline() > next {
             alarm.as_mut().reset(next);
@@ -332,12 +361,16 @@ impl Session {
     }
 
     /// When to check the deadlines again; `None` when the session must be cut off now.
-    fn next_check(&self) -> Option<Instant> {
+    pub(super) fn next_check(&self, wall_clock: impl Fn() -> SystemTime) -> Option<Instant> {
         let grace = millis(TUNNEL_CLOSE_TIMEOUT);
         let now = self.elapsed();
         let mut ends_at = self.ends_at.load(Ordering::Acquire);
-        let mut limit = 0;
+        let (mut limit, mut expiry) = (0, 0);
         if ends_at == 0 {
+            if let Some(login) = self.login() {
+                expiry = self.next_look_at_login(login, now, wall_clock());
+                ends_at = self.ends_at.load(Ordering::Acquire);
+            }
             let packed = self.limit.load(Ordering::Relaxed);
             limit = packed >> TIME_LIMIT_BITS;
             if packed != 0 && now >= limit.saturating_add(grace) {
@@ -357,11 +390,26 @@ impl Session {
         let due = self.next_deadline.load(Ordering::Relaxed);
         // It may have become due since the tunnel checked. A tunnel that is stuck does not check at all.
         let due = [due, due.saturating_add(grace)].into_iter().find(|&at| due != 0 && at > now);
-        let bounds = [ends_at, limit].into_iter().filter(|&at| at != 0);
+        let bounds = [ends_at, limit, expiry].into_iter().filter(|&at| at != 0);
         let bounds = bounds.map(|at| if at > now { at } else { at.saturating_add(grace) });
         let next = bounds.chain(due).min();
         let next = next.unwrap_or_else(|| now.saturating_add(millis(IDLE_CHECK_INTERVAL)));
         Some(self.started + Duration::from_millis(next))
+    }
+
+    /// When to look at the wall clock again, in milliseconds from `started`; 0 for never. Ends a session whose login
+    /// has expired and whose tunnel has not seen it, so that it is stuck.
+    fn next_look_at_login(&self, login: &SessionLogin, now: u64, wall_clock: SystemTime) -> u64 {
+        let Some(left) = login.time_left(wall_clock) else { return 0 };
+        let wait = match login.overdue(wall_clock) {
+            Some(overdue) if overdue >= TUNNEL_CLOSE_TIMEOUT => {
+                self.request_close(login.expired());
+                return 0;
+            }
+            Some(overdue) => TUNNEL_CLOSE_TIMEOUT.saturating_sub(overdue),
+            None => left.min(WALL_CLOCK_INTERVAL),
+        };
+        now.saturating_add(millis(wait)).saturating_add(1)
     }
 
     /// Records the end of a session whose tunnel is dropped, if no end is recorded yet.

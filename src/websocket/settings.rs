@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tidegate_http::stable_hash;
 use tidegate_http::stable_hash::{StableHash, StableHasher};
+use tidegate_http::websocket::close_code;
 
 /// How a route treats WebSocket sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,19 +28,89 @@ pub(crate) struct WebSocketSettings {
     pub log_frames: LogFrames,
     /// What a client gets if its upstream is gone without a close frame.
     pub upstream_lost: UpstreamLost,
+    /// How a session ends whose credential has expired.
+    pub(crate) on_expiry: OnExpiry,
+    /// How clients renew the login of a session, if they can.
+    pub(crate) renewal: Option<Renewal>,
 }
 
-stable_hash!(WebSocketSettings {
-    origins,
-    idle_timeout,
-    max_lifetime,
-    quota,
-    frame_limits,
-    ping,
-    on_change,
-    log_frames,
-    upstream_lost,
-});
+/// How a session ends whose credential has expired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct OnExpiry {
+    /// The close code.
+    pub code: u16,
+    /// For how long it stays open after that.
+    pub grace: Duration,
+}
+
+stable_hash!(OnExpiry { code, grace });
+
+impl Default for OnExpiry {
+    fn default() -> Self {
+        Self { code: close_code::UNAUTHORIZED, grace: Duration::ZERO }
+    }
+}
+
+/// How clients renew the login of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Renewal {
+    /// Where they send the fresh credential.
+    pub path: String,
+    /// When and how they are warned, if they are.
+    pub warning: Option<Warning>,
+}
+
+stable_hash!(Renewal { path, warning });
+
+/// The message that warns a client of the expiry of its login.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Warning {
+    /// How long before the expiry it is sent.
+    pub before: Duration,
+    /// The text, with [`Warning::SESSION`] and [`Warning::SECONDS`] for what differs.
+    pub message: String,
+}
+
+stable_hash!(Warning { before, message });
+
+impl Warning {
+    /// In a message: the id of the session for its renewal.
+    pub(crate) const SESSION: &str = "{session}";
+
+    /// In a message: seconds until the expiry.
+    pub(crate) const SECONDS: &str = "{seconds}";
+
+    /// The text for a session.
+    pub(super) fn render(&self, session: &str, left: Duration) -> String {
+        let seconds = left.as_secs() + u64::from(left.subsec_millis() >= 500);
+        self.message.replace(Self::SECONDS, &seconds.to_string()).replace(Self::SESSION, session)
+    }
+}
+
+/// What a login needs adds nothing where nothing is written of it, so that the fingerprints of other routes stay.
+impl StableHash for WebSocketSettings {
+    fn feed(&self, hasher: &mut StableHasher) {
+        let Self {
+            origins,
+            idle_timeout,
+            max_lifetime,
+            quota,
+            frame_limits,
+            ping,
+            on_change,
+            log_frames,
+            upstream_lost,
+            on_expiry,
+            renewal,
+        } = self;
+        (origins, idle_timeout, max_lifetime).feed(hasher);
+        (quota, frame_limits, ping).feed(hasher);
+        (on_change, log_frames, upstream_lost).feed(hasher);
+        if *on_expiry != OnExpiry::default() || renewal.is_some() {
+            (on_expiry, renewal).feed(hasher);
+        }
+    }
+}
 
 impl WebSocketSettings {
     /// Maximum time for all attempts of a handshake together: the session could not be silent, or last,

@@ -2,6 +2,7 @@
 
 mod answers;
 mod edge;
+mod login_sessions;
 mod operating;
 mod upstreams;
 
@@ -47,9 +48,10 @@ async fn every_example_names_its_schema_for_editors() {
 }
 
 /// The tests that run them: `Example::from_file` stands there for each.
-const RUN: [&str; 4] = [
+const RUN: [&str; 5] = [
     include_str!("examples_run/answers.rs"),
     include_str!("examples_run/edge.rs"),
+    include_str!("examples_run/login_sessions.rs"),
     include_str!("examples_run/operating.rs"),
     include_str!("examples_run/upstreams.rs"),
 ];

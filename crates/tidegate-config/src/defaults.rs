@@ -234,6 +234,12 @@ defaults! {
         "code" CODE: u16 = close_code::UNAUTHORIZED;
         "grace" GRACE: Duration = seconds(0);
     }
+    Renew in renew {
+        "message" MESSAGE: &str = r#"{"type":"session.expiring","in":{seconds},"session":"{session}"}"#;
+    }
+    Revocation in revocation {
+        "remember" REMEMBER: Duration = days(1);
+    }
     Drain in drain {
         "code" CODE: u16 = close_code::SERVICE_RESTART;
         "spread" SPREAD: Duration = seconds(20);
@@ -335,6 +341,9 @@ defaults! {
     }
 }
 
+/// What `renew.warn` is where only `renew.message` is written.
+pub const RENEW_WARN: Duration = minutes(1);
+
 /// The most that `cache.max_entry` is by itself; a small `cache.max_size` makes it less.
 pub const CACHE_MAX_ENTRY: ByteSize = mib(8);
 
@@ -371,8 +380,7 @@ const DEFAULTS_IN_WORDS: &[(&str, &str, &str)] = &[
     ("ClaimCondition", "contains", "not checked"),
     ("Revocation", "back_channel_logout", "none"),
     ("WebSocket", "renew", "no renewal"),
-    ("Renew", "warn", "no warning"),
-    ("Renew", "message", "`{\"type\":\"session.expiring\",\"in\":SECONDS,\"session\":ID}`"),
+    ("Renew", "warn", "`60s` where `message` is written, else no warning"),
     ("Route", "require", "the top-level `require`"),
     ("Config", "filters", "none"),
     ("Acme", "ca", "the certificate authorities that the system trusts"),

@@ -106,14 +106,15 @@ pub struct OnExpiry {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Renew {
-    /// Path of the renewal, on the hosts of the route. The request must have the session's cookie or the
-    /// id from the warning, and a fresh credential for the same user.
+    /// Path of the renewal, on the hosts of the route. The request must have the session's cookie
+    /// (`tidegate_session`) or the id from the warning (`X-Tidegate-Session`, or `session` in a JSON body), and
+    /// a fresh credential of the same scheme for the same user.
     pub path: Spanned<Path>,
     /// Time before the expiry at which the gateway sends `message`.
     #[serde(default)]
     pub warn: Option<Spanned<Duration>>,
-    /// Text message that warns the client, between two messages of the upstream; `{session}` is the id of
-    /// the session for its renewal.
+    /// Text message that warns the client, between two messages of the upstream. `{session}` is the id of
+    /// the session for its renewal, `{seconds}` the time that is left.
     #[serde(default)]
     pub message: Option<Spanned<String>>,
 }

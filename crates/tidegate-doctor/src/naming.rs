@@ -11,7 +11,7 @@ use tidegate_http::error_code::ErrorCode;
 pub(crate) fn code_of_error(error: &str) -> Option<DiagnosisCode> {
     Some(match ErrorCode::parse(error)? {
         ErrorCode::NoRoute => DiagnosisCode::NoRoute,
-        ErrorCode::NoFile => DiagnosisCode::NotFound,
+        ErrorCode::NoSuchSession | ErrorCode::NoFile => DiagnosisCode::NotFound,
         ErrorCode::WebSocketOff => DiagnosisCode::WebSocketOff,
         ErrorCode::Draining
         | ErrorCode::Overloaded
@@ -211,7 +211,7 @@ mod tests {
     fn subject(error: ErrorCode) -> Option<&'static str> {
         Some(match error {
             ErrorCode::NoRoute => "No route",
-            ErrorCode::NoFile => "does not exist",
+            ErrorCode::NoSuchSession | ErrorCode::NoFile => "does not exist",
             ErrorCode::WebSocketOff => "switched off",
             ErrorCode::Draining => "draining",
             ErrorCode::Overloaded => "overloaded",

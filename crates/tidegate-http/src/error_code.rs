@@ -136,6 +136,9 @@ error_codes! {
     AuthenticationUnavailable: "authentication_unavailable", [SERVICE_UNAVAILABLE],
         "The gateway cannot verify the credential now: what decides about it is unreachable or busy.",
         "Retry after `Retry-After`; the gateway's log names what is unreachable.";
+    NoSuchSession: "no_such_session", [NOT_FOUND],
+        "No open session of the route has the id that a renewal (`websocket.renew`) names.",
+        "Take the id from the last warning of the session, or open a new session.";
     OriginNotAllowed: "origin_not_allowed", [FORBIDDEN],
         "Pages of this origin are not allowed to open WebSockets or to read responses.",
         "Add the origin to `cors.allow_origins` or `websocket.origins`.";
@@ -223,6 +226,7 @@ impl ErrorCode {
             | Self::AuthenticationUnavailable
             | Self::Overloaded
             | Self::Maintenance
+            | Self::NoSuchSession
             | Self::NoFile
             | Self::NotCached => "proxy_internal_response",
             Self::MethodNotAllowed

@@ -53,6 +53,8 @@ pub const X_API_KEY: HeaderName = HeaderName::from_static(lower::X_API_KEY);
 pub const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
 /// The target that a client asked for, for a service that decides about the request.
 pub const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+/// The id of a WebSocket session, for the renewal of its login.
+pub const X_TIDEGATE_SESSION: HeaderName = HeaderName::from_static("x-tidegate-session");
 /// Asks for the explanation of a request, and carries it.
 pub const X_TIDEGATE_EXPLAIN: HeaderName = HeaderName::from_static(lower::X_TIDEGATE_EXPLAIN);
 /// What CGI programs read as the variable `HTTP_PROXY`, and then send their own requests to

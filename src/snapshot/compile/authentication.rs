@@ -121,11 +121,12 @@ impl Compiler<'_> {
             config::UserSource::Cookie(name) => Some(UserSource::Cookie(name.clone())),
             config::UserSource::Header(name) => header_name(name).map(UserSource::Header),
         });
-        let requirement = Requirement { schemes: schemes.into(), claims, user_matches };
+        let requirement = Arc::new(Requirement { schemes: schemes.into(), claims, user_matches });
         serialised.push(requirement.to_string());
         let serialised = serialised.join("\n");
         let user_id = self.user_id();
-        Some(AuthenticationFilter { requirement, user_id, serialised })
+        let sessions = Arc::clone(&self.sessions);
+        Some(AuthenticationFilter { requirement, user_id, sessions, serialised })
     }
 
     fn claim_rule(

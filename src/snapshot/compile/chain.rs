@@ -7,8 +7,9 @@ use super::{
     CompileEnv, Compiler, answer, authentication, clients, cors, headers, maintenance, rate_limit,
     user_id,
 };
+use crate::authentication::Requirement;
 use crate::compression::Compression;
-use crate::filter::{CorsFilter, Filter, HeadersFilter, Phase};
+use crate::filter::{AuthenticationFilter, CorsFilter, Filter, HeadersFilter, Phase};
 use crate::websocket::Origins;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -99,6 +100,11 @@ impl FilterChain {
             Some(cors) => Origins::OfCors(cors.origins().into()),
             None => Origins::Same,
         }
+    }
+
+    /// What a request needs to be admitted, if it needs anything.
+    pub(super) fn requirement(&self) -> Option<&Arc<Requirement>> {
+        Some(&self.built_in::<AuthenticationFilter>()?.requirement)
     }
 
     /// The built-in filter of this type, where it does anything on this route.

@@ -96,8 +96,13 @@ impl Compiler<'_> {
             Some(WebSocketSetting::Switch(switch)) => switch.0.then_some(&plain),
             Some(WebSocketSetting::Settings(settings)) => Some(&**settings),
         };
+        let written_websocket = websocket;
         let websocket =
             websocket.map(|it| websocket::settings(it, origins, self.problems, &websocket_at));
+        let websocket = websocket.map(Arc::new);
+        if let (Some(written_websocket), Some(settings)) = (written_websocket, &websocket) {
+            self.renewal(written, written_websocket, settings, rule, chain, &websocket_at);
+        }
         let timeouts = &written.timeouts;
         let or = |written: Option<config::Duration>, default| written.unwrap_or(default).0;
         let mut route = Route {
@@ -120,7 +125,7 @@ impl Compiler<'_> {
             filters,
             filter_names,
             origin_check_at,
-            websocket: websocket.map(Arc::new),
+            websocket,
             connect_timeout: or(timeouts.connect, defaults::timeouts::CONNECT),
             tls_timeout: or(timeouts.tls.or(timeouts.connect), defaults::timeouts::CONNECT),
             first_byte_timeout: self.first_byte(written, key_path, pools),

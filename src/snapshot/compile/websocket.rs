@@ -1,13 +1,52 @@
 //! Compiles `websocket` of a route. It knows nothing of sessions that are open.
 
-use super::{at_least, duration_or_default};
+use super::chain::FilterChain;
+use super::{Compiler, at_least, duration_or_default};
+use crate::filter::RenewalFilter;
+use crate::routing::Rule;
 use crate::websocket::{
-    FrameLimits, LogFrames, OnChange, Origins, Ping, SessionQuota, UpstreamLost, WebSocketSettings,
+    FrameLimits, LogFrames, OnChange, OnExpiry, Origins, Ping, Renewal, SessionQuota, UpstreamLost,
+    Warning, WebSocketSettings,
 };
+use std::sync::Arc;
 use std::time::Duration;
 use tidegate_config::OriginsWord;
 use tidegate_config::{self as config, ProblemCollector, defaults};
 use tidegate_http::origin::OriginPattern;
+use tidegate_http::websocket::close_code;
+
+impl Compiler<'_> {
+    /// Adds the endpoint where clients renew the logins of this route's sessions, if there is one.
+    pub(super) fn renewal(
+        &mut self,
+        route: &config::Route,
+        written: &config::WebSocket,
+        settings: &Arc<WebSocketSettings>,
+        rule: &Rule,
+        chain: &FilterChain,
+        key_path: &str,
+    ) {
+        let Some(renew) = &written.renew else { return };
+        let key_path = format!("{key_path}.renew");
+        let Some(requirement) = chain.requirement() else {
+            if !self.broken.is_any_within("authentication") && !self.broken.is_any_within("require")
+            {
+                let reason = "needs `require`: without it, a session has no login to renew";
+                self.problems.add(renew.span, key_path, reason);
+            }
+            return;
+        };
+        let filter = RenewalFilter::new(
+            &route.name,
+            Arc::clone(requirement),
+            self.user_id(),
+            Arc::clone(settings),
+            Arc::clone(&self.sessions),
+        );
+        let key_path = format!("{key_path}.path");
+        self.add_endpoint(&renew.path, key_path, rule.hosts.clone(), chain, filter);
+    }
+}
 
 /// The settings of a route's sessions; `default_origins` hold where none are written.
 pub(super) fn settings(
@@ -32,6 +71,7 @@ pub(super) fn settings(
         (written.max_lifetime.as_ref(), "max_lifetime", no_time),
         (written.ping.as_ref().map(|ping| &ping.interval), "ping.interval", least_ping),
         (written.ping.as_ref().and_then(|it| it.timeout.as_ref()), "ping.timeout", least_ping),
+        (written.renew.as_ref().and_then(|it| it.warn.as_ref()), "renew.warn", no_time),
     ] {
         at_least(written, shortest, problems, &format!("{key_path}.{key}"));
     }
@@ -74,7 +114,43 @@ pub(super) fn settings(
             config::LostCode(None) => UpstreamLost::BareEnd,
             config::LostCode(Some(code)) => UpstreamLost::Code(code),
         },
+        on_expiry: on_expiry(&written.on_expiry, problems, &format!("{key_path}.on_expiry")),
+        renewal: written.renew.as_ref().map(|renew| renewal(&renew.value)),
     }
+}
+
+/// How sessions end whose credential has expired.
+fn on_expiry(
+    written: &config::OnExpiry,
+    problems: &mut ProblemCollector,
+    key_path: &str,
+) -> OnExpiry {
+    if let Some(code) = &written.code
+        && !matches!(code.value, close_code::POLICY_VIOLATION | 3000..=4999)
+    {
+        let reason = format!(
+            "must be {} (policy violation) or a code from 3000 to 4999, not `{}`",
+            close_code::POLICY_VIOLATION,
+            code.value
+        );
+        problems.add(code.span, format!("{key_path}.code"), reason);
+    }
+    OnExpiry {
+        code: written.code.as_ref().map_or(defaults::on_expiry::CODE, |code| code.value),
+        grace: duration_or_default(written.grace.as_ref(), defaults::on_expiry::GRACE),
+    }
+}
+
+/// How clients renew the login of a session. They are warned only if either key of the warning is written.
+fn renewal(written: &config::Renew) -> Renewal {
+    let warning = (written.warn.is_some() || written.message.is_some()).then(|| Warning {
+        before: duration_or_default(written.warn.as_ref(), defaults::RENEW_WARN),
+        message: match &written.message {
+            Some(message) => message.value.clone(),
+            None => defaults::renew::MESSAGE.to_owned(),
+        },
+    });
+    Renewal { path: written.path.as_str().to_owned(), warning }
 }
 
 /// Which origins are written; that they are ones was checked when the file was read.

@@ -4,10 +4,12 @@
 use super::{FrameInterceptor, InterceptorPhase, random_mask, refusal_stopped};
 use crate::exchange::Initiator;
 use crate::websocket::direction_state::OutstandingPing;
-use crate::websocket::session::{CLOSE_TIMEOUT, TimeLimit};
+use crate::websocket::login::WALL_CLOCK_INTERVAL;
+use crate::websocket::session::{CLOSE_TIMEOUT, End, TimeLimit};
 use crate::websocket::settings::Ping;
 use std::io;
 use std::task::Poll;
+use std::time::SystemTime;
 use tidegate_http::websocket::frame::{self, Direction};
 use tokio::time::Instant;
 
@@ -141,7 +143,10 @@ impl FrameInterceptor {
             self.answer_close();
             return Ok(Clock::EndNow);
         }
-        if is_idle {
+        let expired = self.check_login(&mut timer);
+        if let Some(end) = expired {
+            self.close(end);
+        } else if is_idle {
             self.close(TimeLimit::Idle.end());
         } else if is_old {
             self.close(TimeLimit::Lifetime.end());
@@ -159,6 +164,26 @@ impl FrameInterceptor {
             Some(deadline) => self.closing_clock(deadline, now),
             None => Clock::until(timer.next),
         })
+    }
+
+    /// Warns the client of a login that expires soon. Returns the end of a session whose login has expired.
+    fn check_login(&mut self, timer: &mut DeadlineTimer) -> Option<End> {
+        let login = self.session.login()?;
+        let now = SystemTime::now();
+        let left = login.time_left(now)?;
+        if left.is_zero() {
+            return Some(login.expired());
+        }
+        timer.is_due(timer.now + left.min(WALL_CLOCK_INTERVAL));
+        match login.take_warning(now) {
+            None => {}
+            Some(Err(wait)) => {
+                timer.is_due(timer.now + wait.min(WALL_CLOCK_INTERVAL));
+            }
+            // Not compressed: with permessage-deflate, each message says for itself whether it is.
+            Some(Ok(text)) => self.upstream_to_client.inject_message(frame::text(&text)),
+        }
+        None
     }
 
     /// The clock of a session that closes.
@@ -241,7 +266,13 @@ impl FrameInterceptor {
             let ping_end = ping.map(|ping| since + ping.interval + ping.timeout);
             let limit = self.time_limit().filter(|(_, limit)| *limit != TimeLimit::Ping);
             let limit = limit.map(|(at, limit)| (Instant::from_std(at), limit));
-            if write_end <= now {
+            let login = self.session.login();
+            let left = login.and_then(|login| login.time_left(SystemTime::now()));
+            if let (Some(login), true) = (login, left.is_some_and(|left| left.is_zero())) {
+                let end = login.expired();
+                self.close(end);
+                due = self.closing_deadline.and_then(give_up_at);
+            } else if write_end <= now {
                 self.close_for_blocked_upstream(self.write_timeout, "timeouts.write");
             } else if ping_end.is_some_and(|at| at <= now) {
                 self.close_for_blocked_upstream(now - since, "websocket.ping");
@@ -252,7 +283,8 @@ impl FrameInterceptor {
                 due = self.closing_deadline.and_then(give_up_at);
             } else {
                 let limit = limit.map(|(at, _)| at);
-                due = [Some(write_end), ping_end, limit].into_iter().flatten().min();
+                let look = left.map(|left| now + left.min(WALL_CLOCK_INTERVAL));
+                due = [Some(write_end), ping_end, limit, look].into_iter().flatten().min();
             }
         }
         if !self.upstream_is_broken

@@ -1,6 +1,7 @@
 //! The sessions of one route, by number, user and address, and the limits on their number. Takes no lock and closes
 //! no session: it names the sessions that must make room.
 
+use super::super::login::{RenewalId, RenewalKey};
 use super::super::session::Session;
 use super::super::settings::SessionQuota;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,6 +24,8 @@ pub(super) struct RegistryEntry {
     /// Numbers of the open sessions of a user, in order; a user has few.
     by_user: HashMap<Box<str>, Vec<u64>>,
     by_address: HashMap<IpAddr, BTreeSet<u64>>,
+    /// Numbers of the open sessions whose login can be renewed.
+    by_renewal: HashMap<RenewalKey, u64>,
 }
 
 /// Handshakes with the same key are limited together. A client can claim any user id, so the key always has
@@ -74,7 +77,10 @@ impl RegistryEntry {
     /// Whether no user and no address has an entry left.
     #[cfg(test)]
     pub(super) fn has_empty_indexes(&self) -> bool {
-        self.by_user.is_empty() && self.by_address.is_empty() && self.pending_by_client.is_empty()
+        self.by_user.is_empty()
+            && self.by_address.is_empty()
+            && self.pending_by_client.is_empty()
+            && self.by_renewal.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -196,7 +202,17 @@ impl RegistryEntry {
         if let Some(client) = client_of(session) {
             self.by_address.entry(client).or_default().insert(number);
         }
+        if let Some(key) = renewal_key(session) {
+            self.by_renewal.insert(key, number);
+        }
         self.counted.insert(number, Arc::clone(session));
+    }
+
+    /// The open session that this id renews.
+    pub(super) fn find_renewable(&self, id: RenewalId) -> Option<&Arc<Session>> {
+        let session = self.counted.get(self.by_renewal.get(&id.key())?)?;
+        let is_closing = session.close_request().is_some() || session.end().is_some();
+        (session.login()?.is_renewed_by(id) && !is_closing).then_some(session)
     }
 
     /// Stops counting a session that is still open.
@@ -230,6 +246,9 @@ impl RegistryEntry {
                 self.by_user.remove(user.as_str());
             }
         }
+        if let Some(key) = renewal_key(&session) {
+            self.by_renewal.remove(&key);
+        }
         if let Some(client) = client_of(&session)
             && let Some(numbers) = self.by_address.get_mut(&client)
         {
@@ -240,6 +259,10 @@ impl RegistryEntry {
         }
         Some(session)
     }
+}
+
+fn renewal_key(session: &Session) -> Option<RenewalKey> {
+    Some(session.login()?.renewal_id()?.key())
 }
 
 /// The address that limits count by: for IPv6, its /64 network.

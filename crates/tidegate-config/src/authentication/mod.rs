@@ -21,7 +21,7 @@ pub use oidc::{Oidc, OidcCookie, SameSite};
 pub use password_file::{PasswordLine, PasswordLineError, PasswordLineFault, password_lines};
 pub use require::{ClaimCondition, ClaimMatch, Require, RequireSetting, UserSource};
 
-use super::{HeaderName, Path, Spanned};
+use super::{Duration, HeaderName, Path, Spanned};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -62,4 +62,7 @@ pub struct Revocation {
     /// Path at which the gateway accepts the logout tokens of issuers (OpenID Connect Back-Channel
     /// Logout 1.0), by POST, on every listener.
     pub back_channel_logout: Option<Spanned<Path>>,
+    /// Time for which the gateway remembers that a login was revoked: at least as long as tokens of its issuer are
+    /// valid.
+    pub remember: Option<Spanned<Duration>>,
 }

@@ -22,6 +22,26 @@ pub fn ping(payload: [u8; 8], mask: Option<[u8; 4]>) -> Vec<u8> {
     control(0x9, payload.to_vec(), mask)
 }
 
+/// A whole message of text in one frame, not masked: it goes to a client.
+pub fn text(payload: &str) -> Vec<u8> {
+    let length = payload.len();
+    let mut frame = Vec::with_capacity(10 + length);
+    frame.push(0x81);
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ ..126), _) => frame.push(short),
+        (_, Ok(medium)) => {
+            frame.push(126);
+            frame.extend_from_slice(&medium.to_be_bytes());
+        }
+        _ => {
+            frame.push(127);
+            frame.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(payload.as_bytes());
+    frame
+}
+
 /// `payload` has at most 125 bytes.
 fn control(opcode: u8, mut payload: Vec<u8>, mask: Option<[u8; 4]>) -> Vec<u8> {
     let length = payload.len() as u8;

@@ -7,7 +7,7 @@ mod encode;
 mod tests;
 
 pub use counts::FrameCounts;
-pub use encode::{close, ping};
+pub use encode::{close, ping, text};
 
 use super::close_code;
 use std::fmt;
