@@ -4,6 +4,7 @@
 use crate::tls::{Roots, provider, system_roots};
 use bytes::Bytes;
 use http::{Request, Response, Uri};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -12,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use rustls::ClientConfig;
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,9 @@ use std::time::Duration;
 pub(crate) struct HttpClient {
     http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
+
+/// The body of a response that is still to be read.
+pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Why a request got no response.
 #[derive(Debug)]
@@ -64,6 +69,25 @@ impl HttpClient {
         Ok(Self { http: Client::builder(TokioExecutor::new()).build(connector.build()) })
     }
 
+    /// The response to the request once its head has arrived. Bound the time yourself.
+    pub(crate) async fn request(
+        &self,
+        request: Request<Bytes>,
+    ) -> Result<Response<ResponseBody>, HttpClientError> {
+        let response = self.http.request(request.map(Full::new)).await.map_err(failed)?;
+        Ok(response.map(|body| body.map_err(io::Error::other).boxed_unsync()))
+    }
+
+    /// The response with its whole body, which may have at most `max_body` bytes. Bound the time yourself.
+    pub(crate) async fn collect(
+        response: Response<ResponseBody>,
+        max_body: usize,
+    ) -> Result<Response<Bytes>, HttpClientError> {
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, max_body).collect().await.map_err(HttpClientError::Failed)?;
+        Ok(Response::from_parts(parts, body.to_bytes()))
+    }
+
     /// The response to the request, whose body may have at most `max_body` bytes, within this time.
     pub(crate) async fn send(
         &self,
@@ -71,13 +95,7 @@ impl HttpClient {
         timeout: Duration,
         max_body: usize,
     ) -> Result<Response<Bytes>, HttpClientError> {
-        let exchange = async {
-            let response = self.http.request(request.map(Full::new)).await.map_err(failed)?;
-            let (parts, body) = response.into_parts();
-            let body =
-                Limited::new(body, max_body).collect().await.map_err(HttpClientError::Failed)?;
-            Ok(Response::from_parts(parts, body.to_bytes()))
-        };
+        let exchange = async { Self::collect(self.request(request).await?, max_body).await };
         match tokio::time::timeout(timeout, exchange).await {
             Ok(response) => response,
             Err(_) => Err(HttpClientError::Timeout(timeout)),

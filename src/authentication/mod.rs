@@ -3,6 +3,8 @@
 
 mod api_keys;
 mod basic;
+mod external;
+mod forward;
 pub(crate) mod jwt;
 mod password;
 mod requirement;
@@ -13,6 +15,8 @@ mod verifier;
 
 pub(crate) use api_keys::{ApiKeyScheme, KeyHash, sha256_text};
 pub(crate) use basic::BasicScheme;
+pub(crate) use external::{CacheKeyParts, ExternalSettings, TakeSettings};
+pub(crate) use forward::{ForwardScheme, ForwardService};
 pub(crate) use password::SlowHash;
 pub(crate) use requirement::{ClaimRule, ClaimTest, Decision, Requirement, UserSource};
 pub(crate) use revocation::{LogoutTokens, Revocation, Revocations, RevokedLogin};

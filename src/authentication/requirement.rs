@@ -80,6 +80,14 @@ impl Requirement {
                 Verdict::Verified(identity, headers) => {
                     return Decision::Verified(identity, headers);
                 }
+                // What is required of a user cannot hold for none. A dry run asks nobody.
+                Verdict::AdmitUnverified
+                    if self.has_conditions() && !credentials.exchange.is_dry_run() =>
+                {
+                    let message = "the service that decides about this request is unreachable";
+                    let refusal = Refusal::new("unreachable", message);
+                    Decision::Unavailable(Arc::clone(scheme), refusal)
+                }
                 Verdict::AdmitUnverified => Decision::AdmitUnverified(Arc::clone(scheme)),
                 Verdict::Missing => continue,
                 Verdict::Refused(refusal) => Decision::Refused(Arc::clone(scheme), refusal),
@@ -98,6 +106,11 @@ impl Requirement {
         let rule = self.claims.iter().find(|rule| !rule.holds(identity))?;
         let message = format!("the claim `{}` does not allow this request", rule.claim);
         Some(Refusal::new("claim", message))
+    }
+
+    /// Whether it requires something of the identity.
+    fn has_conditions(&self) -> bool {
+        !self.claims.is_empty() || self.user_matches.is_some()
     }
 
     /// Why this identity may not send the request, or `None` if it may.

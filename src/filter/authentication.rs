@@ -165,6 +165,10 @@ impl Filter for AuthenticationFilter {
                     AuthenticationResult::Unverified,
                     Some("unreachable"),
                 );
+                // Whom the request names is nobody's word now.
+                if !request.exchange.is_dry_run() {
+                    request.exchange.user_id = None;
+                }
                 Flow::Continue
             }
             Decision::Missing => {
@@ -201,8 +205,11 @@ impl Filter for AuthenticationFilter {
 
     fn on_forward(&self, request: &mut UpstreamRequest<'_>) -> Result<(), Error> {
         let Some(outcome) = &request.exchange.authentication else { return Ok(()) };
+        for (name, _) in &outcome.upstream_headers {
+            request.head.remove_header(name);
+        }
         for (name, value) in &outcome.upstream_headers {
-            request.head.insert_header(name.clone(), value.clone())?;
+            request.head.append_header(name.clone(), value.clone())?;
         }
         Ok(())
     }

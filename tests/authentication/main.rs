@@ -5,6 +5,10 @@
 mod api_keys;
 mod basic;
 mod client_addresses;
+mod forward;
+mod forward_cache;
+mod forward_failures;
+mod forward_settings;
 mod jwt;
 mod jwt_keys;
 mod renewal;

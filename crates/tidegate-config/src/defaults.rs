@@ -3,8 +3,8 @@
 
 use super::values::{ByteSize, Duration, LostCode, Switch};
 use super::{
-    Coding, DotSegments, DuplicateSlashes, EncodedSlash, JwtAlgorithm, Level, LogFormat, RetryOn,
-    TlsVersion, Underscores,
+    Coding, DotSegments, DuplicateSlashes, EncodedSlash, JwtAlgorithm, Level, LogFormat,
+    RequestPart, RetryOn, TlsVersion, Underscores,
 };
 use serde::ser::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
@@ -133,7 +133,16 @@ defaults! {
         "forward" FORWARD: Switch = OFF;
     }
     Forward in forward {
+        "send" SEND: [&str; 2] = [lower::AUTHORIZATION, lower::COOKIE];
         "cache" CACHE: Duration = seconds(0);
+        "cache_by" CACHE_BY: [RequestPart; 6] = [
+            RequestPart::Method,
+            RequestPart::Scheme,
+            RequestPart::Host,
+            RequestPart::Path,
+            RequestPart::Query,
+            RequestPart::Client,
+        ];
         "timeout" TIMEOUT: Duration = seconds(2);
     }
     Oidc in oidc {
@@ -373,6 +382,7 @@ const DEFAULTS_IN_WORDS: &[(&str, &str, &str)] = &[
     ("JwtKeys", "secret", "none"),
     ("JwtKeys", "ca", "the certificate authorities that the system trusts"),
     ("Forward", "user", "none"),
+    ("Forward", "expires", "none; no expiry"),
     ("Forward", "ca", "the certificate authorities that the system trusts"),
     ("Oidc", "client_secret", "none; the client is public"),
     ("Oidc", "ca", "the certificate authorities that the system trusts"),

@@ -55,8 +55,8 @@ pub use answer::{Redirect, Respond};
 pub use authentication::{
     ApiKey, ApiKeyFile, ApiKeys, AuthenticationScheme, Basic, ClaimCondition, ClaimMatch, Clients,
     Forward, HashFormat, Jwt, JwtAlgorithm, JwtKeys, Oidc, OidcCookie, OnError, PasswordLine,
-    PasswordLineError, PasswordLineFault, Require, RequireSetting, Revocation, SameSite,
-    TokenSource, UnsupportedHash, UserSource, password_lines,
+    PasswordLineError, PasswordLineFault, RequestPart, Require, RequireSetting, Revocation,
+    SameSite, TokenSource, UnsupportedHash, UserSource, password_lines,
 };
 pub use broken::BrokenParts;
 pub use cache::{Cache, CachePolicy, CacheSetting};

@@ -125,6 +125,8 @@ pub mod lower {
     pub const CONNECTION: &str = "connection";
     /// `Content-Length` (RFC 9110, section 8.6).
     pub const CONTENT_LENGTH: &str = "content-length";
+    /// `Cookie` (RFC 6265, section 5.4).
+    pub const COOKIE: &str = "cookie";
     /// `Expect` (RFC 9110, section 10.1.1).
     pub const EXPECT: &str = "expect";
     /// `Host` (RFC 9110, section 7.2).

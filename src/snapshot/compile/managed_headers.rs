@@ -65,6 +65,11 @@ impl Compiler<'_> {
                 written.extend(cache.key_headers.iter().map(|name| &name.value));
             }
         }
+        for scheme in config.authentication.values() {
+            if let config::AuthenticationScheme::Forward(forward) = &scheme.value {
+                written.extend(forward.take.iter().map(|name| &name.value));
+            }
+        }
         let limits = config.routes.iter().filter_map(|route| route.rate_limits.as_ref());
         for limit in limits.flatten().chain(&config.rate_limits) {
             if let RateLimitBy::Header(name) = &limit.by {

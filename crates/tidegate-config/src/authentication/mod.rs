@@ -14,7 +14,7 @@ mod require;
 pub use api_keys::{ApiKey, ApiKeyFile, ApiKeys};
 pub use basic::Basic;
 pub use clients::Clients;
-pub use forward::{Forward, OnError};
+pub use forward::{Forward, OnError, RequestPart};
 pub use hash_format::{HashFormat, UnsupportedHash};
 pub use jwt::{Jwt, JwtAlgorithm, JwtKeys};
 pub use oidc::{Oidc, OidcCookie, SameSite};
