@@ -8,11 +8,12 @@ use std::time::Duration;
 
 /// Shared counters; no value of this type exists.
 #[derive(Debug)]
-pub enum SharedCounterClient {}
+pub(crate) enum SharedCounterClient {}
 
 /// The admission of a session; never produced.
 #[derive(Debug)]
-pub enum SharedSessionOutcome {
+#[expect(dead_code, reason = "nothing can produce it; the proxy matches on all variants")]
+pub(crate) enum SharedSessionOutcome {
     /// The session is admitted.
     Granted(SharedSessionPermit),
     /// The session is refused.
@@ -23,22 +24,22 @@ pub enum SharedSessionOutcome {
 
 /// The permit of a session; no value of this type exists.
 #[derive(Debug)]
-pub enum SharedSessionPermit {}
+pub(crate) enum SharedSessionPermit {}
 
 impl SharedCounterClient {
     /// Refuses the settings.
-    pub fn new(_: SharedCounterSettings) -> Result<Self, String> {
+    pub(crate) fn new(_: SharedCounterSettings) -> Result<Self, String> {
         Err("this binary was built without shared counters; build it with `--features valkey`"
             .to_owned())
     }
 
     /// The settings.
-    pub fn settings(&self) -> &SharedCounterSettings {
+    pub(crate) fn settings(&self) -> &SharedCounterSettings {
         match *self {}
     }
 
     /// Connects.
-    pub fn start(&self) {
+    pub(crate) fn start(&self) {
         match *self {}
     }
 
@@ -48,22 +49,28 @@ impl SharedCounterClient {
     }
 
     /// Whether the server is reachable.
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         match *self {}
     }
 
     /// The totals so far.
-    pub fn totals(&self) -> SharedCounterTotals {
+    pub(crate) fn totals(&self) -> SharedCounterTotals {
         match *self {}
     }
 
     /// Counts a request.
-    pub async fn take_token(&self, _: &str, _: &[&[u8]], _: Duration, _: u32) -> Option<Duration> {
+    pub(crate) async fn take_token(
+        &self,
+        _: &str,
+        _: &[&[u8]],
+        _: Duration,
+        _: u32,
+    ) -> Option<Duration> {
         match *self {}
     }
 
     /// Counts a session.
-    pub async fn acquire_session(
+    pub(crate) async fn acquire_session(
         &self,
         _: &str,
         _: &str,

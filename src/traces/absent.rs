@@ -4,27 +4,27 @@ use std::sync::Arc;
 
 /// Tracing; no value of this type exists.
 #[derive(Debug)]
-pub enum Tracing {}
+pub(crate) enum Tracing {}
 
 /// An exporter; no value of this type exists.
 #[derive(Debug)]
-pub enum Exporter {}
+pub(crate) enum Exporter {}
 
 impl Tracing {
     /// Where the spans go.
-    pub fn exporter(&self) -> &Arc<Exporter> {
+    pub(crate) fn exporter(&self) -> &Arc<Exporter> {
         match *self {}
     }
 }
 
 impl Exporter {
     /// Begins to send.
-    pub fn start(&self) {
+    pub(crate) fn start(&self) {
         match *self {}
     }
 
     /// Sends nothing.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         match *self {}
     }
 }
