@@ -51,7 +51,7 @@ pub enum TokenFormError {
     Base64,
     /// The header or the claims are no JSON object.
     Json,
-    /// A member occurs twice (RFC 7519, section 4; RFC 8725, section 2.4).
+    /// A member occurs twice (RFC 7515 and RFC 7519, section 4).
     DuplicateMember,
     /// A member of the header has the wrong type.
     Header,

@@ -16,7 +16,7 @@ const TOO_DEEP: &str = "the nesting is too deep";
 pub enum StrictJsonError {
     /// They are no JSON object in UTF-8.
     Malformed,
-    /// A member occurs twice, so that parsers differ in what they read (RFC 8725, section 2.4).
+    /// A member occurs twice, so that parsers differ in what they read (RFC 7519, section 4).
     DuplicateMember,
     /// Objects and lists are nested deeper than [`MAX_DEPTH`].
     TooDeep,
