@@ -2,6 +2,10 @@
 //! makes up (`tests/properties`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod credentials;
+
+pub use credentials::credentials;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::path::Path;
@@ -27,7 +31,7 @@ use tidegate_import::{Format, import as import_file};
 type Property = fn(&[u8]);
 
 /// Each of them, by its target's name.
-pub const ALL: [(&str, Property); 9] = [
+pub const ALL: [(&str, Property); 10] = [
     ("config", config),
     ("path", path),
     ("frames", frames),
@@ -37,6 +41,7 @@ pub const ALL: [(&str, Property); 9] = [
     ("redact", secrets),
     ("import", import),
     ("bodies", bodies),
+    ("credentials", credentials),
 ];
 
 /// The first byte, and what follows it.

@@ -51,6 +51,17 @@ pub(crate) fn seeds_for(name: &str) -> Vec<Vec<u8>> {
         "bodies" => {
             texts(&["\u{1}", "\u{2}ab", "\u{3}hello, world", "\u{7f}one part", "\u{4}\0\0\0\0\0"])
         }
+        "credentials" => {
+            let mut all = files(&["conf/examples/authentication"], &["yaml", "htpasswd"]);
+            all.extend(texts(&[
+                "QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+                "dGVzdDoxMjPCow==",
+                "anna:open sesame",
+                "anna:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\nben:$apr1$x$y:comment\n#\n:\n",
+                "keys: [{name: a, hash: \"sha256:00\", scopes: [a], expires: 2027-01-01T00:00:00Z}]",
+            ]));
+            all
+        }
         "redact" => texts(&[
             r#"{"a": 1, "token": "s\"ecret", "b": {"Token":123}}"#,
             "token=abc&b=2; TOKEN: x, c",
