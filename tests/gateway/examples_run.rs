@@ -1,6 +1,7 @@
 //! Each example configuration is valid and does what it shows.
 
 mod answers;
+mod credentials;
 mod edge;
 mod login_sessions;
 mod operating;
@@ -50,6 +51,7 @@ async fn every_example_names_its_schema_for_editors() {
 /// The tests that run them: `Example::from_file` stands there for each.
 const RUN: [&str; 5] = [
     include_str!("examples_run/answers.rs"),
+    include_str!("examples_run/credentials.rs"),
     include_str!("examples_run/edge.rs"),
     include_str!("examples_run/login_sessions.rs"),
     include_str!("examples_run/operating.rs"),
