@@ -190,6 +190,25 @@ async fn hostile_keys_are_refused() {
 }
 
 #[tokio::test]
+async fn key_in_a_place_of_any_name_is_in_no_log() {
+    let upstream = Upstream::echo().await;
+    let from = ", from: [{query: k}, {header: x-partner}]";
+    for log in ["access_log: on", "access_log: {redact_query: [nothing]}"] {
+        let config = config(&upstream, from).top(log);
+        let gateway = start_with(&config, &[("keys.yaml", KEYS)]).await;
+        // One that is refused, and so is not removed from the request.
+        assert_eq!(status(&gateway, "/logged?a=1&k=nearly-the-key", &[]).await.0, 401);
+        let line = gateway.access_of("/logged").await;
+        let query = line["url.query"].as_str().expect("a query");
+        assert!(query.starts_with("a=1&k=") && !query.contains("nearly"), "{query}");
+    }
+    let logged = config(&upstream, from).top("access_log: {fields: {request: [X-Partner]}}");
+    let run = check(&logged, &[("keys.yaml", KEYS)]).await;
+    let expected = "access_log.fields.request[0]: this header carries secrets and is never logged";
+    assert!(run.code == Some(78) && run.stderr.contains(expected), "{}", run.all());
+}
+
+#[tokio::test]
 async fn edit_of_the_file_takes_effect_and_a_broken_one_does_not() {
     let upstream = Upstream::echo().await;
     let gateway = start_with(&config(&upstream, ""), &[("keys.yaml", KEYS)]).await;

@@ -75,26 +75,38 @@ const CREDENTIAL_HEADER_ENDS: [&str; 7] =
 const NOT_SECRET_KEYS: [&str; 5] =
     ["key", "code", "client_auth", "allow_credentials", "max_sessions"];
 
-/// The names of secrets: the built-in list, or the operator's.
+/// The names of secrets: the built-in list, or the operator's; beside it names that the configuration reads secrets from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SecretNames(Option<Box<[String]>>);
+pub struct SecretNames {
+    listed: Option<Box<[String]>>,
+    added: Box<[String]>,
+}
 
 impl SecretNames {
     /// Only these names, compared like those of the list; each counts as a word.
     pub fn with_names(names: &[String]) -> Self {
         let folded = names.iter().map(|name| FoldedName::new(name).as_string()).collect();
-        Self(Some(folded))
+        Self { listed: Some(folded), added: Box::default() }
+    }
+
+    /// These names as well, whatever the list is.
+    #[must_use]
+    pub fn adding<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        let added = names.into_iter().map(|name| FoldedName::new(name).as_string()).collect();
+        Self { added, ..self }
     }
 
     /// Whether this name is that of a secret.
     pub fn contains(&self, name: &str) -> bool {
-        match &self.0 {
-            None => is_secret(name),
-            Some(own) => {
-                let name = FoldedName::new(name);
-                own.iter().any(|word| name.ends_with_word(word))
-            }
+        if self.listed.is_none() && is_secret(name) {
+            return true;
         }
+        let mut words = self.listed.iter().flatten().chain(&self.added).peekable();
+        if words.peek().is_none() {
+            return false;
+        }
+        let name = FoldedName::new(name);
+        words.any(|word| name.ends_with_word(word))
     }
 }
 

@@ -7,7 +7,9 @@ use http::HeaderName;
 use std::io;
 use std::sync::Arc;
 use tidegate_config::defaults::{access_log, access_log_sample};
-use tidegate_config::{self as config, AccessLogSetting, Span, Spanned};
+use tidegate_config::{
+    self as config, AccessLogSetting, AuthenticationScheme, Span, Spanned, TokenSource,
+};
 use tidegate_http::secret::{SecretNames, is_unloggable_field};
 
 impl Compiler<'_> {
@@ -17,7 +19,22 @@ impl Compiler<'_> {
             AccessLogSetting::Switch(_) => None,
             AccessLogSetting::Settings(settings) => settings.redact_query.as_deref(),
         };
-        written.map(SecretNames::with_names).unwrap_or_default()
+        let names = written.map(SecretNames::with_names).unwrap_or_default();
+        names.adding(self.token_places().filter_map(|place| match place {
+            TokenSource::Query(name) => Some(name.as_str()),
+            TokenSource::Header(_) | TokenSource::Cookie(_) | TokenSource::Subprotocol(_) => None,
+        }))
+    }
+
+    /// Where clients put tokens and keys.
+    fn token_places(&self) -> impl Iterator<Item = &TokenSource> {
+        let schemes = self.config.authentication.values();
+        let places = schemes.flat_map(|scheme| match &scheme.value {
+            AuthenticationScheme::Jwt(jwt) => jwt.from.as_slice(),
+            AuthenticationScheme::ApiKeys(keys) => keys.from.as_slice(),
+            _ => &[],
+        });
+        places.map(|place| &place.value)
     }
 
     /// The access log, unless it is off. One that goes where the one before went goes on with it.
@@ -95,7 +112,11 @@ impl Compiler<'_> {
         let mut fields = Vec::new();
         for (index, written) in written.iter().enumerate() {
             let Some(name) = header_name(&written.value) else { continue };
-            if is_unloggable_field(name.as_str()) {
+            let has_tokens = self.token_places().any(|place| match place {
+                TokenSource::Header(header) => header.as_str().eq_ignore_ascii_case(name.as_str()),
+                _ => false,
+            });
+            if has_tokens || is_unloggable_field(name.as_str()) {
                 let key_path = format!("access_log.fields.{message}[{index}]");
                 let reason = "this header carries secrets and is never logged";
                 self.problems.add(written.span, key_path, reason);
