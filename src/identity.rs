@@ -111,6 +111,8 @@ pub(crate) struct AuthenticationOutcome {
     pub(crate) identity: Option<Arc<VerifiedIdentity>>,
     /// Headers that the upstream receives in place of the client's.
     pub(crate) upstream_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Cookies that the response sets, each as a `Set-Cookie`.
+    pub(crate) cookies: Vec<HeaderValue>,
 }
 
 /// The result of authentication, as the access log has it (`auth.result`).

@@ -6,6 +6,7 @@ mod basic;
 mod external;
 mod forward;
 pub(crate) mod jwt;
+mod oidc;
 mod password;
 mod requirement;
 mod revocation;
@@ -17,8 +18,11 @@ pub(crate) use api_keys::{ApiKeyScheme, KeyHash, sha256_text};
 pub(crate) use basic::BasicScheme;
 pub(crate) use external::{CacheKeyParts, ExternalSettings, TakeSettings};
 pub(crate) use forward::{ForwardScheme, ForwardService};
+pub(crate) use oidc::{OidcScheme, OidcSettings};
 pub(crate) use password::SlowHash;
 pub(crate) use requirement::{ClaimRule, ClaimTest, Decision, Requirement, UserSource};
 pub(crate) use revocation::{LogoutTokens, Revocation, Revocations, RevokedLogin};
-pub(crate) use scheme::{Credentials, Refusal, Scheme, Verdict, quoted_challenge};
+pub(crate) use scheme::{
+    Credentials, EndpointVerdict, Refusal, Scheme, SchemeEndpoint, Verdict, quoted_challenge,
+};
 pub(crate) use token_source::TokenSource;

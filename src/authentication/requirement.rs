@@ -58,6 +58,8 @@ pub(crate) enum UserSource {
 pub(crate) enum Decision {
     /// This scheme has verified the request.
     Verified(Arc<VerifiedIdentity>, Vec<(HeaderName, HeaderValue)>),
+    /// This scheme has verified the request and renewed its login: the response sets these cookies.
+    Renewed(Arc<VerifiedIdentity>, Vec<HeaderValue>),
     /// Admitted though no scheme could decide.
     AdmitUnverified(Arc<dyn Scheme>),
     /// No scheme found a credential.
@@ -79,6 +81,9 @@ impl Requirement {
             let verdict = match scheme.verify(credentials).await {
                 Verdict::Verified(identity, headers) => {
                     return Decision::Verified(identity, headers);
+                }
+                Verdict::Renewed(identity, cookies) => {
+                    return Decision::Renewed(identity, cookies);
                 }
                 // What is required of a user cannot hold for none. A dry run asks nobody.
                 Verdict::AdmitUnverified
@@ -141,7 +146,7 @@ impl Decision {
             Self::AdmitUnverified(_) => 2,
             Self::Unavailable(..) => 3,
             Self::Answer(..) => 4,
-            Self::Verified(..) => 5,
+            Self::Verified(..) | Self::Renewed(..) => 5,
         }
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
+use tidegate_http::error_code::ErrorCode;
 
 /// A request whose sender a scheme verifies.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +28,8 @@ pub(crate) enum Verdict {
     Missing,
     /// The scheme has verified who sends it. The upstream receives these headers in place of the client's.
     Verified(Arc<VerifiedIdentity>, Vec<(HeaderName, HeaderValue)>),
+    /// The scheme has verified who sends it and renewed its login: the response sets these cookies.
+    Renewed(Arc<VerifiedIdentity>, Vec<HeaderValue>),
     /// The credential is not valid.
     Refused(Refusal),
     /// The scheme answers the request: a redirect to a login, or what another service says.
@@ -35,6 +38,24 @@ pub(crate) enum Verdict {
     Unavailable(Refusal),
     /// The scheme cannot decide, and its settings admit the request for that case.
     AdmitUnverified,
+}
+
+/// An endpoint of the gateway's own that a scheme answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SchemeEndpoint {
+    /// To which an issuer sends browsers back.
+    Callback,
+    /// At which browsers log out.
+    Logout,
+}
+
+/// What a scheme says of a request to one of its endpoints.
+#[derive(Debug)]
+pub(crate) enum EndpointVerdict {
+    /// This is the response.
+    Answer(Box<Response<Bytes>>),
+    /// The request is refused with this error.
+    Refused(ErrorCode, Refusal),
 }
 
 /// Why a credential does not admit a request.
@@ -91,6 +112,16 @@ pub(crate) trait Scheme: Send + Sync + Debug {
     /// Starts the task that keeps it up to date, if it needs one and it does not run yet. The task ends with the
     /// scheme. Needs a runtime.
     fn start(self: Arc<Self>) {}
+
+    /// Answers a request to one of its endpoints; `None` if it has no such endpoint.
+    async fn answer(
+        &self,
+        endpoint: SchemeEndpoint,
+        request: Credentials<'_>,
+    ) -> Option<EndpointVerdict> {
+        let _ = (endpoint, request);
+        None
+    }
 }
 
 /// A challenge with one parameter (RFC 9110, section 11.6.1), quoted; `None` if no header can have the value.

@@ -1,7 +1,7 @@
 //! The filter that admits only requests whose sender is verified. It verifies no credential itself; the schemes do.
 
 use super::user_id::UserIdFilter;
-use super::{Error, Filter, Flow, RETRY_SOON, Reply, Request, UpstreamRequest};
+use super::{Error, Filter, Flow, RETRY_SOON, Reply, Request, Response, UpstreamRequest};
 use crate::authentication::{Credentials, Decision, Refusal, Requirement, Scheme};
 use crate::identity::{AuthenticationOutcome, AuthenticationResult, VerifiedIdentity};
 use crate::websocket::SessionRegistry;
@@ -43,6 +43,7 @@ impl AuthenticationFilter {
             reason,
             identity: None,
             upstream_headers: Vec::new(),
+            cookies: Vec::new(),
         }));
     }
 
@@ -60,6 +61,7 @@ impl AuthenticationFilter {
             reason: None,
             identity: Some(Arc::clone(&identity)),
             upstream_headers,
+            cookies: Vec::new(),
         }));
         if let Some(user_id) = &self.user_id {
             user_id.read(request);
@@ -158,6 +160,17 @@ impl Filter for AuthenticationFilter {
                 Ok(flow) => flow,
                 Err(Revoked(identity)) => self.refuse_revoked(request, &identity).await,
             },
+            Decision::Renewed(identity, cookies) => {
+                match self.admit(request, identity, Vec::new()) {
+                    Ok(flow) => {
+                        if let Some(outcome) = &mut request.exchange.authentication {
+                            outcome.cookies = cookies;
+                        }
+                        flow
+                    }
+                    Err(Revoked(identity)) => self.refuse_revoked(request, &identity).await,
+                }
+            }
             Decision::AdmitUnverified(scheme) => {
                 Self::record(
                     request,
@@ -210,6 +223,21 @@ impl Filter for AuthenticationFilter {
         }
         for (name, value) in &outcome.upstream_headers {
             request.head.append_header(name.clone(), value.clone())?;
+        }
+        Ok(())
+    }
+
+    async fn on_response(&self, response: &mut Response<'_>) -> Result<(), Error> {
+        let Some(outcome) = &mut response.exchange.authentication else { return Ok(()) };
+        let cookies = std::mem::take(&mut outcome.cookies);
+        if cookies.is_empty() {
+            return Ok(());
+        }
+        // No cache between the gateway and the client may give a login to another client.
+        let no_store = HeaderValue::from_static("no-store");
+        response.head.insert_header(header::CACHE_CONTROL, no_store)?;
+        for cookie in cookies {
+            response.head.append_header(header::SET_COOKIE, cookie)?;
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ mod registry;
 mod renewal;
 mod reply;
 mod respond;
+mod scheme_endpoint;
 mod user_id;
 mod variables;
 
@@ -45,6 +46,7 @@ pub(crate) use renewal::RenewalFilter;
 pub use reply::Reply;
 pub(crate) use reply::{RETRY_SOON, ReplyBody};
 pub(crate) use respond::RespondFilter;
+pub(crate) use scheme_endpoint::SchemeEndpointFilter;
 pub(crate) use user_id::{UserIdFilter, UserIdReader};
 pub(crate) use variables::UriTemplate;
 

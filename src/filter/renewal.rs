@@ -99,12 +99,12 @@ impl RenewalFilter {
         self.sessions.find_renewable(&self.route, id?)
     }
 
-    /// The identity by the scheme that has verified the session.
+    /// The identity by the scheme that has verified the session, and the cookies that the response sets.
     async fn verify(
         &self,
         credentials: Credentials<'_>,
         before: &VerifiedIdentity,
-    ) -> Result<Arc<VerifiedIdentity>, Reply> {
+    ) -> Result<(Arc<VerifiedIdentity>, Vec<HeaderValue>), Reply> {
         let own = self.requirement.schemes.iter().find(|it| **it.name() == *before.scheme());
         let verdict = match own {
             Some(scheme) => scheme.verify(credentials).await,
@@ -117,7 +117,8 @@ impl RenewalFilter {
                 .fold(reply, |reply, it| reply.header(header::WWW_AUTHENTICATE, it))
         };
         match verdict {
-            Verdict::Verified(identity, _) => Ok(identity),
+            Verdict::Verified(identity, _) => Ok((identity, Vec::new())),
+            Verdict::Renewed(identity, cookies) => Ok((identity, cookies)),
             Verdict::Refused(refusal) => {
                 let code = ErrorCode::AuthenticationFailed;
                 Err(challenge(Reply::gateway_error(code, refusal.message.clone()), Some(&refusal)))
@@ -126,7 +127,9 @@ impl RenewalFilter {
                 Err(Reply::gateway_error(ErrorCode::AuthenticationUnavailable, refusal.message))
             }
             Verdict::Missing | Verdict::Answer(_) | Verdict::AdmitUnverified => {
-                if let Decision::Verified(..) = self.requirement.decide(credentials).await {
+                if let Decision::Verified(..) | Decision::Renewed(..) =
+                    self.requirement.decide(credentials).await
+                {
                     let message = "the credential is of another scheme than the session";
                     return Err(Reply::gateway_error(ErrorCode::NotPermitted, message));
                 }
@@ -181,8 +184,8 @@ impl RenewalFilter {
             return Reply::gateway_error(ErrorCode::NoSuchSession, "the session has no login");
         };
         let before = login.identity();
-        let identity = match self.verify(Credentials { head, exchange }, &before).await {
-            Ok(identity) => identity,
+        let (identity, cookies) = match self.verify(Credentials { head, exchange }, &before).await {
+            Ok(verified) => verified,
             Err(reply) => {
                 let is_missing = reply.is_error(ErrorCode::AuthenticationRequired);
                 let (result, reason) = match is_missing {
@@ -193,7 +196,7 @@ impl RenewalFilter {
                 return reply;
             }
         };
-        match self.renew(&session, &before, &identity) {
+        let reply = match self.renew(&session, &before, &identity) {
             Renewed::Done => {
                 record(exchange, &identity, AuthenticationResult::Verified, None);
                 exchange.user_id = session.identity.user.clone();
@@ -216,7 +219,8 @@ impl RenewalFilter {
                 let message = format!("{}; the session ends", refusal.message);
                 Reply::gateway_error(ErrorCode::NotPermitted, message)
             }
-        }
+        };
+        cookies.into_iter().fold(reply, |reply, cookie| reply.header(header::SET_COOKIE, cookie))
     }
 }
 
@@ -233,6 +237,7 @@ fn record(
         reason,
         identity: None,
         upstream_headers: Vec::new(),
+        cookies: Vec::new(),
     }));
 }
 

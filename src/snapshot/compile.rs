@@ -125,7 +125,9 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
     let fallback = Arc::new(route::fallback(&global, &defaults, env));
     let mut routes = compiler.routes(&route_indices, &global, &pools, &defaults);
     let remember_revocations = compiler.revocation(&defaults);
-    routes.extend(compiler.endpoint_routes(&global));
+    compiler.scheme_endpoints(&defaults);
+    let endpoints = compiler.endpoint_routes(&global, &routes);
+    routes.extend(endpoints);
     let cache = compiler.cache_limits();
     let drain = compiler.drain();
     let admin_token = compiler.admin_token();

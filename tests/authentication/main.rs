@@ -12,6 +12,7 @@ mod forward_settings;
 mod hostile_tokens;
 mod jwt;
 mod jwt_keys;
+mod oidc;
 mod renewal;
 mod revocation;
 mod session_expiry;

@@ -148,6 +148,7 @@ defaults! {
     Oidc in oidc {
         "callback" CALLBACK: &str = "/.tidegate/login/callback";
         "logout" LOGOUT: &str = "/.tidegate/login/logout";
+        "after_logout" AFTER_LOGOUT: &str = "/";
     }
     OidcCookie in oidc_cookie {
         "name" NAME: &str = "tidegate_login";

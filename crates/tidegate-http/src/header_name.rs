@@ -45,6 +45,11 @@ pub const X_HTTP_METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-m
 pub const X_METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-method-override");
 /// The client, as libraries name themselves that can't set `User-Agent` (gRPC-Web).
 pub const X_USER_AGENT: HeaderName = HeaderName::from_static("x-user-agent");
+/// How the browser uses the response: as a page (`navigate`), or otherwise (Fetch Metadata Request Headers).
+pub const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+/// Where the request comes from: the same origin, the same site, another one, or the user (Fetch Metadata Request
+/// Headers).
+pub const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Whether a user asked for the navigation (Fetch Metadata Request Headers).
 pub const SEC_FETCH_USER: HeaderName = HeaderName::from_static("sec-fetch-user");
 /// The key of a client, as many services name it.

@@ -68,8 +68,16 @@ const NOT_SECRET_NAMES: [&str; 20] = [
 ];
 
 /// Ends of the names of headers that prove or describe a user.
-const CREDENTIAL_HEADER_ENDS: [&str; 7] =
-    ["cookie", "dpop", "clientcert", "clientcertchain", "clientprincipal", "oidcdata", "userinfo"];
+const CREDENTIAL_HEADER_ENDS: [&str; 8] = [
+    "cookie",
+    "dpop",
+    "clientcert",
+    "clientcertchain",
+    "clientprincipal",
+    "oidcdata",
+    "userinfo",
+    "keys",
+];
 
 /// Configuration keys that end like a secret and contain a path, a number or a switch.
 const NOT_SECRET_KEYS: [&str; 5] =
@@ -152,7 +160,7 @@ const FILTERS_KEY: &str = "filters";
 pub fn is_secret_path(path: &str) -> bool {
     let mut keys = path.split(['.', '[']).filter(|part| !part.ends_with(']'));
     let key = keys.clone().next_back().unwrap_or(path);
-    match keys.any(|key| key == FILTERS_KEY) {
+    match keys.any(holds_fields) {
         true => is_secret_field(key),
         false => is_secret_key(key),
     }

@@ -12,10 +12,10 @@ mod key;
 mod key_set;
 mod key_store;
 
-pub(crate) use claims::TokenRules;
+pub(crate) use claims::{Purpose, TokenRules, refusal_of};
 pub(crate) use fetch::KeyLocation;
 pub(crate) use key::{VerificationKey, min_secret_length, name_of};
-pub(crate) use key_set::KeySet;
+pub(crate) use key_set::{KeySet, Signature};
 pub(crate) use key_store::{KeyStore, RemoteKeys};
 
 use super::token_source::SeveralTokens;
@@ -23,9 +23,8 @@ use super::{Credentials, Refusal, Scheme, TokenSource, Verdict};
 use crate::identity::{SchemeKind, VerifiedIdentity};
 use async_trait::async_trait;
 use cache::{TokenCache, hash_of};
-use claims::{Purpose, Validity};
+use claims::Validity;
 use http::HeaderValue;
-use key_set::Signature;
 use key_store::CurrentKeys;
 use pingora::http::RequestHeader;
 use serde_json::{Map, Value};

@@ -44,10 +44,12 @@ impl Compiler<'_> {
         self.endpoints.push(Endpoint { rule, key_path, path: path.clone(), chain });
     }
 
-    /// The endpoints as routes, named by their paths. Two at one path of the same hosts are a mistake.
+    /// The endpoints as routes, named by their paths. Two at one path of the same hosts are a mistake, and so is one where
+    /// the operator has a route.
     pub(super) fn endpoint_routes(
         &mut self,
         global: &Arc<GlobalSettings>,
+        of_operator: &[(Rule, Arc<Route>)],
     ) -> Vec<(Rule, Arc<Route>)> {
         let endpoints = std::mem::take(&mut self.endpoints);
         let mut routes: Vec<(Rule, Arc<Route>)> = Vec::new();
@@ -55,6 +57,20 @@ impl Compiler<'_> {
             let name = path.as_str();
             if routes.iter().any(|(other, _)| *other == rule) {
                 let reason = format!("another endpoint of the gateway has the path `{name}`");
+                self.problems.add(path.span, key_path, reason);
+                continue;
+            }
+            // One with further conditions would take a part of the endpoint's requests.
+            let is_same_place = |other: &Rule| {
+                other.path == rule.path
+                    && other.hosts.len() == rule.hosts.len()
+                    && other.hosts.iter().all(|host| rule.hosts.contains(host))
+            };
+            if let Some((_, route)) = of_operator.iter().find(|(other, _)| is_same_place(other)) {
+                let reason = format!(
+                    "the route `{}` has the path `{name}`, at which the gateway itself answers",
+                    route.name
+                );
                 self.problems.add(path.span, key_path, reason);
                 continue;
             }

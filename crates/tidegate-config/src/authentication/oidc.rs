@@ -19,15 +19,20 @@ pub struct Oidc {
     pub client_secret: Option<Spanned<String>>,
     /// Scopes to request; `openid` is always among them.
     #[serde(default)]
-    pub scopes: Vec<String>,
+    pub scopes: Vec<Spanned<String>>,
     /// The cookie that keeps the login.
     pub cookie: OidcCookie,
     /// Path to which the issuer sends browsers back; register it at the issuer.
     #[serde(default)]
     pub callback: Option<Spanned<Path>>,
-    /// Path at which browsers log out.
+    /// Path at which browsers log out, by POST or GET from a page of the same origin. The gateway forgets
+    /// the login, and sends the browser on to the issuer to end the session there, if the issuer offers it.
     #[serde(default)]
     pub logout: Option<Spanned<Path>>,
+    /// Path to which browsers return after the logout; register it at the issuer as
+    /// `post_logout_redirect_uri`.
+    #[serde(default)]
+    pub after_logout: Option<Spanned<Path>>,
     /// PEM file of the authorities that may sign the issuer's certificate.
     #[serde(default)]
     pub ca: Option<Spanned<String>>,
@@ -37,7 +42,8 @@ pub struct Oidc {
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OidcCookie {
-    /// Its name.
+    /// Its name, of letters, digits, `-` and `_`. With the prefix `__Host-`, which needs https, browsers
+    /// accept it from this very host alone.
     #[serde(default)]
     pub name: Option<Spanned<String>>,
     /// Maximum age of a login; browsers then log in again.
