@@ -45,7 +45,7 @@ pub(crate) enum KeyHash {
     /// SHA-256.
     Digest(Sha256),
     /// A slow one.
-    Slow(SlowHash),
+    Slow(Arc<SlowHash>),
 }
 
 impl fmt::Debug for ApiKeyScheme {
@@ -71,7 +71,7 @@ impl ApiKeyScheme {
                     by_digest.insert(digest, Arc::new(identity));
                 }
                 KeyHash::Slow(hash) => {
-                    slow.push(Arc::new(hash));
+                    slow.push(hash);
                     slow_identities.push(Arc::new(identity));
                 }
             }

@@ -86,7 +86,9 @@ impl Compiler<'_> {
     fn key_hash(&mut self, written: &Spanned<String>, key_path: &str) -> Option<KeyHash> {
         let hash = match HashFormat::of(written) {
             Ok(HashFormat::Sha256) => sha256(written).map(KeyHash::Digest),
-            Ok(format) => SlowHash::parse(format, written).map(KeyHash::Slow),
+            Ok(format) => {
+                SlowHash::parse(format, written).map(|hash| KeyHash::Slow(Arc::new(hash)))
+            }
             Err(unsupported) => {
                 let help = match unsupported {
                     UnsupportedHash::Empty | UnsupportedHash::Plain => {
