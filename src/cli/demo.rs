@@ -1,12 +1,13 @@
 //! `tidegate demo`: a gateway, a service and a page in one process. No other command uses it.
 
-use super::{EXIT_FAILURE, Program};
+use super::{EXIT_FAILURE, EXIT_USAGE, Program};
 use crate::config::Variables;
 use crate::{Config, RunError, demo};
 use clap::{Args, ValueEnum};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
@@ -16,15 +17,30 @@ Open http://localhost:5173 and send yourself a notification. Then set `websocket
 route notifications-ws in conf/tidegate.yaml: after the reload, the page falls back to polling.
 Press Ctrl-C to stop everything.
 
+With --auth, the page has a login, and the gateway lets nobody listen to the notifications of
+another user. The issuer of the tokens asks for no password, so everything must be on loopback
+addresses.
+
 Examples:
   tidegate demo
+  tidegate demo --auth                          with a login; the configuration is conf/tidegate-auth.yaml
   tidegate demo --gateway-port 3100 --service-port 4100 --page-port 5200
   tidegate demo --only notifications            only the service, behind a gateway of your own";
 
-/// The demo's configuration, used if [`DEMO_CONFIG_FILE`] does not exist.
-const DEMO_CONFIG: &str = include_str!("../../conf/tidegate.yaml");
-/// The demo's configuration file in a checkout of the repository.
-const DEMO_CONFIG_FILE: &str = "conf/tidegate.yaml";
+/// A configuration of the demo.
+struct DemoConfig {
+    /// The file in a checkout of the repository.
+    file: &'static str,
+    /// Its content, used if the file does not exist.
+    content: &'static str,
+}
+
+const WITHOUT_LOGIN: DemoConfig =
+    DemoConfig { file: "conf/tidegate.yaml", content: include_str!("../../conf/tidegate.yaml") };
+const WITH_LOGIN: DemoConfig = DemoConfig {
+    file: "conf/tidegate-auth.yaml",
+    content: include_str!("../../conf/tidegate-auth.yaml"),
+};
 
 #[derive(Args)]
 pub(super) struct Demo {
@@ -43,8 +59,15 @@ pub(super) struct Demo {
     /// URL of the gateway, for the page [default: http://localhost:GATEWAY_PORT].
     #[arg(long, value_name = "URL")]
     gateway_url: Option<String>,
-    /// Configuration file of the gateway [default: conf/tidegate.yaml if it exists, else a built-in
-    /// copy].
+    /// Log in on the page, and let the gateway verify who subscribes.
+    #[arg(long)]
+    auth: bool,
+    /// How long a token of the login is valid, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "auth",
+        value_parser = clap::value_parser!(u64).range(3..=86_400))]
+    token_ttl: u64,
+    /// Configuration file of the gateway [default: conf/tidegate.yaml, with --auth
+    /// conf/tidegate-auth.yaml, if it exists, else a built-in copy].
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Run only this part.
@@ -65,6 +88,13 @@ enum DemoPart {
 impl Demo {
     pub(super) fn run(&self, program: &Program<'_>) -> Result<(), ExitCode> {
         let wants = |part| self.only.is_none_or(|only| only == part);
+        if self.auth && !self.host.is_loopback() {
+            eprintln!("error: --auth needs a loopback address; {} is not one", self.host);
+            eprintln!(
+                "hint: the demo's issuer gives everybody who reaches it a token, over plain HTTP"
+            );
+            return Err(ExitCode::from(EXIT_USAGE));
+        }
         let runtime = tokio::runtime::Runtime::new().map_err(|error| fail(&error))?;
         // Services end before the gateway does, so that browsers are told why (1001).
         let (stop_services, stopping) = watch::channel(false);
@@ -82,7 +112,11 @@ impl Demo {
                 Some(url) => url.clone(),
                 None => format!("http://localhost:{}", self.gateway_port),
             };
-            let page = demo::serve_page(listener, gateway, wait_for_stop(stopping.clone()));
+            let issuer = match self.auth {
+                true => Some(self.issuer().map_err(|error| fail(&error))?),
+                false => None,
+            };
+            let page = demo::serve_page(listener, gateway, issuer, wait_for_stop(stopping.clone()));
             services.push(runtime.spawn(page));
         }
         self.announce(&wants);
@@ -133,27 +167,42 @@ impl Demo {
         })
     }
 
+    fn issuer(&self) -> std::io::Result<demo::Issuer> {
+        demo::Issuer::new(self.page_origin(), Duration::from_secs(self.token_ttl))
+    }
+
+    fn page_origin(&self) -> String {
+        format!("http://localhost:{}", self.page_port)
+    }
+
+    fn default_config(&self) -> DemoConfig {
+        if self.auth { WITH_LOGIN } else { WITHOUT_LOGIN }
+    }
+
     fn config(&self) -> Config {
+        let page = SocketAddr::new(self.host, self.page_port);
         let variables = Variables::from_iter([
             ("GATEWAY_ADDRESS", format!("127.0.0.1:{}", self.gateway_port)),
             ("NOTIFICATIONS", format!("127.0.0.1:{}", self.service_port)),
-            ("PAGE_ORIGIN", format!("http://localhost:{}", self.page_port)),
+            ("PAGE_ORIGIN", self.page_origin()),
+            // Less than the lifetime of a token, or a fresh one would be warned of at once.
+            ("WARN", format!("{}s", self.token_ttl / 3)),
+            ("ISSUER_KEYS", format!("http://{page}{}", demo::KEY_SET_PATH)),
         ]);
+        let DemoConfig { file, content } = self.default_config();
         match self.config.as_deref() {
             Some(file) => Config::from_file_with(file, variables),
-            None if Path::new(DEMO_CONFIG_FILE).exists() => {
-                Config::from_file_with(DEMO_CONFIG_FILE, variables)
-            }
-            None => Config::from_yaml_with(DEMO_CONFIG, variables),
+            None if Path::new(file).exists() => Config::from_file_with(file, variables),
+            None => Config::from_yaml_with(content, variables),
         }
     }
 
     fn announce(&self, wants: &impl Fn(DemoPart) -> bool) {
         if wants(DemoPart::Page) {
-            eprintln!("page           http://localhost:{}", self.page_port);
+            eprintln!("page           {}", self.page_origin());
         }
         if wants(DemoPart::Gateway) {
-            let file = self.config.clone().unwrap_or_else(|| DEMO_CONFIG_FILE.into());
+            let file = self.config.clone().unwrap_or_else(|| self.default_config().file.into());
             let file = if file.exists() { file.display().to_string() } else { "built in".into() };
             eprintln!(
                 "gateway        http://localhost:{} (configuration: {file})",
@@ -163,7 +212,35 @@ impl Demo {
         if wants(DemoPart::Notifications) {
             eprintln!("notifications  http://{}:{}", self.host, self.service_port);
         }
+        if self.auth && wants(DemoPart::Page) {
+            self.announce_login();
+        }
         eprintln!("Press Ctrl-C to stop.");
+    }
+
+    fn announce_login(&self) {
+        let [first, second, third] = demo::USERS;
+        let (page, gateway) = (self.page_origin(), self.gateway_port);
+        eprintln!(
+            "issuer         {page}{} (ES256; tokens are valid for {} s)",
+            demo::KEY_SET_PATH,
+            self.token_ttl
+        );
+        eprintln!(
+            "login          {first}, {second} or {third}, without a password
+
+A login over plain HTTP is safe here only because everything listens on loopback addresses.
+Try:
+  1. Open {page}, log in as {first}, and send yourself a notification.
+  2. Press \"Subscribe as {second}\": the gateway answers 403, and logs auth=forbidden (user_mismatch).
+  3. Wait: before the token expires, the page renews the login, and the socket stays open.
+  4. The same without the page:
+     curl -i 'http://localhost:{gateway}/api/notification?userId={second}'     # 401
+     TOKEN=$(curl -s {page}/token -d '{{\"user\":\"{first}\"}}' | sed 's/.*access_token\":\"//; s/\".*//')
+     curl -i 'http://localhost:{gateway}/api/notification?userId={second}' -H \"Authorization: Bearer $TOKEN\"   # 403
+     tidegate doctor 'ws://localhost:{gateway}/api/notifications/ws?userId={first}' --protocol notifications.v1 --protocol access_token.$TOKEN
+"
+        );
     }
 }
 

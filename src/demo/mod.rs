@@ -1,9 +1,11 @@
-//! The demo of the README on one machine: a notification service, and a web page on another origin that uses it.
-//! Neither knows the gateway, so the demo shows nothing that a user's own services could not have.
+//! The demo of the README on one machine: a notification service, a web page on another origin that uses it, and with
+//! `--auth` an issuer of tokens. None of them knows the gateway, so the demo shows nothing that a user's own services could not have.
 
+mod issuer;
 mod notifications;
 mod page;
 
+pub(crate) use issuer::{Issuer, KEY_SET_PATH, USERS};
 pub(crate) use notifications::serve as serve_notifications;
 pub(crate) use page::serve as serve_page;
 

@@ -13,16 +13,22 @@ use axum::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
+use super::issuer::{Issuer, USERS};
+
 const INDEX: &str = include_str!("assets/index.html");
 const SCRIPT: &str = include_str!("assets/app.js");
+const LOGIN_SCRIPT: &str = include_str!("assets/login.js");
 const STYLE: &str = include_str!("assets/style.css");
 /// Stands in [`INDEX`] for the gateway's address.
 const PLACEHOLDER: &str = "{{gateway}}";
+/// Stands in [`INDEX`] for the users that may log in.
+const USERS_PLACEHOLDER: &str = "{{users}}";
 
 /// Serves the demo page on `listener` until `shutdown` completes.
 ///
 /// `gateway_url` is the gateway's address as the *browser* reaches it, such as
-/// `http://localhost:3000`: scheme, host and port, nothing behind them.
+/// `http://localhost:3000`: scheme, host and port, nothing behind them. With an `issuer` the page has a login, and serves
+/// the issuer at its own origin.
 ///
 /// # Errors
 ///
@@ -31,9 +37,10 @@ const PLACEHOLDER: &str = "{{gateway}}";
 pub(crate) async fn serve(
     listener: TcpListener,
     gateway_url: String,
+    issuer: Option<Issuer>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let router = router(&Gateway::parse(&gateway_url)?)?;
+    let router = router(&Gateway::parse(&gateway_url)?, issuer)?;
     super::serve_until(listener, router, watch::Sender::new(false), shutdown).await
 }
 
@@ -74,18 +81,20 @@ impl Gateway {
         })
     }
 
-    fn content_security_policy(&self) -> String {
+    fn content_security_policy(&self, has_login: bool) -> String {
+        let issuer = if has_login { " 'self'" } else { "" };
         format!(
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
-             connect-src {} {}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+             connect-src {} {}{issuer}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
             self.http, self.websocket,
         )
     }
 }
 
-fn router(gateway: &Gateway) -> io::Result<Router> {
-    let index = INDEX.replace(PLACEHOLDER, &gateway.http);
-    let policy = HeaderValue::try_from(gateway.content_security_policy())
+fn router(gateway: &Gateway, issuer: Option<Issuer>) -> io::Result<Router> {
+    let users = if issuer.is_some() { USERS.join(" ") } else { String::new() };
+    let index = INDEX.replace(PLACEHOLDER, &gateway.http).replace(USERS_PLACEHOLDER, &users);
+    let policy = HeaderValue::try_from(gateway.content_security_policy(issuer.is_some()))
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let headers = [
         (header::CONTENT_SECURITY_POLICY, policy),
@@ -97,8 +106,10 @@ fn router(gateway: &Gateway) -> io::Result<Router> {
     Ok(Router::new()
         .route("/", get(asset("text/html; charset=utf-8", index)))
         .route("/app.js", get(asset("text/javascript; charset=utf-8", SCRIPT)))
+        .route("/login.js", get(asset("text/javascript; charset=utf-8", LOGIN_SCRIPT)))
         .route("/style.css", get(asset("text/css; charset=utf-8", STYLE)))
         .route("/health", get(asset("application/json", r#"{"status":"ok"}"#)))
+        .merge(issuer.map(Issuer::router).unwrap_or_default())
         .fallback(async || (StatusCode::NOT_FOUND, "There is one page here: /\n"))
         .layer(middleware::map_response(move |response: Response| {
             let headers = headers.clone();
@@ -129,16 +140,17 @@ mod tests {
     #[test]
     fn content_security_policy_names_the_gateway_for_http_and_websocket() {
         let gateway = Gateway::parse("https://edge.example.com:8443/").expect("a plain address");
-        assert!(
-            gateway
-                .content_security_policy()
-                .contains("connect-src https://edge.example.com:8443 wss://edge.example.com:8443;")
-        );
+        let expected = "connect-src https://edge.example.com:8443 wss://edge.example.com:8443";
+        let policy = gateway.content_security_policy(false);
+        assert!(policy.contains(&format!("{expected};")), "{policy}");
+        let policy = gateway.content_security_policy(true);
+        assert!(policy.contains(&format!("{expected} 'self';")), "{policy}");
     }
 
     #[test]
-    fn page_has_one_placeholder_for_the_gateway_address() {
+    fn page_has_one_placeholder_for_the_gateway_address_and_one_for_the_users() {
         assert_eq!(INDEX.matches(PLACEHOLDER).count(), 1);
+        assert_eq!(INDEX.matches(USERS_PLACEHOLDER).count(), 1);
     }
 
     #[test]

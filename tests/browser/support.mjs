@@ -92,18 +92,19 @@ async function tidegate(args, urls) {
 }
 
 /**
- * Starts `tidegate demo` on free ports. `config({gateway, service, page})`, if given, writes the
- * gateway's configuration for them.
+ * Starts `tidegate demo` on free ports, with `args` in addition. `config({gateway, service, page})`, if given, writes
+ * the gateway's configuration for them.
  */
-export async function startDemo({ config } = {}) {
+export async function startDemo({ config, args: more = [] } = {}) {
   const [gateway, service, page] = await freePorts(3);
   const file = config && (await configFile(config({ gateway, service, page })));
-  const args = ["demo", "--gateway-port", gateway, "--service-port", service, "--page-port", page];
+  const args = ["demo", "--gateway-port", gateway, "--service-port", service, "--page-port", page, ...more];
   if (file) args.push("--config", file.path);
   const running = await tidegate(args.map(String), [
     `http://127.0.0.1:${service}/health`,
     `http://127.0.0.1:${page}/`,
-    `http://127.0.0.1:${gateway}/api/notification?userId=readiness`,
+    // With --auth, notifications need a token.
+    `http://127.0.0.1:${gateway}${more.includes("--auth") ? "/health" : "/api/notification?userId=readiness"}`,
   ]);
   return {
     ...running,
@@ -113,10 +114,11 @@ export async function startDemo({ config } = {}) {
     socket: (userId) =>
       `ws://127.0.0.1:${gateway}/api/notifications/ws?userId=${encodeURIComponent(userId)}`,
     /** Sends a notification the way any program would: by HTTP, through the gateway. */
-    async notify(userId, title, body = "") {
+    async notify(userId, title, body = "", token) {
+      const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
       const response = await fetch(`http://127.0.0.1:${gateway}/api/notification`, {
         method: "POST",
-        headers: { "content-type": "application/json" },
+        headers: { "content-type": "application/json", ...authorization },
         body: JSON.stringify({ userId, title, body }),
         signal: AbortSignal.timeout(PATIENCE),
       });
@@ -124,6 +126,16 @@ export async function startDemo({ config } = {}) {
         throw new Error(`POST answered ${response.status}: ${await response.text()}`);
       }
       return response.json();
+    },
+    /** A token of the issuer of `--auth`. */
+    async token(user) {
+      const response = await fetch(`http://127.0.0.1:${page}/token`, {
+        method: "POST",
+        body: JSON.stringify({ user }),
+        signal: AbortSignal.timeout(PATIENCE),
+      });
+      if (!response.ok) throw new Error(`POST /token answered ${response.status}: ${await response.text()}`);
+      return (await response.json()).access_token;
     },
     async stop(signal) {
       const end = await running.stop(signal);

@@ -12,7 +12,7 @@ use tidegate_testing::cli;
 
 fn examples() -> Vec<PathBuf> {
     let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
-    let mut files = vec![conf.join("tidegate.yaml")];
+    let mut files = vec![conf.join("tidegate.yaml"), conf.join("tidegate-auth.yaml")];
     let listed = std::fs::read_dir(conf.join("examples")).expect("conf/examples");
     files.extend(
         listed

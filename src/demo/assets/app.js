@@ -1,6 +1,8 @@
 // The demo's front end. It knows one address, the gateway's, and has one job: to show each
 // notification as soon as it can be had, by WebSocket, or by polling where there is none.
 
+import * as login from "/login.js";
+
 /** Upgrades that may fail in a row before the page polls. */
 const UPGRADE_ATTEMPTS = 2;
 const POLL_EVERY = 3_000;
@@ -26,9 +28,10 @@ const apiUrl = (path, userId) =>
 /** A request through the gateway. Throws an Error that can be shown to a person. */
 async function call(url, options = {}) {
   const signals = [AbortSignal.timeout(FETCH_TIMEOUT), options.signal].filter(Boolean);
+  const headers = { ...options.headers, ...(await login.headers()) };
   let response;
   try {
-    response = await fetch(url, { ...options, signal: AbortSignal.any(signals) });
+    response = await fetch(url, { ...options, headers, signal: AbortSignal.any(signals) });
   } catch (error) {
     // The browser doesn't tell a page whether it was the network or CORS.
     throw new Error(`no answer from ${gateway} (${error.message})`, { cause: error });
@@ -125,11 +128,18 @@ function pause(milliseconds, signal) {
 }
 
 /** One WebSocket, from its opening to its end. Says whether it opened, and for how long. */
-function listen(userId, signal) {
+async function listen(userId, signal) {
+  const url = socketUrl(userId);
+  console.log(`🔌 Connecting to WebSocket via API Gateway: ${url}`);
+  let subprotocols;
+  try {
+    subprotocols = await login.subprotocols();
+  } catch (error) {
+    console.warn(`❌ No token: ${error.message}`);
+  }
+  if (signal.aborted || !subprotocols) return { opened: false, lasted: 0 };
   return new Promise((resolve) => {
-    const url = socketUrl(userId);
-    console.log(`🔌 Connecting to WebSocket via API Gateway: ${url}`);
-    const socket = new WebSocket(url);
+    const socket = new WebSocket(url, subprotocols);
     let openedAt;
     const tooSlow = setTimeout(() => socket.close(), OPEN_TIMEOUT);
     const leave = () => socket.close(1000, "another user");
@@ -154,6 +164,7 @@ function listen(userId, signal) {
         return console.warn("a message that is not JSON", data);
       }
       if (message.type === "missed") return catchUp();
+      if (message.type === "session.expiring") return login.renew(message);
       if (message.type !== "notification") return;
       console.log("🔔 Real-time notification received:", JSON.stringify(message.notification));
       add(message.notification, true);
@@ -228,13 +239,18 @@ async function follow(userId, signal) {
 
 let current = { userId: "", stop: new AbortController() };
 
-function become(userId) {
-  if (userId === current.userId) return;
+function stop() {
   current.stop.abort();
-  current = { userId, stop: new AbortController() };
+  current = { userId: "", stop: new AbortController() };
   element("list").replaceChildren();
   shown.clear();
   showUnread();
+}
+
+function become(userId) {
+  if (userId === current.userId) return;
+  stop();
+  current.userId = userId;
   element("user-id").value = userId;
   element("to").value = userId;
   const url = new URL(location.href);
@@ -267,12 +283,13 @@ function note(words, className) {
 const milliseconds = (since) => `${(performance.now() - since).toFixed(1)} ms`;
 
 /** Opens a second socket, plays ping and pong, closes. True if all of it went well. */
-function check(userId) {
+async function check(userId) {
+  const url = socketUrl(userId);
+  const subprotocols = await login.subprotocols();
   return new Promise((resolve) => {
-    const url = socketUrl(userId);
     note(`Opening ${url}`);
     const started = performance.now();
-    const socket = new WebSocket(url);
+    const socket = new WebSocket(url, subprotocols);
     let pingedAt;
     let answered = false;
     const tooSlow = setTimeout(() => {
@@ -325,7 +342,7 @@ async function runCheck() {
 
 element("test-ws").addEventListener("click", async ({ currentTarget: button }) => {
   button.disabled = true;
-  await runCheck();
+  await runCheck().catch((error) => note(error.message, "bad"));
   button.disabled = false;
 });
 
@@ -372,4 +389,14 @@ element("who").addEventListener("submit", (event) => {
 });
 
 element("gateway").textContent = gateway;
-become(new URL(location.href).searchParams.get("userId")?.trim() || "user-1");
+if (login.isRequired) {
+  const loggedOut = () => showStatus("waiting", "Not logged in");
+  const leave = () => {
+    stop();
+    loggedOut();
+  };
+  login.start({ enter: become, leave, socketUrl });
+  loggedOut();
+} else {
+  become(new URL(location.href).searchParams.get("userId")?.trim() || "user-1");
+}

@@ -25,6 +25,8 @@ use tokio::{
     time,
 };
 
+/// The subprotocol of this service, for clients that offer any.
+const SUBPROTOCOL: &str = "notifications.v1";
 /// Maximum number of open sockets of all users.
 const MAX_SOCKETS: usize = 10_000;
 /// Maximum time of a write to a socket, so that a client that does not read cannot keep a task.
@@ -63,7 +65,9 @@ pub(super) async fn open_socket(
     let closing = hub.closing.subscribe();
     let pushes =
         hub.users().entry(&user_id).ok_or_else(|| Problem::too_many("users"))?.pushes.subscribe();
+    // A browser that offers subprotocols fails the connection if none is selected.
     Ok(upgrade
+        .protocols([SUBPROTOCOL])
         .max_message_size(MAX_MESSAGE)
         .on_upgrade(move |socket| serve_socket(socket, user_id, pushes, closing)))
 }
