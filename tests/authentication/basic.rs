@@ -1,6 +1,6 @@
 //! User names and passwords admit the users of a file, over every protocol; wrong ones cost others nothing.
 
-use crate::side_files::{check, replace, start_with};
+use crate::side_files::{check, check_with_mode, replace, start_with};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::SinkExt;
@@ -294,4 +294,17 @@ async fn errors_of_the_file_have_their_line_and_never_the_hash() {
     let expected =
         "authentication.staff.basic.realm: a realm has only visible ASCII characters and spaces";
     assert!(run.stderr.contains(expected), "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn check_warns_of_a_file_that_every_user_can_write() {
+    let upstream = Upstream::echo().await;
+    let config = config(&upstream, "");
+    let users = [("users.htpasswd", USERS)];
+    let expected =
+        "authentication.staff.basic.file: every user of this machine can write to users.htpasswd";
+    let run = check_with_mode(&config, &users, 0o666).await;
+    assert!(run.code == Some(0) && run.all().contains(expected), "{}", run.all());
+    let run = check_with_mode(&config, &users, 0o600).await;
+    assert!(!run.all().contains("writable-configuration"), "{}", run.all());
 }

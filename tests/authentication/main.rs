@@ -9,6 +9,7 @@ mod forward;
 mod forward_cache;
 mod forward_failures;
 mod forward_settings;
+mod hash_command;
 mod hostile_tokens;
 mod jwt;
 mod jwt_keys;

@@ -1,5 +1,7 @@
 //! A gateway with files beside its configuration. Knows no scheme.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::TempDir;
 use tidegate_testing::{Cli, Config, Gateway, cli, free_port, replace_file};
@@ -19,7 +21,16 @@ pub(crate) fn replace(gateway: &Gateway, name: &str, text: &str) {
 
 /// What `tidegate check` says of a configuration whose files have this content, without the folder's name.
 pub(crate) async fn check(config: &Config, files: &[(&str, &str)]) -> Cli {
+    check_with_mode(config, files, 0o600).await
+}
+
+/// The same, where the files have these permissions.
+pub(crate) async fn check_with_mode(config: &Config, files: &[(&str, &str)], mode: u32) -> Cli {
     let folder = folder_with(files);
+    for (name, _) in files {
+        let permissions = Permissions::from_mode(mode);
+        std::fs::set_permissions(folder.path().join(name), permissions).expect("permissions");
+    }
     std::fs::write(folder.path().join("tidegate.yaml"), config.yaml(3000)).expect("a file");
     cli(folder.path(), &["check", "--config", "tidegate.yaml"], &[]).await
 }

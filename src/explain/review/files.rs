@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use tidegate_config::{
-    self as config, Config, CoreValue, Kind, Node, ProblemCollector, Sources, Span, Spanned,
+    self as config, AuthenticationScheme, Config, CoreValue, Kind, Node, ProblemCollector, Sources,
+    Span, Spanned,
 };
 use tidegate_config::{UpstreamTls, UpstreamTlsSetting};
 use tidegate_disk::is_trusted;
@@ -126,7 +127,7 @@ fn secrets(node: &Node, key_path: &str, readable: &BTreeSet<u16>, problems: &mut
     }
 }
 
-/// Files that decide which certificates the gateway trusts, and where it sends requests.
+/// Files that decide which certificates and credentials the gateway trusts, and where it sends requests.
 fn trusted_files(config: &Config, sources: &Sources, problems: &mut ProblemCollector) {
     let mut check_file = |file: &Spanned<String>, key_path: String| {
         let path = sources.folder(file.span).join(&file.value);
@@ -144,6 +145,17 @@ fn trusted_files(config: &Config, sources: &Sources, problems: &mut ProblemColle
         }
         if let Some(ca) = tls.client_auth.as_ref().map(|auth| &auth.ca) {
             check_file(ca, format!("listeners[{number}].tls.client_auth.ca"));
+        }
+    }
+    for (name, scheme) in &config.authentication {
+        match &scheme.value {
+            AuthenticationScheme::ApiKeys(keys) => {
+                check_file(&keys.file, format!("authentication.{name}.api_keys.file"));
+            }
+            AuthenticationScheme::Basic(basic) => {
+                check_file(&basic.file, format!("authentication.{name}.basic.file"));
+            }
+            _ => {}
         }
     }
     for (name, upstream) in &config.upstreams {
