@@ -188,13 +188,9 @@ impl UserSource {
         let is_user = |value: &[u8]| value == user.as_bytes();
         match self {
             Self::Query(name) => {
-                let mut named = head
-                    .uri
-                    .query()
-                    .into_iter()
-                    .flat_map(|it| query::find_all(it, name))
-                    .peekable();
-                named.peek().is_some() && named.all(|value| is_user(&value))
+                let Some(text) = head.uri.query() else { return false };
+                query::find_bytes(text, name).is_some()
+                    && query::find_all_lookalikes(text, name).all(|value| is_user(&value))
             }
             Self::Header(name) => {
                 all_are(head.headers.get_all(name).iter().map(HeaderValue::as_bytes), is_user)

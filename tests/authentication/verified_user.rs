@@ -93,6 +93,9 @@ async fn user_named_in_the_request_must_be_the_verified_one() {
         ("?userId=victim&userId=alice", false),
         ("?user%49d=victim&userId=alice", false),
         ("?userid=alice", false),
+        ("?x=1;userId=victim&userId=alice", false),
+        ("?userId=alice&userId[]=victim", false),
+        ("?userId=alice&%20userId=victim", false),
     ] {
         let handshake = Handshake::to(&format!("/private/ws{query}")).set("Authorization", &alice);
         if is_admitted {
@@ -105,6 +108,25 @@ async fn user_named_in_the_request_must_be_the_verified_one() {
     }
     let line = gateway.access("the refusal", |line| line["auth.result"] == "forbidden").await;
     assert_eq!(line["auth.reason"], "user_mismatch");
+}
+
+#[tokio::test]
+async fn header_that_names_the_user_has_no_twin_with_an_underscore() {
+    let issuer = IdentityProvider::start().await;
+    let upstream = Upstream::saying("ok").await;
+    let gateway = Config::new()
+        .top(&issuer.authentication("accounts", ""))
+        .upstream("service", &[upstream.address()])
+        .route("private", "path_prefix: /", "service")
+        .with("require: {any: [accounts], user_matches: {header: X-User-Id}}")
+        .start()
+        .await;
+    let alice = bearer(&issuer.token(json!({})));
+    let fields = [&alice, "X-User-Id: alice", "X_User_Id: victim"];
+    assert_eq!(gateway.get("/", &fields).await.status(), 200);
+    let head = upstream.request(0).await.head;
+    assert_eq!((head.only("x-user-id"), head.only("x_user_id")), (Some("alice"), None));
+    assert_eq!(gateway.get("/", &[&alice, "X-User-Id: victim"]).await.status(), 403);
 }
 
 #[tokio::test]

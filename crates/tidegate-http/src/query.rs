@@ -30,6 +30,31 @@ pub fn find_all<'q>(query: &'q str, name: &str) -> impl Iterator<Item = Cow<'q, 
     query.split('&').filter_map(move |pair| find_bytes(pair, name))
 }
 
+/// All values that a service may read as those of the parameter `name`: by [`find_all`], and with `;` between pairs, names
+/// in any case, `[]` or spaces after the name, and other characters that some languages read as `_`.
+pub fn find_all_lookalikes<'q>(query: &'q str, name: &str) -> impl Iterator<Item = Cow<'q, [u8]>> {
+    let lookalikes = query.split(['&', ';']).filter_map(move |pair| {
+        let (written, _) = parameter(pair);
+        if !looks_like(&written, name) {
+            return None;
+        }
+        find_bytes(pair, &written)
+    });
+    find_all(query, name).chain(lookalikes)
+}
+
+/// Whether a service may read one name as the other.
+fn looks_like(name: &str, other: &str) -> bool {
+    let as_read = |name: &str| -> String {
+        let end = name.find(['[', '\0']).unwrap_or(name.len());
+        let name = name.get(..end).unwrap_or_default().trim();
+        name.chars()
+            .map(|c| if matches!(c, ' ' | '.') { '_' } else { c.to_ascii_lowercase() })
+            .collect()
+    };
+    as_read(name) == as_read(other)
+}
+
 /// The query without the parameter `name`, all else byte for byte; `None` if it has no such parameter.
 pub fn without(query: &str, name: &str) -> Option<String> {
     let is_other = |pair: &&str| parameter(pair).0 != name;
@@ -130,6 +155,31 @@ mod tests {
             assert_eq!(find_bytes(query, name).as_deref(), text.as_deref(), "{name}");
         }
         assert_eq!(find_bytes("u=%E4+%zz%4", "u").as_deref(), Some(&b"\xe4 %zz%4"[..]));
+    }
+
+    #[test]
+    fn value_that_a_service_may_read_as_that_of_a_parameter_is_found() {
+        let all = |query: &str| -> Vec<String> {
+            let values = find_all_lookalikes(query, "userId");
+            values.map(|value| String::from_utf8_lossy(&value).into_owned()).collect()
+        };
+        assert_eq!(all("a=1&userId=x"), ["x", "x"]);
+        for query in [
+            "a=1;userId=v&userId=x",
+            "userId=x&userId[]=v",
+            "userId=x&%20userId=v",
+            "userId=x&USERID=v",
+            "userId=x&userId%00y=v",
+            "userId=x&userId%5B0%5D=v",
+        ] {
+            assert!(all(query).contains(&"v".to_owned()), "{query}");
+        }
+        assert_eq!(
+            all("userId=x;b=1"),
+            ["x;b=1", "x"],
+            "as services that do not split at `;` read it"
+        );
+        assert!(all("otherUserId=v&user=v").is_empty());
     }
 
     #[test]

@@ -66,8 +66,27 @@ impl Compiler<'_> {
             }
         }
         for scheme in config.authentication.values() {
-            if let config::AuthenticationScheme::Forward(forward) = &scheme.value {
-                written.extend(forward.take.iter().map(|name| &name.value));
+            let from: &[_] = match &scheme.value {
+                config::AuthenticationScheme::Forward(forward) => {
+                    written.extend(forward.take.iter().map(|name| &name.value));
+                    &[]
+                }
+                config::AuthenticationScheme::Jwt(jwt) => &jwt.from,
+                config::AuthenticationScheme::ApiKeys(keys) => &keys.from,
+                _ => &[],
+            };
+            written.extend(from.iter().filter_map(|source| match &source.value {
+                config::TokenSource::Header(name) => Some(name),
+                _ => None,
+            }));
+        }
+        let required = config.routes.iter().map(|route| route.require.as_ref());
+        for required in required.chain([config.require.as_ref()]).flatten() {
+            if let config::RequireSetting::Settings(settings) = &required.value
+                && let Some(source) = &settings.user_matches
+                && let config::UserSource::Header(name) = &source.value
+            {
+                written.push(name);
             }
         }
         let limits = config.routes.iter().filter_map(|route| route.rate_limits.as_ref());
