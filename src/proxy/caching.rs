@@ -304,6 +304,8 @@ pub(super) fn may_serve_stale(
     // Pingora discards what is left of the response, and the connection may go to another request.
     ctx.attempt.deadline = None;
     match error {
+        // The request in the background would have no credential, which has been removed from the head.
+        None if ctx.exchange.authentication.is_some() => false,
         None => {
             present_as_http1(session, ctx);
             true

@@ -164,3 +164,20 @@ async fn session_limit_counts_the_verified_user() {
     assert_eq!(refused.status(), 429, "another userId does not evade the limit");
     drop(kept);
 }
+
+/// The background request would carry no credential: the gateway has removed it.
+#[tokio::test]
+async fn stale_response_to_an_authenticated_request_is_revalidated_before_it_is_served() {
+    let issuer = IdentityProvider::start().await;
+    let fields = "Cache-Control: s-maxage=10, stale-while-revalidate=600";
+    let upstream =
+        Upstream::answering(move |_| respond("200 OK", &[fields, "Age: 100"], "body")).await;
+    let gateway = gateway(&issuer, &upstream, "cache: on").await;
+    let alice = bearer(&issuer.token(json!({})));
+    for _ in 0..3 {
+        assert_eq!(gateway.get("/private/x", &[&alice]).await.status(), 200);
+    }
+    assert_eq!(upstream.requests().len(), 3);
+    let lines = gateway.access_lines();
+    assert!(!lines.iter().any(|line| line.contains("\"missing\"")), "{lines:#?}");
+}
