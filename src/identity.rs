@@ -5,7 +5,11 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// The last second that can be written as a date with a year of four digits, since 1970. No credential is valid
+/// longer.
+pub(crate) const LAST_SECOND: u64 = 253_402_300_799;
 
 /// Who sends a request, as a scheme of `authentication` has verified it.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,7 +58,8 @@ impl VerifiedIdentity {
         claims: Map<String, Value>,
         expires_at: Option<SystemTime>,
     ) -> Self {
-        Self { scheme, kind, claims, expires_at }
+        let last = SystemTime::UNIX_EPOCH + Duration::from_secs(LAST_SECOND);
+        Self { scheme, kind, claims, expires_at: expires_at.map(|at| at.min(last)) }
     }
 
     /// The name of the scheme below `authentication`.

@@ -4,6 +4,7 @@
 use super::{AdminResult, error_result};
 use crate::authentication::RevokedLogin;
 use crate::background;
+use crate::exchange::{UserId, UserIdOrigin};
 use crate::snapshot::{DrainSettings, SessionPolicies};
 use crate::telemetry::keys;
 use crate::websocket::{
@@ -142,7 +143,10 @@ pub(super) fn close(registry: &SessionRegistry, query: &str) -> AdminResult {
     let closed = registry.close(&selector, &End::new(Initiator::Kick, code, reason));
     log::info!("admin: closing {closed} WebSocket sessions with code {code}");
     if let (true, Some(user)) = (revoke, &selector.user) {
-        registry.revocations().revoke(RevokedLogin::User { id: user }, SystemTime::now());
+        // As the gateway knows the user, whose id may be too long to be kept as it is.
+        let user = UserId::new(user, UserIdOrigin::Claim);
+        let id = user.as_ref().map_or("", UserId::as_str);
+        registry.revocations().revoke(RevokedLogin::User { id }, SystemTime::now());
         registry.close_revoked();
         log::info!("admin: revoked the logins of a user");
     }

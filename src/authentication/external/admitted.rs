@@ -2,7 +2,7 @@
 //! Asks no service.
 
 use super::super::Verdict;
-use crate::identity::{SchemeKind, VerifiedIdentity};
+use crate::identity::{LAST_SECOND, SchemeKind, VerifiedIdentity};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -109,7 +109,9 @@ fn only<'r>(response: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r str
 /// Seconds since 1970, a date of HTTP, or RFC 3339.
 fn time(written: &str) -> Option<SystemTime> {
     if let Ok(seconds) = written.parse::<u64>() {
-        return SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+        // Milliseconds would be thousands of years.
+        let is_time = seconds <= LAST_SECOND;
+        return is_time.then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
     }
     httpdate::parse_http_date(written).or_else(|_| humantime::parse_rfc3339(written)).ok()
 }
@@ -175,6 +177,6 @@ mod tests {
             let expected = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
             assert_eq!(time(written), Some(expected), "{written}");
         }
-        assert_eq!((time("-1"), time("")), (None, None));
+        assert_eq!((time("-1"), time(""), time("253402300800")), (None, None, None));
     }
 }

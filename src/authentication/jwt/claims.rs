@@ -2,13 +2,11 @@
 
 use super::key::{self, name_of};
 use crate::authentication::Refusal;
+use crate::identity::LAST_SECOND;
 use serde_json::{Map, Value};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tidegate_config::JwtAlgorithm;
 use tidegate_http::jwt::{TokenFormError, TokenHeader};
-
-/// The last second of the year 9999: later times are no times.
-const MAX_TIME: f64 = 253_402_300_799.0;
 
 /// The types of tokens that are accepted where none is configured (RFC 7519, section 5.1; RFC 9068, section 2.1). Other types
 /// have a meaning of their own: a logout token, a proof, a security event (RFC 8725, section 3.11).
@@ -183,7 +181,7 @@ fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Result<&'c str, Refus
 /// A claim that is a time, in seconds since 1970, which may have a fraction (RFC 7519, section 2).
 fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Duration>, Refusal> {
     let Some(claim) = claims.get(name) else { return Ok(None) };
-    let seconds = claim.as_f64().filter(|seconds| (0.0..=MAX_TIME).contains(seconds));
+    let seconds = claim.as_f64().filter(|seconds| (0.0..=LAST_SECOND as f64).contains(seconds));
     match seconds {
         Some(seconds) => Ok(Some(Duration::from_secs_f64(seconds))),
         None => Err(invalid(name, "must be a number of seconds since 1970")),
