@@ -102,7 +102,7 @@ impl Configuration for ConfigMap {
             // The doctor knocks at ports.
             let config::EndpointAddress::Host(name, port) = address else { return None };
             Some(Endpoint {
-                name: compiled.written().to_owned(),
+                name: compiled.address_text().to_owned(),
                 host: name.clone(),
                 port: *port,
                 authority: host,

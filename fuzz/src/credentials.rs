@@ -20,7 +20,7 @@ pub fn credentials(bytes: &[u8]) {
             assert_eq!(joined(&pair).as_bytes(), bytes);
         }
         Err(error) => {
-            let is_long = STANDARD.encode(bytes).len() > BasicCredentials::MAX_ENCODED_LENGTH;
+            let is_long = STANDARD.encode(bytes).len() > BasicCredentials::MAX_ENCODED_BYTES;
             assert!(!is_allowed || is_long, "{error:?}");
         }
     }

@@ -200,7 +200,7 @@ pub fn values(bytes: &[u8]) {
         assert!(itself.is_none_or(|pattern| pattern.matches(&origin)), "{text:?}");
     }
     if let Some(pattern) = OriginPattern::parse(&text) {
-        let _ = (pattern.display(), pattern.written());
+        let _ = (pattern.display(), pattern.exact_origin());
     }
     if let Ok(template) = text.parse::<Template>() {
         let written = template.to_string();

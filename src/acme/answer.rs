@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// Maximum size of a response body, in bytes. A certificate chain takes a few KiB.
-const MAX_RESPONSE_BODY: usize = 1024 * 1024;
+const MAX_RESPONSE_BODY_BYTES: usize = 1024 * 1024;
 
 /// Maximum time from a request to the end of its response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -40,7 +40,7 @@ impl RequestLabel {
             let mut answer = answer.await.map_err(|error| Error::Other(Box::new(error)))?;
             read(&mut answer);
             let (head, body) = answer.into_parts();
-            match Limited::new(body, MAX_RESPONSE_BODY).collect().await {
+            match Limited::new(body, MAX_RESPONSE_BODY_BYTES).collect().await {
                 Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),
                 Err(error) if error.is::<LengthLimitError>() => {
                     Err(self.error("is larger than 1 MiB"))

@@ -15,7 +15,7 @@ pub(crate) const ACME_FOLDER: &str = "acme";
 const ACCOUNT_FILE: &str = "account.json";
 
 /// Maximum size of a stored file, in bytes.
-const MAX_FILE_SIZE: u64 = 4 * 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The files of an account and a certificate, which only the gateway's user may read.
 ///
@@ -43,7 +43,8 @@ impl AcmeStore {
         Self { state: state.to_owned(), authority, name }
     }
 
-    fn folder(&self) -> io::Result<PrivateFolder> {
+    /// Opens the folder of the authority; creates it if it is missing, and refuses one that others can read.
+    fn open_folder(&self) -> io::Result<PrivateFolder> {
         PrivateFolder::open(&self.state, &[ACME_FOLDER, &self.authority])
     }
 
@@ -53,8 +54,8 @@ impl AcmeStore {
         if !self.state.join(ACME_FOLDER).join(&self.authority).join(name).exists() {
             return None;
         }
-        self.folder()
-            .and_then(|folder| folder.read(name, MAX_FILE_SIZE))
+        self.open_folder()
+            .and_then(|folder| folder.read(name, MAX_FILE_BYTES))
             .inspect_err(|error| {
                 log::error!("cannot read the stored file `{name}` of ACME: {error}")
             })
@@ -121,14 +122,14 @@ impl AcmeStore {
             .retain(|name| name.ends_with(".pem") && (*name != own || authority != self.authority));
         names.sort();
         let load = |name: &String| {
-            let kept = String::from_utf8(folder.read(name, MAX_FILE_SIZE).ok()?).ok()?;
+            let kept = String::from_utf8(folder.read(name, MAX_FILE_BYTES).ok()?).ok()?;
             Certificate::parse(&kept, &kept).ok()
         };
         names.iter().filter_map(load).collect()
     }
 
     pub(super) fn write_certificate(&self, chain: &str, key: &str) -> io::Result<()> {
-        self.folder()?.write(&format!("{}.pem", self.name), format!("{key}{chain}").as_bytes())
+        self.open_folder()?.write(&format!("{}.pem", self.name), format!("{key}{chain}").as_bytes())
     }
 
     /// The account's credentials, as they were kept.
@@ -137,7 +138,7 @@ impl AcmeStore {
     }
 
     pub(super) fn write_account(&self, credentials: &[u8]) -> io::Result<()> {
-        self.folder()?.write(ACCOUNT_FILE, credentials)
+        self.open_folder()?.write(ACCOUNT_FILE, credentials)
     }
 
     /// Where the account is kept.
@@ -147,7 +148,7 @@ impl AcmeStore {
 
     /// `None` while another process has it.
     pub(super) fn lock(&self) -> io::Result<Option<AcmeLock>> {
-        Ok(self.folder()?.lock(&format!("{}.lock", self.name))?.map(AcmeLock))
+        Ok(self.open_folder()?.lock(&format!("{}.lock", self.name))?.map(AcmeLock))
     }
 }
 

@@ -34,7 +34,7 @@ use tidegate_http::address::Address;
 use tokio::sync::mpsc;
 
 /// Maximum size of a request body, in bytes.
-const MAX_REQUEST_BODY: usize = 16 * 1024 * 1024;
+const MAX_REQUEST_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// The content of `/openapi.json`.
 const OPENAPI_DOCUMENT: &str = include_str!("openapi.json");
@@ -188,7 +188,7 @@ async fn body(session: &mut ServerSession) -> Result<Vec<u8>, AdminError> {
     let mut body = Vec::new();
     loop {
         match session.read_request_body().await {
-            Ok(Some(part)) if body.len() + part.len() <= MAX_REQUEST_BODY => {
+            Ok(Some(part)) if body.len() + part.len() <= MAX_REQUEST_BODY_BYTES => {
                 body.extend_from_slice(&part)
             }
             Ok(Some(_)) => {

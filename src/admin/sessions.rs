@@ -18,7 +18,7 @@ use tidegate_http::websocket::close_code::{ENDED_BY_OPERATOR, SENDABLE_CODES, is
 use tidegate_http::websocket::frame::{Direction, FrameCounts};
 
 /// The longest reason that a close frame holds (RFC 6455, section 5.5).
-const MAX_REASON: usize = 123;
+const MAX_REASON_BYTES: usize = 123;
 
 fn parameter(query: &str, name: &str) -> Option<String> {
     query::find(query, name).map(Into::into)
@@ -127,7 +127,7 @@ pub(super) fn close(registry: &SessionRegistry, query: &str) -> AdminResult {
         }
     };
     let reason = parameter(query, "reason").unwrap_or_default();
-    if reason.len() > MAX_REASON {
+    if reason.len() > MAX_REASON_BYTES {
         return error_result(StatusCode::BAD_REQUEST, "`reason` must have at most 123 bytes");
     }
     let revoke = match parameter(query, "revoke").as_deref() {

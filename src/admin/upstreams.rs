@@ -25,7 +25,7 @@ fn pool_json(pool: &Pool) -> Value {
 fn endpoint(endpoint: &Endpoint) -> Value {
     let health = endpoint.health();
     json!({
-        "address": endpoint.written(),
+        "address": endpoint.address_text(),
         "weight": endpoint.weight(),
         "backup": endpoint.is_backup(),
         "healthy": health.is_healthy(),

@@ -23,7 +23,7 @@ pub(crate) use purge_epoch::PurgeEpoch;
 pub(crate) use request::is_answerable;
 pub(crate) use rules::{
     NotStoredReason, RequestDirectives, RequestFacts, ResponseArrival, decide_storage,
-    has_freshness_lifetime, made_by_gateway,
+    has_freshness_lifetime, is_gateway_written_header,
 };
 pub(crate) use status::CacheStatus;
 pub(crate) use store::{CacheLimits, CacheStore, CacheTarget, PurgeScope};

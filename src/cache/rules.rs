@@ -66,7 +66,7 @@ const GATEWAY_WRITTEN_HEADERS: [HeaderName; 10] = [
 ];
 
 /// Whether the gateway sets this header itself.
-pub(crate) fn made_by_gateway(name: &HeaderName) -> bool {
+pub(crate) fn is_gateway_written_header(name: &HeaderName) -> bool {
     GATEWAY_WRITTEN_HEADERS.contains(name)
 }
 
@@ -182,7 +182,7 @@ fn can_vary(headers: &HeaderMap) -> bool {
         value.to_str().is_ok_and(|names| {
             names.split(',').map(str::trim).filter(|name| !name.is_empty()).all(|name| {
                 HeaderName::from_bytes(name.as_bytes())
-                    .is_ok_and(|it| it != "*" && !made_by_gateway(&it))
+                    .is_ok_and(|it| it != "*" && !is_gateway_written_header(&it))
             })
         })
     })

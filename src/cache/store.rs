@@ -20,7 +20,7 @@ use std::time::SystemTime;
 const SHARDS: usize = 16;
 
 /// Maximum number of URLs per shard that are remembered as uncacheable.
-const MAX_KNOWN_UNCACHEABLE: usize = 1024;
+const MAX_UNCACHEABLE_URLS_PER_SHARD: usize = 1024;
 
 /// Maximum size of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl CacheStore {
             lru: Manager::with_capacity(0, 64),
             stampede: Stampede::new(),
             predictor: Predictor::new(
-                MAX_KNOWN_UNCACHEABLE,
+                MAX_UNCACHEABLE_URLS_PER_SHARD,
                 Some(super::NotStoredReason::is_request_reason),
             ),
         }

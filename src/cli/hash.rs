@@ -21,7 +21,7 @@ Examples:
   tidegate hash --new-key               make a random API key, and print it with its hash";
 
 /// Keys that are shorter can be guessed, in characters.
-const MIN_KEY_LENGTH: usize = 20;
+const MIN_KEY_CHARS: usize = 20;
 
 /// The number of random bytes of a new key.
 const NEW_KEY_BYTES: usize = 32;
@@ -51,7 +51,7 @@ impl Hash {
             return Ok(());
         }
         let secret = read_secret(if self.key { "API key: " } else { "Password: " })
-            .map_err(|error| fail(EXIT_FAILURE, &format!("standard input: {error}")))?;
+            .map_err(|error| fail(EXIT_FAILURE, &format!("cannot read standard input: {error}")))?;
         if secret.is_empty() {
             return Err(fail(EXIT_USAGE, "standard input is empty"));
         }
@@ -63,9 +63,9 @@ impl Hash {
             println!("{}", hash.text());
             return Ok(());
         }
-        if secret.chars().count() < MIN_KEY_LENGTH {
+        if secret.chars().count() < MIN_KEY_CHARS {
             eprintln!(
-                "warning: keys of less than {MIN_KEY_LENGTH} characters can be guessed; make one with \
+                "warning: keys of less than {MIN_KEY_CHARS} characters can be guessed; make one with \
                  `tidegate hash --new-key`"
             );
         }

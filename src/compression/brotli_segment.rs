@@ -23,10 +23,10 @@ const LARGE_WINDOW_LEVEL: u32 = 5;
 const FIRST_LEVEL_WITH_HISTORY: u32 = 2;
 
 /// Maximum memory of an encoder, in bytes, that a thread keeps for the next one.
-const MAX_SPARE_MEMORY: usize = 2 << 20;
+const MAX_SPARE_BYTES: usize = 2 << 20;
 
 /// Minimum size of a block, in bytes, that is kept.
-const MIN_SPARE_BLOCK: usize = 16 << 10;
+const MIN_SPARE_BLOCK_BYTES: usize = 16 << 10;
 
 type EncoderState = BrotliEncoderStateStruct<ReusingAllocator>;
 
@@ -130,7 +130,7 @@ impl<T: Clone + Default + 'static> Allocator<T> for ReusingAllocator {
     fn alloc_cell(&mut self, length: usize) -> ReusedBlock<T> {
         let size = length * size_of::<T>();
         let mut buffer = match size {
-            ..MIN_SPARE_BLOCK => Vec::new(),
+            ..MIN_SPARE_BLOCK_BYTES => Vec::new(),
             _ => take_spare(length).unwrap_or_default(),
         };
         buffer.resize(length, T::default());
@@ -139,12 +139,12 @@ impl<T: Clone + Default + 'static> Allocator<T> for ReusingAllocator {
 
     fn free_cell(&mut self, ReusedBlock(mut buffer): ReusedBlock<T>) {
         let size = buffer.capacity() * size_of::<T>();
-        if size < MIN_SPARE_BLOCK {
+        if size < MIN_SPARE_BLOCK_BYTES {
             return;
         }
         buffer.clear();
         SPARE_BLOCKS.with_borrow_mut(|spare| {
-            if spare.iter().map(|it| it.size).sum::<usize>() + size <= MAX_SPARE_MEMORY {
+            if spare.iter().map(|it| it.size).sum::<usize>() + size <= MAX_SPARE_BYTES {
                 spare.push(SpareBlock { buffer: Box::new(buffer), size });
             }
         });

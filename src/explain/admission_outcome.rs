@@ -139,7 +139,7 @@ impl AdmissionOutcome<'_> {
             upstream: pool.name().to_string(),
             scheme: scheme.to_owned(),
             target: route.target(exchange, head, head.uri.query()),
-            endpoints: endpoints.iter().map(|it| it.written().to_owned()).collect(),
+            endpoints: endpoints.iter().map(|it| it.address_text().to_owned()).collect(),
             host: host.to_owned(),
             connect_timeout_ms: millis(route.connect_timeout),
             tls_timeout_ms: pool

@@ -106,10 +106,10 @@ pub(crate) fn route_facts(rule: &Rule, route: &Route, expanded: &ExpandedValues)
     let pool = route.pool.as_ref();
     let endpoints = pool.map(|pool| {
         let endpoint = |it: &crate::upstream::Endpoint| match (it.weight(), it.is_backup()) {
-            (1, false) => it.written().to_owned(),
-            (weight, false) => format!("{} (weight {weight})", it.written()),
-            (1, true) => format!("{} (backup)", it.written()),
-            (weight, true) => format!("{} (backup, weight {weight})", it.written()),
+            (1, false) => it.address_text().to_owned(),
+            (weight, false) => format!("{} (weight {weight})", it.address_text()),
+            (1, true) => format!("{} (backup)", it.address_text()),
+            (weight, true) => format!("{} (backup, weight {weight})", it.address_text()),
         };
         pool.endpoints().iter().map(|it| endpoint(it)).collect::<Vec<_>>().join(", ")
     });

@@ -5,10 +5,10 @@ use super::difference::{Difference, route_or_none};
 use super::traffic::Moved;
 
 /// Maximum width of a table, in columns.
-const MAX_WIDTH: usize = 100;
+const MAX_WIDTH_CHARS: usize = 100;
 
 /// Maximum width of the first column, in columns of the terminal.
-const MAX_FIRST_COLUMN: usize = 44;
+const MAX_FIRST_COLUMN_CHARS: usize = 44;
 
 /// Space between two columns.
 const COLUMN_GAP: usize = 2;
@@ -55,15 +55,15 @@ impl Difference {
             let cells = rows.filter_map(|row| row.get(column));
             cells.map(|(text, _)| text.chars().count()).max().unwrap_or_default()
         };
-        let first = widest(0).min(MAX_FIRST_COLUMN);
-        let rest = MAX_WIDTH - first - 2 * COLUMN_GAP;
+        let first = widest(0).min(MAX_FIRST_COLUMN_CHARS);
+        let rest = MAX_WIDTH_CHARS - first - 2 * COLUMN_GAP;
         let (before, after) = (widest(1), widest(2));
         // What one of them does not need is the other's.
         let second = before.min((rest / 2).max(rest.saturating_sub(after)));
         let widths = [first, second, after.min(rest - second)];
         let mut table = String::new();
         for row in &rows {
-            let widths = if is_title(row) { [MAX_WIDTH, 0, 0] } else { widths };
+            let widths = if is_title(row) { [MAX_WIDTH_CHARS, 0, 0] } else { widths };
             write(row, widths, is_coloured, &mut table);
         }
         table
@@ -193,7 +193,7 @@ mod tests {
         difference.changed.insert("users".to_owned(), changes);
         difference.settings.push(change("limits.header_size", "64KiB", &"x".repeat(150)));
         let table = difference.table(false);
-        assert!(table.lines().all(|line| line.chars().count() <= MAX_WIDTH), "{table}");
+        assert!(table.lines().all(|line| line.chars().count() <= MAX_WIDTH_CHARS), "{table}");
         assert!(!table.contains('\x1b'), "{table}");
         let column = |line: &str, text: &str| {
             let line = table.lines().find(|it| it.contains(line)).expect(line);

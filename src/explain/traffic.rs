@@ -28,7 +28,7 @@ const UNNAMED_HOST: &str = "localhost";
 const MANY_RULES: usize = 1_000;
 
 /// Maximum number of pairs of rules for which sample requests are made.
-const MAX_PAIRS: usize = 100_000;
+const MAX_RULE_PAIRS: usize = 100_000;
 
 /// Maximum number of hosts, and of methods, in the sample requests for one rule.
 const MAX_VARIANTS: usize = 16;
@@ -161,7 +161,7 @@ fn overlapping_pairs<'r>(before: &'r Rules<'_>, after: &'r Rules<'_>) -> Vec<(&'
                 _ => false,
             };
             if !is_as_before {
-                pairs.extend(rules.iter().map(|(other, _)| (rule, other)).take(MAX_PAIRS));
+                pairs.extend(rules.iter().map(|(other, _)| (rule, other)).take(MAX_RULE_PAIRS));
             } else {
                 // Order counts among rules of one path alone.
                 let near = neighbours.get(&rule.path).into_iter().flatten();
@@ -175,7 +175,7 @@ fn overlapping_pairs<'r>(before: &'r Rules<'_>, after: &'r Rules<'_>) -> Vec<(&'
                 });
                 pairs.extend(near.map(|(other, _)| (rule, other)));
             }
-            if pairs.len() >= MAX_PAIRS {
+            if pairs.len() >= MAX_RULE_PAIRS {
                 return pairs;
             }
         }

@@ -66,7 +66,7 @@ impl CorsFilter {
         };
         Self {
             any_origin: policy.origins.contains(&OriginPattern::Any),
-            written: policy.origins.iter().filter_map(OriginPattern::written).collect(),
+            written: policy.origins.iter().filter_map(OriginPattern::exact_origin).collect(),
             allow_methods: list(policy.methods.iter().map(Method::as_str).collect()),
             expose: (!policy.expose.is_empty())
                 .then(|| list(policy.expose.iter().map(HeaderName::as_str).collect())),

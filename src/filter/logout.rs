@@ -16,7 +16,7 @@ use tidegate_http::error_code::ErrorCode;
 use tidegate_http::stable_hash;
 
 /// Maximum size of the form, in bytes.
-const MAX_BODY: usize = 64 * 1024;
+const MAX_LOGOUT_BODY_BYTES: usize = 64 * 1024;
 
 /// Revokes the logins that logout tokens name.
 pub(crate) struct LogoutFilter {
@@ -87,7 +87,7 @@ impl Filter for LogoutFilter {
     }
 
     fn request_body(&self) -> BodyAccess {
-        BodyAccess::Whole { max: MAX_BODY }
+        BodyAccess::Whole { max: MAX_LOGOUT_BODY_BYTES }
     }
 
     async fn on_request_body(&self, body: &mut RequestBody<'_>) -> Result<Flow, Error> {

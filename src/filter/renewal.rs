@@ -23,13 +23,13 @@ use tidegate_http::header_name::X_TIDEGATE_SESSION;
 use tidegate_http::stable_hash;
 
 /// Maximum size of the body, which has an id at most, in bytes.
-const MAX_BODY: usize = 4096;
+const MAX_RENEWAL_BODY_BYTES: usize = 4096;
 
 /// Maximum number of renewals by one client address, per [`RENEWAL_PERIOD`]: enough for thousands of sessions that share
 /// an address.
-const MAX_RENEWALS: u32 = 100;
+const MAX_RENEWALS_PER_PERIOD: u32 = 100;
 
-/// The period of [`MAX_RENEWALS`].
+/// The period of [`MAX_RENEWALS_PER_PERIOD`].
 const RENEWAL_PERIOD: Duration = Duration::from_secs(10);
 
 /// Answers renewals of the sessions of one route.
@@ -74,9 +74,9 @@ impl RenewalFilter {
     ) -> Self {
         let limit = RateLimitSettings {
             scope: format!("{route} renew").into(),
-            requests: MAX_RENEWALS,
+            requests: MAX_RENEWALS_PER_PERIOD,
             per: RENEWAL_PERIOD,
-            burst: MAX_RENEWALS,
+            burst: MAX_RENEWALS_PER_PERIOD,
             by: CountBy::ClientAddress,
         };
         let serialised = requirement.to_string();
@@ -249,8 +249,10 @@ impl Filter for RenewalFilter {
 
     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
         if request.head().method != Method::POST {
-            let reply =
-                Reply::gateway_error(ErrorCode::MethodNotAllowed, "a renewal is sent by POST");
+            let reply = Reply::gateway_error(
+                ErrorCode::MethodNotAllowed,
+                "use POST to renew the login of a session",
+            );
             return Ok(Flow::Respond(
                 reply.header(header::ALLOW, HeaderValue::from_static("POST")),
             ));
@@ -272,7 +274,7 @@ impl Filter for RenewalFilter {
     }
 
     fn request_body(&self) -> BodyAccess {
-        BodyAccess::Whole { max: MAX_BODY }
+        BodyAccess::Whole { max: MAX_RENEWAL_BODY_BYTES }
     }
 
     async fn on_request_body(&self, body: &mut RequestBody<'_>) -> Result<Flow, Error> {

@@ -73,7 +73,8 @@ impl Config {
     /// The socket by which the process is found that runs this configuration, broken or not.
     pub(crate) fn control_socket(&self) -> Option<PathBuf> {
         let LoadedConfig { config, sources, .. } = &self.read;
-        let written = config.upgrade_socket.clone().or_else(|| sources.salvage_upgrade_socket());
+        let written =
+            config.upgrade_socket.clone().or_else(|| sources.upgrade_socket_of_unreadable_file());
         let written = written.as_ref().map(|path| Path::new(path.as_str()));
         HandoverSocket::locate(written, self.file.as_deref()).map(|socket| socket.control())
     }
@@ -85,7 +86,7 @@ impl Config {
     /// When there is none, with all that is wrong with the file.
     pub(crate) fn running_admin(&self) -> Result<Option<(Address, Option<String>)>, Problems> {
         let LoadedConfig { config, problems, sources, .. } = &self.read;
-        match config.admin.clone().or_else(|| sources.salvage_admin()) {
+        match config.admin.clone().or_else(|| sources.admin_of_unreadable_file()) {
             Some(admin) => Ok(Some((admin.address.value.0, admin.token.map(|it| it.value)))),
             None if problems.is_empty() => Ok(None),
             None => Err(problems.clone()),
@@ -104,7 +105,12 @@ impl Config {
     /// When there is none, with all that is wrong with the file.
     pub(crate) fn running_listener(&self) -> Result<Option<Address>, Problems> {
         let LoadedConfig { config, problems, sources, .. } = &self.read;
-        match config.listeners.first().cloned().or_else(|| sources.salvage_listener()) {
+        match config
+            .listeners
+            .first()
+            .cloned()
+            .or_else(|| sources.first_listener_of_unreadable_file())
+        {
             Some(listener) => Ok(Some(listener.address.value.0)),
             None if problems.is_empty() => Ok(None),
             None => Err(problems.clone()),

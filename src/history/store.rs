@@ -11,10 +11,10 @@ use std::thread;
 use tidegate_disk::PrivateFolder;
 
 /// Maximum size of all files of a version together, in bytes.
-const MAX_VERSION_SIZE: u64 = 256 * 1024 * 1024;
+const MAX_VERSION_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Maximum version number that is accepted from a file: later versions need higher ones.
-const MAX_STORED_NUMBER: u64 = u64::MAX / 2;
+const MAX_STORED_VERSION_NUMBER: u64 = u64::MAX / 2;
 
 /// The file that is locked by the gateway which keeps its versions in the folder.
 const LOCK_FILE: &str = "lock";
@@ -113,11 +113,11 @@ impl VersionStore {
             .filter(|name| name.ends_with(".json"))
             .filter_map(|name| {
                 let read =
-                    self.folder.read(name, MAX_VERSION_SIZE).map_err(|error| error.to_string());
+                    self.folder.read(name, MAX_VERSION_BYTES).map_err(|error| error.to_string());
                 let version = read.and_then(|bytes| {
                     let version: Version =
                         serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-                    match version.number <= MAX_STORED_NUMBER {
+                    match version.number <= MAX_STORED_VERSION_NUMBER {
                         true => Ok(version),
                         false => Err(format!("the version number {} is too high", version.number)),
                     }

@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 use tidegate_http::header_name::X_TIDEGATE_EXPLAIN;
 
 /// Maximum length of the header: proxies and clients refuse much longer ones.
-const MAX_LENGTH: usize = 4096;
+const MAX_EXPLAIN_HEADER_BYTES: usize = 4096;
 
 /// A request whose response carries its explanation.
 pub(super) struct ExplainedRequest {
@@ -79,11 +79,11 @@ impl ExplainedRequest {
         explanation.add_response(&self.head, response);
         // A long explanation leaves out the other candidates first, then filters and settings.
         let mut json = serde_json::to_string(&explanation).unwrap_or_default();
-        if json.len() > MAX_LENGTH {
+        if json.len() > MAX_EXPLAIN_HEADER_BYTES {
             explanation.others.clear();
             json = serde_json::to_string(&explanation).unwrap_or_default();
         }
-        if json.len() > MAX_LENGTH {
+        if json.len() > MAX_EXPLAIN_HEADER_BYTES {
             explanation.filters.clear();
             if let Decision::Forwarded(way) = &mut explanation.decision {
                 way.settings.clear();
@@ -91,7 +91,7 @@ impl ExplainedRequest {
             json = serde_json::to_string(&explanation).unwrap_or_default();
         }
         match HeaderValue::try_from(ascii(&json)) {
-            Ok(value) if value.len() <= MAX_LENGTH => {
+            Ok(value) if value.len() <= MAX_EXPLAIN_HEADER_BYTES => {
                 response.insert_header(X_TIDEGATE_EXPLAIN, value)
             }
             _ => Ok(()),

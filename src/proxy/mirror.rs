@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// Maximum size of a body that is kept for the copy, in bytes; a request with more is not copied.
-const MAX_COPIED_BODY: usize = 64 * 1024;
+const MAX_COPIED_BODY_BYTES: usize = 64 * 1024;
 
 /// A copy that still collects its body.
 pub(super) struct MirrorCopy {
@@ -50,7 +50,7 @@ pub(super) fn start(head: &RequestHeader, ctx: &mut Context) {
 pub(super) fn copy_body(part: Option<&Bytes>, is_end: bool, ctx: &mut Context) {
     let Some(copy) = &mut ctx.mirror_copy else { return };
     if let Some(part) = part {
-        if copy.body.len() + part.len() > MAX_COPIED_BODY {
+        if copy.body.len() + part.len() > MAX_COPIED_BODY_BYTES {
             ctx.mirror_copy = None;
             return;
         }

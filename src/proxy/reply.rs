@@ -118,7 +118,7 @@ async fn send_head_alone(session: &mut Session, head: ResponseHeader) -> Result<
 }
 
 /// Maximum number of bytes of a file that are read before the client has taken them.
-const MAX_FILE_CHUNK: u64 = 64 * 1024;
+const MAX_FILE_CHUNK_BYTES: u64 = 64 * 1024;
 
 async fn send_file(
     session: &mut Session,
@@ -134,7 +134,7 @@ async fn send_file(
     file.seek(SeekFrom::Start(first)).await.map_err(cannot)?;
     let mut left = length;
     while left > 0 {
-        let max = left.min(MAX_FILE_CHUNK);
+        let max = left.min(MAX_FILE_CHUNK_BYTES);
         let mut piece = BytesMut::with_capacity(usize::try_from(max).unwrap_or_default());
         (&mut file).take(max).read_buf(&mut piece).await.map_err(cannot)?;
         if piece.is_empty() {

@@ -28,7 +28,7 @@ const TCP_KEEPALIVE: TcpKeepalive = TcpKeepalive {
 };
 
 /// Maximum concurrent requests on one HTTP/2 connection.
-const MAX_STREAMS: usize = 100;
+const MAX_HTTP2_STREAMS_PER_CONNECTION: usize = 100;
 
 /// Set in the pool key of connections that can be cut off, so that they have a pool of their own.
 const CUT_OFF_POOL_BIT: u64 = 1 << 63;
@@ -137,10 +137,11 @@ fn peer(pool: &Pool, chosen: &SelectedEndpoint, ctx: &Context) -> Result<Box<Htt
     if !is_tunnel {
         let alpn = if protocol.alpn == ALPN::H1 { &*HTTP1 } else { &protocol.alpn };
         options.alpn.clone_from(alpn);
-        options.max_h2_streams = MAX_STREAMS;
+        options.max_h2_streams = MAX_HTTP2_STREAMS_PER_CONNECTION;
         options.h2_stream_window_size = Some(protocol.http2_window);
         // Slow clients can't fill that of the connection, or they would hold up the responses of others.
-        let all_streams = protocol.http2_window.saturating_mul(MAX_STREAMS as u32 + 1);
+        let all_streams =
+            protocol.http2_window.saturating_mul(MAX_HTTP2_STREAMS_PER_CONNECTION as u32 + 1);
         options.h2_connection_window_size = Some(all_streams);
         // A connection keeps the window that it began with, and Pingora doesn't tell them apart by it.
         peer.group_key ^= u64::from(protocol.http2_window) << 32;
@@ -167,7 +168,7 @@ fn peer(pool: &Pool, chosen: &SelectedEndpoint, ctx: &Context) -> Result<Box<Htt
     match route.websocket.as_ref().zip(ctx.session.permit.as_ref()) {
         None => options.read_timeout = Some(route.read_timeout.min(within)),
         Some((settings, tunnel)) => {
-            tunnel.session().set_endpoint(address.clone(), endpoint.written());
+            tunnel.session().set_endpoint(address.clone(), endpoint.address_text());
             options.custom_l4 = Some(Arc::new(TunnelConnector {
                 session: Arc::clone(tunnel.session()),
                 connect_timeout: route.connect_timeout,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Minimum number of finished requests from which the share of errors is meaningful.
-const MIN_REQUESTS: u64 = 20;
+const MIN_REQUESTS_TO_JUDGE: u64 = 20;
 
 /// Time between two checks.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
@@ -124,7 +124,7 @@ fn worse_reason(
     after: RequestTotals,
 ) -> Option<String> {
     let share = |tally: RequestTotals| tally.server_errors as f64 / tally.requests.max(1) as f64;
-    if after.requests >= MIN_REQUESTS && share(after) - share(before) > guard.errors {
+    if after.requests >= MIN_REQUESTS_TO_JUDGE && share(after) - share(before) > guard.errors {
         return Some(format!(
             "{:.1} % of {} requests were answered with 5xx, {:.1} % before the edit",
             share(after) * 100.0,

@@ -36,7 +36,7 @@ const NOTICE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Maximum number of bytes of a response that a stream buffers for the connection; the default of the `h2` crate is
 /// 400 KiB.
-const MAX_SEND_BUFFER: usize = 32 * 1024;
+const MAX_SEND_BUFFER_BYTES: usize = 32 * 1024;
 
 /// The streams that are under way.
 #[derive(Debug, Default)]
@@ -215,7 +215,7 @@ fn options(limits: ConnectionLimits) -> H2Options {
         )
         .max_pending_accept_reset_streams(limits.pending_resets)
         .max_local_error_reset_streams(Some(limits.error_resets))
-        .max_send_buffer_size(MAX_SEND_BUFFER)
+        .max_send_buffer_size(MAX_SEND_BUFFER_BYTES)
         // WebSockets over HTTP/2 (RFC 8441).
         .enable_connect_protocol();
     options

@@ -178,12 +178,12 @@ impl PreHttpResponse {
 /// The readable part of a request, for the log.
 fn parse_for_log(head: &[u8]) -> Option<RequestHeader> {
     /// Maximum length of a logged target, in bytes.
-    const MAX_LOGGED_TARGET: usize = 1024;
+    const MAX_LOGGED_TARGET_BYTES: usize = 1024;
     let (method, target) = head::named(head).unwrap_or_default();
     let method = std::str::from_utf8(method).ok().filter(|it| it.len() <= 32);
     let method = method.and_then(|it| Method::from_bytes(it.as_bytes()).ok());
     let method = method.as_ref().map_or(OTHER_METHOD, Method::as_str);
-    let target = target.get(..MAX_LOGGED_TARGET).unwrap_or(target);
+    let target = target.get(..MAX_LOGGED_TARGET_BYTES).unwrap_or(target);
     let is_target = target.starts_with(b"/") && target.iter().all(u8::is_ascii_graphic);
     let target = if is_target { target } else { b"/" };
     let request = RequestHeader::build(method, target, None);

@@ -10,14 +10,14 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::io::AsyncReadExt;
 
 /// Maximum size of a PROXY header, in bytes; version 2 may carry more than addresses.
-const MAX_HEADER_SIZE: usize = 4096;
+const MAX_PROXY_HEADER_BYTES: usize = 4096;
 
 /// Takes a header of the PROXY protocol off the connection, and takes the client's address from
 /// it where it names one, and returns it. (The protocol's text: "The PROXY protocol, versions 1 & 2".)
 pub(super) async fn take_header(socket: &mut Socket) -> io::Result<Option<IpAddr>> {
     let mut bytes = Vec::with_capacity(128);
     loop {
-        if bytes.len() >= MAX_HEADER_SIZE || socket.read_buf(&mut bytes).await? == 0 {
+        if bytes.len() >= MAX_PROXY_HEADER_BYTES || socket.read_buf(&mut bytes).await? == 0 {
             if bytes.is_empty() {
                 // A look whether the port is open, and no more.
                 return Err(io::ErrorKind::UnexpectedEof.into());

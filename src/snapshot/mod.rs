@@ -284,22 +284,27 @@ impl Route {
     ) -> String {
         let path = exchange.forwarded_path(head);
         let matched = exchange.forwarded.as_ref().map(|forwarded| forwarded.prefix);
-        self.rewrite(path, matched, query)
+        self.target_with_prefix_replaced(path, matched, query)
     }
 
     /// The target for the upstream of a path in normal form: its prefix replaced, and the query byte for byte.
     pub(crate) fn forwarded_target(&self, path: &str, query: Option<&str>) -> String {
-        self.rewrite(path, None, query)
+        self.target_with_prefix_replaced(path, None, query)
     }
 
-    /// Replaces the prefix; `spelt` is its length, where the path is not normal.
-    fn rewrite(&self, path: &str, spelt: Option<usize>, query: Option<&str>) -> String {
+    /// The path with its prefix replaced, and the query; `matched_length` is its length in a path that is not in normal form.
+    fn target_with_prefix_replaced(
+        &self,
+        path: &str,
+        matched_length: Option<usize>,
+        query: Option<&str>,
+    ) -> String {
         let mut target = String::with_capacity(path.len() + query.map_or(0, str::len) + 16);
         match &self.rewrite_prefix {
             None => target.push_str(path),
             Some((matched, replacement)) => {
                 target.push_str(replacement);
-                let matched = spelt.unwrap_or(*matched);
+                let matched = matched_length.unwrap_or(*matched);
                 target.push_str(path.get(matched..).unwrap_or_default());
                 if target.is_empty() {
                     target.push('/');

@@ -79,7 +79,7 @@ impl SessionPolicies {
             let policy = RoutePolicy {
                 fingerprint: route.session_fingerprint,
                 on_change: route.websocket.as_ref().map(|settings| settings.on_change),
-                endpoints: endpoints.map(|endpoint| endpoint.written().to_owned()).collect(),
+                endpoints: endpoints.map(|endpoint| endpoint.address_text().to_owned()).collect(),
             };
             (route.name.to_string(), policy)
         });

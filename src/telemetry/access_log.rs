@@ -18,7 +18,7 @@ use tidegate_http::secret::SecretNames;
 use tidegate_http::secret::without_userinfo;
 
 /// Maximum length of a logged header value, in bytes.
-const MAX_HEADER_VALUE: usize = 1024;
+const MAX_HEADER_VALUE_BYTES: usize = 1024;
 
 /// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl AccessLog {
         let of = |fields: &'o [(HeaderName, FieldKey)], headers: Option<&'o HeaderMap>| {
             fields.iter().filter_map(move |(name, key)| {
                 let value = headers?.get(name)?.as_bytes();
-                let value = value.get(..MAX_HEADER_VALUE).unwrap_or(value);
+                let value = value.get(..MAX_HEADER_VALUE_BYTES).unwrap_or(value);
                 // A `Referer` or a `Location` has a query too.
                 let value = match String::from_utf8_lossy(value) {
                     Cow::Borrowed(value) if !value.contains('@') => {

@@ -34,7 +34,7 @@ impl JsonObject {
     }
 
     fn key(&mut self, key: JsonKey) {
-        self.text.push_str(key.written());
+        self.text.push_str(key.quoted_with_separators());
     }
 
     /// A value of ours, in which nothing needs escaping.

@@ -10,7 +10,7 @@ use http::HeaderName;
 pub(crate) struct JsonKey {
     name: &'static str,
     /// The name in quotes, with a comma before it and a colon after it: one piece to copy instead of three.
-    written: &'static str,
+    quoted_with_separators: &'static str,
 }
 
 impl JsonKey {
@@ -20,8 +20,8 @@ impl JsonKey {
     }
 
     /// As it is between two values in a line.
-    pub(super) const fn written(self) -> &'static str {
-        self.written
+    pub(super) const fn quoted_with_separators(self) -> &'static str {
+        self.quoted_with_separators
     }
 }
 
@@ -71,7 +71,7 @@ macro_rules! keys {
     ($($list:ident { $($key:ident: $name:literal, $kind:literal, $when:literal, $meaning:literal;)* })*) => {
         $($(
             #[doc = $meaning]
-            pub(crate) const $key: JsonKey = JsonKey { name: $name, written: concat!(",\"", $name, "\":") };
+            pub(crate) const $key: JsonKey = JsonKey { name: $name, quoted_with_separators: concat!(",\"", $name, "\":") };
         )*)*
         $(
             #[cfg(test)]
@@ -172,10 +172,12 @@ keys! {
 pub(super) mod made_up {
     use super::JsonKey;
 
-    pub(in crate::telemetry) const TEXT: JsonKey = JsonKey { name: "text", written: ",\"text\":" };
+    pub(in crate::telemetry) const TEXT: JsonKey =
+        JsonKey { name: "text", quoted_with_separators: ",\"text\":" };
     pub(in crate::telemetry) const NUMBER: JsonKey =
-        JsonKey { name: "number", written: ",\"number\":" };
-    pub(in crate::telemetry) const MS: JsonKey = JsonKey { name: "ms", written: ",\"ms\":" };
+        JsonKey { name: "number", quoted_with_separators: ",\"number\":" };
+    pub(in crate::telemetry) const MS: JsonKey =
+        JsonKey { name: "ms", quoted_with_separators: ",\"ms\":" };
 }
 
 #[cfg(test)]

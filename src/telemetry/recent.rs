@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 /// Maximum number of lines that are kept.
-const MAX_LINES: usize = 1000;
+const MAX_KEPT_LINES: usize = 1000;
 
 /// Size of the chunks of memory that hold the lines, in bytes; an allocation for each short line would take more.
 const CHUNK_SIZE: usize = 16 * 1024;
@@ -41,13 +41,13 @@ impl RecentLines {
     /// Adds this number of lines, with their line feeds.
     pub(super) fn add(&self, text: &[u8], lines: usize) {
         // No more than can be asked for: a full queue is many times as much.
-        let text = match lines.checked_sub(MAX_LINES) {
+        let text = match lines.checked_sub(MAX_KEPT_LINES) {
             None | Some(0) => text,
             Some(skipped) => text.splitn(skipped + 1, |byte| *byte == b'\n').last().unwrap_or(text),
         };
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         recent.count += lines as u64;
-        let lines = lines.min(MAX_LINES);
+        let lines = lines.min(MAX_KEPT_LINES);
         recent.line_count += lines;
         match recent.pieces.back_mut() {
             Some(last) if last.text.len() + text.len() <= CHUNK_SIZE => last.add(text, lines),
@@ -59,7 +59,7 @@ impl RecentLines {
             }
         }
         while let Some(first) = recent.pieces.front().map(|first| first.lines)
-            && recent.line_count - first >= MAX_LINES
+            && recent.line_count - first >= MAX_KEPT_LINES
         {
             recent.pieces.pop_front();
             recent.line_count -= first;
@@ -72,8 +72,11 @@ impl RecentLines {
         let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A number from the future is one of another process.
         let new = recent.count.checked_sub(number).unwrap_or(recent.count);
-        let wanted =
-            usize::try_from(new).unwrap_or(limit).min(limit).min(recent.line_count).min(MAX_LINES);
+        let wanted = usize::try_from(new)
+            .unwrap_or(limit)
+            .min(limit)
+            .min(recent.line_count)
+            .min(MAX_KEPT_LINES);
         let lines =
             recent.pieces.iter().flat_map(|piece| piece.text.split_inclusive(|it| *it == b'\n'));
         let lines = lines.skip(recent.line_count - wanted);
@@ -105,7 +108,7 @@ mod tests {
         assert_eq!(recent.lines_after(99, 10).1.len(), 5);
         add(5..5000);
         let kept =
-            |first: u64| (first..first + MAX_LINES as u64).map(|it| it.to_string()).collect();
+            |first: u64| (first..first + MAX_KEPT_LINES as u64).map(|it| it.to_string()).collect();
         assert_eq!(recent.lines_after(0, usize::MAX), (5000, kept(4000)));
         for number in 5000..5010 {
             add(number..number + 1);

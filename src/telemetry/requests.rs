@@ -14,7 +14,7 @@ const COUNTED_METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", OTHER_METHOD];
 
 /// Maximum number of pairs of method and status that are counted separately on a route.
-const MAX_PAIRS: usize = 64;
+const MAX_METHOD_STATUS_PAIRS: usize = 64;
 
 /// The counters of a route: requests by method and status, and their durations.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(crate) struct Requests(OnceLock<Box<RouteCounts>>);
 #[derive(Debug)]
 struct RouteCounts {
     /// Pairs take the first free place; one that has a place keeps it.
-    pairs: [MethodStatusCount; MAX_PAIRS],
+    pairs: [MethodStatusCount; MAX_METHOD_STATUS_PAIRS],
     /// What found none.
     others: AtomicU64,
     duration: Histogram,
@@ -159,7 +159,7 @@ mod tests {
         for status in 100..600 {
             requests.count(&Method::GET, status, BRIEF);
         }
-        assert_eq!(requests.by_code().count(), MAX_PAIRS + 1);
+        assert_eq!(requests.by_code().count(), MAX_METHOD_STATUS_PAIRS + 1);
         assert_eq!(requests.by_code().map(|(.., count)| count).sum::<u64>(), 500);
     }
 

@@ -14,7 +14,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
 /// Maximum size of a file of certificates or keys, in bytes. All authorities of a system take some 250 kB.
-const MAX_FILE_SIZE: u64 = 16 * 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A certificate with its key, ready for handshakes.
 #[derive(Debug, Clone)]
@@ -151,7 +151,7 @@ fn names_in(certificate: &X509Certificate<'_>) -> Vec<String> {
 
 /// The bytes of a PEM file, unparsed.
 pub(crate) fn read_pem(path: &Path) -> std::io::Result<Vec<u8>> {
-    tidegate_disk::read(path, MAX_FILE_SIZE)
+    tidegate_disk::read(path, MAX_FILE_BYTES)
 }
 
 const ENCRYPTED_KEY_HELP: &str = "the private key is encrypted, and the gateway cannot ask for a \

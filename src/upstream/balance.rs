@@ -89,8 +89,8 @@ impl HashRing {
 /// Where an endpoint stands in the ring: at its address, as nginx has it, or for a name at one
 /// that stands for the name, whatever it resolves to.
 fn ring_position(endpoint: &Endpoint) -> SocketAddr {
-    endpoint.written().parse().unwrap_or_else(|_| {
-        let bits = u128::from(stable_hash(endpoint.written())) | 0xfd << 120;
+    endpoint.address_text().parse().unwrap_or_else(|_| {
+        let bits = u128::from(stable_hash(endpoint.address_text())) | 0xfd << 120;
         SocketAddr::new(IpAddr::V6(Ipv6Addr::from_bits(bits)), 0)
     })
 }

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 /// The cost of one retry, in thousandths of a retry.
-const RETRY_COST: i64 = 1000;
+const RETRY_COST_THOUSANDTHS: i64 = 1000;
 /// Maximum balance of the budget, and its balance at the start: 20 retries, in thousandths.
-const MAX_SAVED: i64 = 20 * RETRY_COST;
+const MAX_BALANCE_THOUSANDTHS: i64 = 20 * RETRY_COST_THOUSANDTHS;
 
 /// How many requests may be tried again: a share of those that come, so that retries never add
 /// much to the load of a service that is failing already.
@@ -20,29 +20,29 @@ impl RetryBudget {
     /// A budget of this many retries per hundred requests.
     pub(crate) fn new(percent: u8) -> Self {
         Self {
-            share_per_request: i64::from(percent) * RETRY_COST / 100,
-            balance: AtomicI64::new(MAX_SAVED),
+            share_per_request: i64::from(percent) * RETRY_COST_THOUSANDTHS / 100,
+            balance: AtomicI64::new(MAX_BALANCE_THOUSANDTHS),
         }
     }
 
     /// A request has come.
     pub(crate) fn add_share(&self) {
         // Full nearly always, and then nothing is written.
-        if self.balance.load(Relaxed) < MAX_SAVED {
+        if self.balance.load(Relaxed) < MAX_BALANCE_THOUSANDTHS {
             self.balance.fetch_add(self.share_per_request, Relaxed);
         }
     }
 
     /// How many are left, parts of one included.
     pub(crate) fn balance(&self) -> f64 {
-        self.balance.load(Relaxed) as f64 / RETRY_COST as f64
+        self.balance.load(Relaxed) as f64 / RETRY_COST_THOUSANDTHS as f64
     }
 
     /// Takes a retry from it, if there is one left.
     pub(crate) fn take_retry(&self) -> bool {
         self.balance
             .fetch_update(Relaxed, Relaxed, |left| {
-                left.checked_sub(RETRY_COST).filter(|it| *it >= 0)
+                left.checked_sub(RETRY_COST_THOUSANDTHS).filter(|it| *it >= 0)
             })
             .is_ok()
     }

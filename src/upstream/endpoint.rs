@@ -13,7 +13,7 @@ use tidegate_http::address::Address;
 /// One address of a service, as written, and the IP addresses that it resolves to now.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
-    written: String,
+    address_text: String,
     host: String,
     port: u16,
     weight: u32,
@@ -32,13 +32,13 @@ impl Endpoint {
     /// [`Endpoint::resolve`] has found some.
     pub(crate) fn new(host: &str, port: u16, weight: u32, is_backup: bool) -> Self {
         let address = host.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port));
-        let written = match address {
+        let address_text = match address {
             Ok(address) => address.to_string(),
             Err(_) => format!("{host}:{port}"),
         };
         Self {
-            id: id(&written),
-            written,
+            id: id(&address_text),
+            address_text,
             is_backup,
             health: Health::default(),
             host: host.to_owned(),
@@ -54,9 +54,9 @@ impl Endpoint {
     /// An endpoint at a Unix domain socket.
     pub(crate) fn unix(path: &str, weight: u32, is_backup: bool) -> Self {
         let endpoint = Self::new("localhost", 0, weight, is_backup);
-        let written = format!("unix:{path}");
+        let address_text = format!("unix:{path}");
         endpoint.resolved.store(Arc::new(vec![Address::Unix(path.into())]));
-        Self { id: id(&written), written, has_fixed_addresses: true, ..endpoint }
+        Self { id: id(&address_text), address_text, has_fixed_addresses: true, ..endpoint }
     }
 
     /// An endpoint that discovery found, with these addresses.
@@ -74,13 +74,13 @@ impl Endpoint {
     }
 
     /// `host:port` or `unix:/path`, as written.
-    pub(crate) fn written(&self) -> &str {
-        &self.written
+    pub(crate) fn address_text(&self) -> &str {
+        &self.address_text
     }
 
     /// The name for a `Host` header; a socket path has none.
     pub(crate) fn authority(&self) -> &str {
-        if self.port == 0 { &self.host } else { &self.written }
+        if self.port == 0 { &self.host } else { &self.address_text }
     }
 
     /// The host alone, without the port.
@@ -110,8 +110,8 @@ impl Endpoint {
 
     /// Whether both are the same endpoint, as written or as discovered.
     pub(crate) fn is_equivalent_to(&self, other: &Self) -> bool {
-        (&self.written, self.weight, self.is_backup, self.has_fixed_addresses)
-            == (&other.written, other.weight, other.is_backup, other.has_fixed_addresses)
+        (&self.address_text, self.weight, self.is_backup, self.has_fixed_addresses)
+            == (&other.address_text, other.weight, other.is_backup, other.has_fixed_addresses)
             && (!self.has_fixed_addresses || *self.resolved.load() == *other.resolved.load())
     }
 
@@ -173,20 +173,21 @@ impl Endpoint {
                 addresses.dedup();
                 if addresses != **self.resolved.load() {
                     let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-                    log::info!("endpoint {} resolves to {}", self.written, shown.join(", "));
+                    log::info!("endpoint {} resolves to {}", self.address_text, shown.join(", "));
                     self.resolved.store(Arc::new(addresses));
                 }
             }
             Err(error) => log::warn!(
                 "endpoint {} does not resolve: {error}; its last known addresses stay in use",
-                self.written
+                self.address_text
             ),
         }
     }
 }
 
 /// The id of an endpoint in sticky cookies: every replica computes the same one.
-fn id(written: &str) -> String {
-    let digest = Sha1::new().chain_update("tidegate endpoint ").chain_update(written).finalize();
+fn id(address_text: &str) -> String {
+    let digest =
+        Sha1::new().chain_update("tidegate endpoint ").chain_update(address_text).finalize();
     URL_SAFE_NO_PAD.encode(digest.get(..9).unwrap_or_default())
 }

@@ -37,6 +37,8 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use health::{Ejection, Health};
 pub(crate) use pool::{EndpointSources, Pool, PoolSettings, SelectionHint};
 pub(crate) use probe::{Probe, ProbeCheck, Probes};
-pub(crate) use protocol::{HTTP2_WINDOW, MAX_HTTP2_WINDOW, MIN_HTTP2_WINDOW, UpstreamProtocol};
+pub(crate) use protocol::{
+    HTTP2_WINDOW, MAX_HTTP2_WINDOW_BYTES, MIN_HTTP2_WINDOW_BYTES, UpstreamProtocol,
+};
 pub(crate) use reason::deepest_cause;
 pub(crate) use selected_endpoint::SelectedEndpoint;

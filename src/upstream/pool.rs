@@ -35,7 +35,7 @@ impl StableHash for Pool {
     fn feed(&self, hasher: &mut StableHasher) {
         self.settings.feed(hasher);
         let endpoints = self.endpoints.iter();
-        hasher.list(endpoints.map(|it| (it.written(), it.weight(), it.is_backup())));
+        hasher.list(endpoints.map(|it| (it.address_text(), it.weight(), it.is_backup())));
     }
 }
 
@@ -412,7 +412,7 @@ impl Pool {
         log::warn!(
             "upstream `{}`: endpoint {} is ejected for {duration:?}: too many consecutive {why}",
             self.name,
-            endpoint.written()
+            endpoint.address_text()
         );
     }
 

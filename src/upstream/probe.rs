@@ -140,7 +140,7 @@ impl Probe {
             if found.as_ref().is_err_and(|error| is_out_of_files(error)) {
                 continue;
             }
-            let (name, written) = (pool.name(), endpoint.written());
+            let (name, written) = (pool.name(), endpoint.address_text());
             let changes = endpoint.health().record_check(
                 found.is_ok(),
                 self.healthy_after,

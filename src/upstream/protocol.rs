@@ -21,10 +21,10 @@ pub(crate) struct UpstreamProtocol {
 pub(crate) const HTTP2_WINDOW: u32 = tidegate_config::defaults::upstream_http2::WINDOW.0 as u32;
 
 /// The least window: one frame of DATA.
-pub(crate) const MIN_HTTP2_WINDOW: u32 = 16 * 1024;
+pub(crate) const MIN_HTTP2_WINDOW_BYTES: u32 = 16 * 1024;
 
 /// The largest window: that of a connection, which all its streams share, must be less than 2 GiB (RFC 9113, section 6.9.1).
-pub(crate) const MAX_HTTP2_WINDOW: u32 = 16 * 1024 * 1024;
+pub(crate) const MAX_HTTP2_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
 impl Default for UpstreamProtocol {
     fn default() -> Self {

@@ -7,7 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tidegate_http::chunked::ChunkPosition;
-use tidegate_http::head::{MAX_HEAD_SIZE, MAX_HEADER_COUNT};
+use tidegate_http::head::{MAX_HEAD_BYTES, MAX_HEADER_COUNT};
 use tidegate_http::header_name::{OF_CONNECTION, lower};
 use tidegate_http::websocket::handshake;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -109,7 +109,7 @@ fn append_head(head: &mut Vec<u8>, bytes: &[u8]) -> io::Result<(usize, bool)> {
     head.extend_from_slice(bytes);
     let end = head.get(from..).unwrap_or_default().windows(END.len()).position(|it| it == END);
     let Some(end) = end else {
-        if head.len() > MAX_HEAD_SIZE {
+        if head.len() > MAX_HEAD_BYTES {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "the head of the handshake or of its response is too large",

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use tidegate_http::websocket::frame::{Direction, Event, FrameHeader, Opcode};
 
 /// Maximum length of the beginning of a message that observers see, in bytes.
-const MAX_OBSERVED_LENGTH: usize = 1024;
+const MAX_OBSERVED_BYTES: usize = 1024;
 
 /// Maximum length of an inflated message, in bytes. After a larger one no message is inflated.
-const MAX_INFLATED: u64 = 1024 * 1024;
+const MAX_INFLATED_BYTES: u64 = 1024 * 1024;
 
 /// Sees frames and messages of sessions, in the task of the tunnel: it must not wait.
 pub(crate) trait FrameObserver: fmt::Debug + Send + Sync {
@@ -125,7 +125,7 @@ impl MessageObserver {
 
     fn payload(&mut self, bytes: &[u8], wants: LogFrames) {
         let must_inflate = self.is_compressed && self.inflater.is_some();
-        let room = MAX_OBSERVED_LENGTH.saturating_sub(self.beginning.len());
+        let room = MAX_OBSERVED_BYTES.saturating_sub(self.beginning.len());
         if !must_inflate && (wants < LogFrames::Text || !self.is_text) {
             return;
         }
@@ -182,12 +182,12 @@ impl Inflater {
             let wrote = usize::try_from(self.state.total_out() - wrote).unwrap_or(usize::MAX);
             bytes = bytes.get(read..).unwrap_or_default();
             self.produced += wrote as u64;
-            let room = MAX_OBSERVED_LENGTH.saturating_sub(kept.len());
+            let room = MAX_OBSERVED_BYTES.saturating_sub(kept.len());
             is_cut |= wrote > room;
             kept.extend_from_slice(space.get(..wrote.min(room)).unwrap_or_default());
             self.is_broken = status.is_err()
                 || matches!(status, Ok(Status::StreamEnd))
-                || self.produced > MAX_INFLATED;
+                || self.produced > MAX_INFLATED_BYTES;
             if wrote < space.len() && (bytes.is_empty() || read == 0) {
                 break;
             }
@@ -349,7 +349,7 @@ mod tests {
             let whole = notes(&bytes, inflates, bytes.len().max(1));
             prop_assert_eq!(&notes(&bytes, inflates, split), &whole);
             // A byte that is not UTF-8 becomes a character of three.
-            prop_assert!(whole.iter().all(|note| note.text.len() <= 3 * MAX_OBSERVED_LENGTH));
+            prop_assert!(whole.iter().all(|note| note.text.len() <= 3 * MAX_OBSERVED_BYTES));
         }
     }
 }

@@ -541,12 +541,13 @@ pub(super) fn in_words(property: &Value) -> Option<String> {
     if let Some(words) = property.get("x-default").and_then(Value::as_str) {
         return Some(words.to_owned());
     }
-    fn written(value: &Value) -> String {
+    fn value_as_text(value: &Value) -> String {
         match value {
             Value::String(text) => text.clone(),
             Value::Number(number) => number.as_f64().map_or_else(String::new, |it| it.to_string()),
             Value::Object(entries) => {
-                let entry = |(key, value): (&String, &Value)| format!("{key}: {}", written(value));
+                let entry =
+                    |(key, value): (&String, &Value)| format!("{key}: {}", value_as_text(value));
                 format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
             }
             other => other.to_string(),
@@ -556,14 +557,14 @@ pub(super) fn in_words(property: &Value) -> Option<String> {
         Value::Object(_) => None,
         Value::Array(items) if items.is_empty() => Some("none".to_owned()),
         Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(written).collect();
+            let items: Vec<String> = items.iter().map(value_as_text).collect();
             Some(format!("`[{}]`", items.join(", ")))
         }
         // What is a string and would be read as a number.
         Value::String(text) if text.parse::<f64>().is_ok() && property.get("format").is_none() => {
             Some(format!("`\"{text}\"`"))
         }
-        default => Some(format!("`{}`", written(default))),
+        default => Some(format!("`{}`", value_as_text(default))),
     }
 }
 

@@ -170,9 +170,9 @@ impl ProblemCollector {
         self.0.insert(Problem { span, warning, path, reason, help: None, is_of_reading: false })
     }
 
-    /// Adds a file that the configuration names, so that problems can have positions in it, and returns its number;
+    /// Registers a file that the configuration names, so that problems can have positions in it, and returns its number;
     /// `None` if there are too many. Messages do not show its lines: they may be secret.
-    pub fn add_file(&mut self, path: &Path) -> Option<u16> {
+    pub fn register_file(&mut self, path: &Path) -> Option<u16> {
         self.0.file_number(path)
     }
 
@@ -261,10 +261,10 @@ fn may_hold_secret(text: &str, number: usize) -> bool {
     /// How many lines above are looked at, and how long a line may be: nobody writes more by hand, and
     /// what is hostile has many problems.
     const MAX_LINES_ABOVE: usize = 50;
-    const MAX_LINE_LENGTH: usize = 1000;
+    const MAX_LINE_BYTES: usize = 1000;
     let first = number.saturating_sub(MAX_LINES_ABOVE);
     let lines: Vec<&str> = text.lines().skip(first).take(number + 1 - first).collect();
-    if lines.iter().any(|line| line.len() > MAX_LINE_LENGTH) {
+    if lines.iter().any(|line| line.len() > MAX_LINE_BYTES) {
         return true;
     }
     let indent = |line: &str| line.len() - line.trim_start().len();

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// Maximum length of a line, in characters, as far as it can be broken.
-const MAX_LINE_WIDTH: usize = 100;
+const MAX_LINE_CHARS: usize = 100;
 
 /// Maximum number of rounds until a text stays as it is: a comment after a list is at the indent of the list at first,
 /// and at that of the next key once the list has been indented.
-const MAX_ROUNDS: usize = 5;
+const MAX_FORMAT_ROUNDS: usize = 5;
 
 /// Maximum number of closing brackets that are indented.
 const MAX_BRACKETS: usize = 1000;
@@ -42,7 +42,7 @@ pub fn format_yaml(text: &str) -> Result<String, FormatError> {
 
 fn format(text: &str) -> Result<String, String> {
     let mut laid_out = lay_out(text)?;
-    for _ in 0..MAX_ROUNDS {
+    for _ in 0..MAX_FORMAT_ROUNDS {
         let again = lay_out(&laid_out)?;
         if again == laid_out {
             break;
@@ -73,7 +73,7 @@ fn lay_out(text: &str) -> Result<String, String> {
 
 fn print(text: &str, trims_lines: bool) -> Result<String, String> {
     let options = FormatOptions {
-        layout: LayoutOptions { print_width: MAX_LINE_WIDTH, ..LayoutOptions::default() },
+        layout: LayoutOptions { print_width: MAX_LINE_CHARS, ..LayoutOptions::default() },
         language: LanguageOptions {
             brace_spacing: false,
             trim_trailing_whitespaces: trims_lines,

@@ -3,7 +3,7 @@
 
 use super::check;
 use super::diagnostics::{ProblemCollector, Problems};
-use super::source::{MAX_TOTAL_SIZE, Sources, Variables};
+use super::source::{MAX_TOTAL_BYTES, Sources, Variables};
 use super::values::Span;
 use super::yaml::{self, Key, Kind, Node};
 use super::{BrokenParts, Config, FilterSchemas, Filters, schema};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use tidegate_disk::matching;
 
 /// Maximum size of a file, in bytes.
-const MAX_FILE_SIZE: u64 = 4 * 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The top-level keys that an included file may have.
 const INCLUDABLE_KEYS: [&str; 3] = ["listeners", "upstreams", "routes"];
@@ -110,7 +110,7 @@ pub fn read_str_with(
 }
 
 fn read_file(path: &Path) -> Result<String, String> {
-    tidegate_disk::read_text(path, MAX_FILE_SIZE)
+    tidegate_disk::read_text(path, MAX_FILE_BYTES)
         .map_err(|reason| format!("cannot be read: {reason}"))
 }
 
@@ -276,11 +276,11 @@ impl<'v> FileReader<'v> {
                 let known = self.sources.files.iter().any(|(known, _)| *known == file);
                 match self.text(&file) {
                     Ok(_) if known => {}
-                    Ok(text) if self.sources.size() + text.len() > MAX_TOTAL_SIZE => {
+                    Ok(text) if self.sources.size() + text.len() > MAX_TOTAL_BYTES => {
                         let reason = format!(
                             "{} is not included: all configuration files together are larger than {} MiB",
                             file.display(),
-                            MAX_TOTAL_SIZE / 1024 / 1024
+                            MAX_TOTAL_BYTES / 1024 / 1024
                         );
                         self.pending_problems.push((span, "include".to_owned(), reason));
                         break;

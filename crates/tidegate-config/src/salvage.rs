@@ -6,21 +6,21 @@ use super::{Admin, Config, Listener, Sources, Spanned};
 impl Sources {
     /// The section `admin` of a main file that is not YAML, not UTF-8 or too large, where the section
     /// itself is sound.
-    pub fn salvage_admin(&self) -> Option<Admin> {
-        self.salvage("admin:")?.admin
+    pub fn admin_of_unreadable_file(&self) -> Option<Admin> {
+        self.read_one_section("admin:")?.admin
     }
 
-    /// The first of its listeners, in the same way.
-    pub fn salvage_listener(&self) -> Option<Listener> {
-        self.salvage("listeners:")?.listeners.into_iter().next()
+    /// The first listener of such a file.
+    pub fn first_listener_of_unreadable_file(&self) -> Option<Listener> {
+        self.read_one_section("listeners:")?.listeners.into_iter().next()
     }
 
-    /// Its `upgrade_socket`, in the same way.
-    pub fn salvage_upgrade_socket(&self) -> Option<Spanned<String>> {
-        self.salvage("upgrade_socket:")?.upgrade_socket
+    /// The `upgrade_socket` of such a file.
+    pub fn upgrade_socket_of_unreadable_file(&self) -> Option<Spanned<String>> {
+        self.read_one_section("upgrade_socket:")?.upgrade_socket
     }
 
-    fn salvage(&self, key: &str) -> Option<Config> {
+    fn read_one_section(&self, key: &str) -> Option<Config> {
         let (path, text) = self.main_text()?;
         Some(self.read_section(path, section(&text, key)?))
     }

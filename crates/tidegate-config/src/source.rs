@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tidegate_disk::matching;
 
 /// Maximum size of all files together, in bytes.
-pub(super) const MAX_TOTAL_SIZE: usize = 64 * 1024 * 1024;
+pub(super) const MAX_TOTAL_BYTES: usize = 64 * 1024 * 1024;
 
 /// The files of a configuration, with their contents.
 #[derive(Debug, Clone, Default)]
@@ -123,7 +123,7 @@ impl Sources {
     pub(super) fn main_text(&self) -> Option<(&Path, Cow<'_, str>)> {
         let (path, text) = self.files.first()?;
         match self.is_unread {
-            true => Some((path, tidegate_disk::read_start(path, MAX_TOTAL_SIZE as u64)?.into())),
+            true => Some((path, tidegate_disk::read_start(path, MAX_TOTAL_BYTES as u64)?.into())),
             false => Some((path, text.into())),
         }
     }

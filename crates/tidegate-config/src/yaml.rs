@@ -6,7 +6,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 use std::collections::HashMap;
 
 /// Maximum depth of nesting. A configuration has about six levels.
-const MAX_DEPTH: usize = 64;
+const MAX_NESTING_LEVELS: usize = 64;
 
 /// Maximum number of nodes of a file, including those that aliases repeat.
 const MAX_NODES: usize = 400_000;
@@ -269,10 +269,10 @@ impl NodeSize {
             );
             return Err(YamlError::new(span, reason));
         }
-        if level + more.depth > MAX_DEPTH {
+        if level + more.depth > MAX_NESTING_LEVELS {
             return Err(YamlError::new(
                 span,
-                format!("values are nested deeper than {MAX_DEPTH} levels"),
+                format!("values are nested deeper than {MAX_NESTING_LEVELS} levels"),
             ));
         }
         Ok(())

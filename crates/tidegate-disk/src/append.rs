@@ -64,9 +64,9 @@ pub fn can_create(path: &Path) -> io::Result<()> {
 /// Where a file with this name would be created: at the target of a dangling link.
 fn resolve_links(path: &Path) -> PathBuf {
     // Linux gives up after as many.
-    const MAX_LINKS: usize = 40;
+    const MAX_FOLLOWED_LINKS: usize = 40;
     let mut path = path.to_owned();
-    for _ in 0..MAX_LINKS {
+    for _ in 0..MAX_FOLLOWED_LINKS {
         let Ok(to) = fs::read_link(&path) else { break };
         path = path.parent().unwrap_or(Path::new("/")).join(to);
     }

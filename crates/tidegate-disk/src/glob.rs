@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 /// Maximum number of files that a pattern may match.
-const MAX_MATCHES: usize = 1000;
+const MAX_MATCHED_FILES: usize = 1000;
 
 /// Maximum number of folder entries that are visited: a pattern is evaluated several times a second, and one such as
 /// `/**/*.yaml` would visit the whole machine.
-const MAX_VISITED: usize = 10_000;
+const MAX_VISITED_ENTRIES: usize = 10_000;
 
 /// The files that match a pattern, sorted, or why they cannot be determined.
 pub fn matching(pattern: &str) -> Result<Vec<PathBuf>, String> {
@@ -67,9 +67,9 @@ impl FolderWalk {
         let shown = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         for entry in fs::read_dir(shown).into_iter().flatten().filter_map(Result::ok) {
             self.visited += 1;
-            if self.visited > MAX_VISITED {
+            if self.visited > MAX_VISITED_ENTRIES {
                 return Err(format!(
-                    "the search visits more than {MAX_VISITED} files and folders; use a \
+                    "the search visits more than {MAX_VISITED_ENTRIES} files and folders; use a \
                      narrower pattern"
                 ));
             }
@@ -90,8 +90,10 @@ impl FolderWalk {
                 }
                 PatternPart::Name(_) => {
                     self.found.push(path);
-                    if self.found.len() > MAX_MATCHES {
-                        return Err(format!("the pattern matches more than {MAX_MATCHES} files"));
+                    if self.found.len() > MAX_MATCHED_FILES {
+                        return Err(format!(
+                            "the pattern matches more than {MAX_MATCHED_FILES} files"
+                        ));
                     }
                 }
             }
@@ -147,7 +149,7 @@ mod tests {
     #[test]
     fn pattern_with_more_than_1000_matches_is_refused() {
         let root = tempfile::tempdir().expect("a folder");
-        for number in 0..=MAX_MATCHES {
+        for number in 0..=MAX_MATCHED_FILES {
             fs::write(root.path().join(format!("{number}.yaml")), "").expect("a file");
         }
         let of = |pattern: &str| matching(&root.path().join(pattern).display().to_string());

@@ -3,7 +3,7 @@
 
 use super::stream::{BufferedStream, StreamEnd};
 use std::time::Instant;
-use tidegate_http::websocket::frame::MAX_CONTROL_PAYLOAD;
+use tidegate_http::websocket::frame::MAX_CONTROL_PAYLOAD_BYTES;
 
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
@@ -71,7 +71,7 @@ async fn read(stream: &mut BufferedStream, deadline: Instant) -> Result<Event, S
         return Ok(Event::Data);
     }
     let length = usize::try_from(length).unwrap_or(usize::MAX);
-    if length > MAX_CONTROL_PAYLOAD || first & 0x80 == 0 {
+    if length > MAX_CONTROL_PAYLOAD_BYTES || first & 0x80 == 0 {
         return Ok(Event::Invalid("a control frame is too long or fragmented"));
     }
     stream.fill(header + length, deadline).await?;
@@ -104,7 +104,7 @@ pub(crate) fn close() -> Vec<u8> {
 
 /// A client's control frame, masked (RFC 6455, section 5.3).
 fn control(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let payload = payload.get(..MAX_CONTROL_PAYLOAD).unwrap_or(payload);
+    let payload = payload.get(..MAX_CONTROL_PAYLOAD_BYTES).unwrap_or(payload);
     // The mask protects against scripts in a page. None runs here, but it must be random all the same.
     let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
     let mask = [a, b, c, d];

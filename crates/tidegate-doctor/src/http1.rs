@@ -3,7 +3,7 @@
 
 use super::fault::{Fault, Response};
 use super::head::Head;
-use super::stream::{BufferedStream, MAX_BUFFERED, StreamEnd};
+use super::stream::{BufferedStream, MAX_BUFFERED_BYTES, StreamEnd};
 use super::target::{printable, redacted};
 use http::header;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use tidegate_http::header_name::PROXY_STATUS;
 /// Maximum number of interim responses (`100`, `103`).
 const MAX_INTERIM_RESPONSES: usize = 8;
 /// Maximum number of bytes read of a body, over HTTP/1.1 and HTTP/2.
-pub(crate) const MAX_ERROR_BODY: usize = 16 * 1024;
+pub(crate) const MAX_ERROR_BODY_BYTES: usize = 16 * 1024;
 /// Timeout for an error's body; the status is the main information.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -101,7 +101,7 @@ fn parse(bytes: &[u8]) -> ParsedHead {
             };
             ParsedHead::Head(head, size)
         }
-        Ok(httparse::Status::Partial) if bytes.len() >= MAX_BUFFERED => ParsedHead::TooLarge,
+        Ok(httparse::Status::Partial) if bytes.len() >= MAX_BUFFERED_BYTES => ParsedHead::TooLarge,
         Ok(httparse::Status::Partial) => ParsedHead::Partial,
         Err(httparse::Error::TooManyHeaders) => ParsedHead::TooLarge,
         Err(_) => ParsedHead::NotHttp,
@@ -149,9 +149,9 @@ pub(crate) async fn read_response(
         return classify(head, &read_chunked_body(stream, soon).await, trusts_json);
     }
     // Of a body without a length, the bytes with or right after the head suffice.
-    let count = if head.is_bodiless() { 0 } else { length.unwrap_or(1).min(MAX_ERROR_BODY) };
+    let count = if head.is_bodiless() { 0 } else { length.unwrap_or(1).min(MAX_ERROR_BODY_BYTES) };
     let _ = stream.fill(count, soon).await;
-    classify(head, &stream.consume(MAX_ERROR_BODY), trusts_json)
+    classify(head, &stream.consume(MAX_ERROR_BODY_BYTES), trusts_json)
 }
 
 /// Classifies a response by its head and the received part of its body. If `trusts_json` is set, a body
@@ -188,8 +188,11 @@ fn proxy_status(head: &Head) -> Option<String> {
 async fn read_chunked_body(stream: &mut BufferedStream, deadline: Instant) -> Vec<u8> {
     loop {
         let (mut body, is_whole) = decode_chunks(stream.buffered());
-        if is_whole || body.len() >= MAX_ERROR_BODY || stream.read_more(deadline).await.is_err() {
-            body.truncate(MAX_ERROR_BODY);
+        if is_whole
+            || body.len() >= MAX_ERROR_BODY_BYTES
+            || stream.read_more(deadline).await.is_err()
+        {
+            body.truncate(MAX_ERROR_BODY_BYTES);
             return body;
         }
     }

@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use super::head::Head;
-use super::http1::MAX_ERROR_BODY;
+use super::http1::MAX_ERROR_BODY_BYTES;
 use super::plan::ProbePlan;
 use super::stream::Duplex;
 use http::header;
@@ -76,7 +76,7 @@ impl PendingResponse {
                 Ok(Some(Ok(piece))) => {
                     let _ = self.body.flow_control().release_capacity(piece.len());
                     body.extend_from_slice(&piece);
-                    if is_first_enough || body.len() >= MAX_ERROR_BODY {
+                    if is_first_enough || body.len() >= MAX_ERROR_BODY_BYTES {
                         return Some(body);
                     }
                 }

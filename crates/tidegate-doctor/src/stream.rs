@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout_at;
 
 /// Maximum number of buffered bytes.
-pub(crate) const MAX_BUFFERED: usize = 64 * 1024;
+pub(crate) const MAX_BUFFERED_BYTES: usize = 64 * 1024;
 
 /// A connection, with TLS or without.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -67,7 +67,7 @@ impl BufferedStream {
         if Instant::now() >= deadline {
             return Err(StreamEnd::TimedOut);
         }
-        let room = MAX_BUFFERED.saturating_sub(self.buffered.len());
+        let room = MAX_BUFFERED_BYTES.saturating_sub(self.buffered.len());
         if room == 0 {
             return Err(StreamEnd::Full);
         }

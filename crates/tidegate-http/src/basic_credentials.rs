@@ -16,7 +16,7 @@ pub struct BasicCredentials {
 /// Why a value is not a user name and a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BasicCredentialsError {
-    /// It is longer than [`BasicCredentials::MAX_ENCODED_LENGTH`].
+    /// It is longer than [`BasicCredentials::MAX_ENCODED_BYTES`].
     TooLong,
     /// It is not base64 (RFC 4648, section 4).
     Base64,
@@ -31,14 +31,14 @@ pub enum BasicCredentialsError {
 impl BasicCredentials {
     /// Maximum length of the encoded form, in bytes. A password costs time in proportion to its length, and none that
     /// people or programs use is longer.
-    pub const MAX_ENCODED_LENGTH: usize = 2048;
+    pub const MAX_ENCODED_BYTES: usize = 2048;
 
     /// Reads what follows `Basic ` in `Authorization`.
     ///
     /// # Errors
     /// If it is not a user name and a password.
     pub fn parse(encoded: &[u8]) -> Result<Self, BasicCredentialsError> {
-        if encoded.len() > Self::MAX_ENCODED_LENGTH {
+        if encoded.len() > Self::MAX_ENCODED_BYTES {
             return Err(BasicCredentialsError::TooLong);
         }
         let decoded = STANDARD.decode(encoded).map_err(|_| BasicCredentialsError::Base64)?;
@@ -106,7 +106,7 @@ mod tests {
         for encoded in [&b"dTpw="[..], b"dTp", b"dTpw dTpw", b"dT-_", b"d", b"====", b"\xff"] {
             assert_eq!(BasicCredentials::parse(encoded), Err(Base64), "{encoded:?}");
         }
-        let long = vec![b'A'; BasicCredentials::MAX_ENCODED_LENGTH + 4];
+        let long = vec![b'A'; BasicCredentials::MAX_ENCODED_BYTES + 4];
         assert_eq!(BasicCredentials::parse(&long), Err(TooLong));
     }
 

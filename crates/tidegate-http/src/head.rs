@@ -5,7 +5,7 @@ use crate::header_name::OF_CONNECTION;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Maximum size of the head of a request or a response, in bytes. Pingora takes no more.
-pub const MAX_HEAD_SIZE: usize = 1_000_000;
+pub const MAX_HEAD_BYTES: usize = 1_000_000;
 
 /// Maximum number of headers of a request or a response. Pingora takes no more.
 pub const MAX_HEADER_COUNT: usize = 256;

@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 pub const MAX_SIZE: usize = 8 * 1024;
 
 /// Maximum size of the header in bytes, decoded.
-const MAX_HEADER_SIZE: usize = 2 * 1024;
+const MAX_HEADER_BYTES: usize = 2 * 1024;
 
 /// Maximum length of `kid` and `typ`.
-const MAX_NAME_LENGTH: usize = 256;
+const MAX_NAME_BYTES: usize = 256;
 
 /// A token whose form is valid. Nobody has verified it.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,7 +78,7 @@ impl<'t> UnverifiedToken<'t> {
         };
         let signed_length = header.len() + 1 + claims.len();
         let header = decode(header)?;
-        if header.len() > MAX_HEADER_SIZE {
+        if header.len() > MAX_HEADER_BYTES {
             return Err(TokenFormError::TooLong);
         }
         let header = TokenHeader::read(&object(&header)?)?;
@@ -99,7 +99,7 @@ impl TokenHeader {
         }
         let name = |name: &str| match members.get(name) {
             None => Ok(None),
-            Some(Value::String(text)) if text.len() <= MAX_NAME_LENGTH => Ok(Some(text.as_str())),
+            Some(Value::String(text)) if text.len() <= MAX_NAME_BYTES => Ok(Some(text.as_str())),
             Some(_) => Err(TokenFormError::Header),
         };
         let algorithm = name("alg")?.ok_or(TokenFormError::Header)?;

@@ -149,7 +149,7 @@ impl OriginPattern {
     }
 
     /// An exact origin as browsers write it (RFC 6454, section 6.2): without a default port.
-    pub fn written(&self) -> Option<String> {
+    pub fn exact_origin(&self) -> Option<String> {
         match self {
             Self::Exact { scheme, host, port } if *port == port_of(scheme) => {
                 Some(format!("{scheme}://{host}"))
@@ -168,7 +168,7 @@ impl OriginPattern {
                 format!("{scheme}://*{suffix}")
             }
             Self::Below { scheme, suffix, port } => format!("{scheme}://*{suffix}:{port}"),
-            Self::Exact { .. } => self.written().unwrap_or_default(),
+            Self::Exact { .. } => self.exact_origin().unwrap_or_default(),
         }
     }
 

@@ -109,14 +109,16 @@ struct FoundValue<'t> {
     form: ValueContext,
 }
 
-/// Maximum distance at which the end of an index or tag is searched. The search runs for each word, and a client may send
-/// thousands.
-const MAX_INDEX_LENGTH: usize = 64;
-const MAX_TAG_LENGTH: usize = 256;
+/// Maximum distance from a `[` to the `]` that ends the index, in bytes. The search runs for each word, and a client may
+/// send thousands.
+const MAX_DISTANCE_TO_INDEX_END: usize = 64;
 
-/// The text before and after the first `end` within that distance.
-fn split_near(text: &str, end: u8, max_size: usize) -> Option<(&str, &str)> {
-    let at = text.bytes().take(max_size).position(|byte| byte == end)?;
+/// Maximum distance from the name of an XML element to the `>` that ends its tag, in bytes. The search runs for each word.
+const MAX_DISTANCE_TO_TAG_END: usize = 256;
+
+/// The text before and after the first `end` within `max_distance` bytes.
+fn split_near(text: &str, end: u8, max_distance: usize) -> Option<(&str, &str)> {
+    let at = text.bytes().take(max_distance).position(|byte| byte == end)?;
     Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
@@ -129,14 +131,14 @@ fn value_of<'t>(text: &'t str, word: &KeyWord<'_>) -> Option<FoundValue<'t>> {
     };
     let behind = text.get(word.end..)?;
     if text.get(..word.start)?.ends_with('<') {
-        let (_, rest) = split_near(behind, b'>', MAX_TAG_LENGTH)?;
+        let (_, rest) = split_near(behind, b'>', MAX_DISTANCE_TO_TAG_END)?;
         return value(rest, ValueContext::Element);
     }
     let is_escaped = behind.starts_with('\\');
     let is_quoted = behind.trim_start().starts_with(['"', '\'']);
     let mut rest = behind;
     if let Some(index) = rest.strip_prefix('[')
-        && let Some((_, after)) = split_near(index, b']', MAX_INDEX_LENGTH)
+        && let Some((_, after)) = split_near(index, b']', MAX_DISTANCE_TO_INDEX_END)
     {
         rest = after;
     }

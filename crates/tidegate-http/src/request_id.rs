@@ -3,7 +3,7 @@
 use uuid::{NoContext, Timestamp, Uuid};
 
 /// Maximum length of an id that is kept from a trusted proxy, in bytes.
-const MAX_LENGTH: usize = 128;
+const MAX_REQUEST_ID_BYTES: usize = 128;
 
 /// A new id: a time-ordered UUID (RFC 9562, version 7), 36 characters.
 pub fn generate() -> String {
@@ -13,7 +13,7 @@ pub fn generate() -> String {
 
 /// Whether an id from outside may be logged and forwarded.
 pub fn is_acceptable(id: &str) -> bool {
-    (1..=MAX_LENGTH).contains(&id.len())
+    (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:+/=@".contains(&byte))
 }
 

@@ -178,12 +178,12 @@ pub fn is_nearly_secret(name: &str) -> bool {
 }
 
 /// Maximum number of bytes of a name that are compared, counted from its end.
-const MAX_COMPARED: usize = 64;
+const MAX_COMPARED_BYTES: usize = 64;
 
 /// A name in its plain spelling and in lower case, without what separates its words and without the number, the
 /// brackets or the plural at its end.
 struct FoldedName {
-    bytes: [u8; MAX_COMPARED],
+    bytes: [u8; MAX_COMPARED_BYTES],
     length: usize,
     /// Where a word of the name begins, a bit for each byte.
     starts: u64,
@@ -193,10 +193,10 @@ impl FoldedName {
     fn new(name: &str) -> Self {
         let name = spelling::plain(name);
         let name = name.as_bytes();
-        let name = name.get(name.len().saturating_sub(MAX_COMPARED)..).unwrap_or(name);
+        let name = name.get(name.len().saturating_sub(MAX_COMPARED_BYTES)..).unwrap_or(name);
         let end = name.iter().rposition(|byte| !(byte.is_ascii_digit() || b"[]".contains(byte)));
         let name = end.and_then(|end| name.get(..=end)).unwrap_or(name);
-        let mut folded = Self { bytes: [0; MAX_COMPARED], length: 0, starts: 0 };
+        let mut folded = Self { bytes: [0; MAX_COMPARED_BYTES], length: 0, starts: 0 };
         let mut before = None;
         for (index, &byte) in name.iter().enumerate() {
             let is_part = byte.is_ascii_alphanumeric() || !byte.is_ascii();
@@ -246,7 +246,7 @@ impl FoldedName {
 
     fn ends_with_word(&self, word: &str) -> bool {
         self.suffix_start(word)
-            .is_some_and(|start| start < MAX_COMPARED && self.starts & (1 << start) != 0)
+            .is_some_and(|start| start < MAX_COMPARED_BYTES && self.starts & (1 << start) != 0)
     }
 }
 

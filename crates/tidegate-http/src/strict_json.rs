@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value};
 use std::fmt;
 
 /// Maximum depth of objects and lists.
-pub const MAX_DEPTH: usize = 16;
+pub const MAX_NESTING_LEVELS: usize = 16;
 
 const DUPLICATE: &str = "a member occurs twice";
 const TOO_DEEP: &str = "the nesting is too deep";
@@ -18,7 +18,7 @@ pub enum StrictJsonError {
     Malformed,
     /// A member occurs twice, so that parsers differ in what they read (RFC 7519, section 4).
     DuplicateMember,
-    /// Objects and lists are nested deeper than [`MAX_DEPTH`].
+    /// Objects and lists are nested deeper than [`MAX_NESTING_LEVELS`].
     TooDeep,
 }
 
@@ -53,7 +53,7 @@ struct Strict {
 impl Strict {
     fn deeper<E: Error>(self) -> Result<Self, E> {
         match self.depth {
-            MAX_DEPTH.. => Err(E::custom(TOO_DEEP)),
+            MAX_NESTING_LEVELS.. => Err(E::custom(TOO_DEEP)),
             depth => Ok(Self { depth: depth + 1 }),
         }
     }
@@ -140,13 +140,13 @@ mod tests {
     fn what_parsers_read_differently_is_refused() {
         use StrictJsonError::{DuplicateMember, Malformed, TooDeep};
         let deep = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
-        assert!(object(deep(MAX_DEPTH - 1).as_bytes()).is_ok());
+        assert!(object(deep(MAX_NESTING_LEVELS - 1).as_bytes()).is_ok());
         for (text, error) in [
             (r#"{"a":1,"a":1}"#, DuplicateMember),
             (r#"{"a":1,"\u0061":2}"#, DuplicateMember),
             (r#"{"a":{"b":1,"b":2}}"#, DuplicateMember),
             (r#"{"a":[{"b":1,"b":2}]}"#, DuplicateMember),
-            (&deep(MAX_DEPTH), TooDeep),
+            (&deep(MAX_NESTING_LEVELS), TooDeep),
             (&deep(100_000), TooDeep),
             ("", Malformed),
             ("[]", Malformed),

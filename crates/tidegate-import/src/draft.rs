@@ -148,10 +148,15 @@ impl PathRule {
     }
 
     /// The rest of a path below this prefix.
-    pub(crate) fn path_below<'p>(&self, path: &'p str) -> Option<&'p str> {
+    pub(crate) fn rest_below<'p>(&self, path: &'p str) -> Option<&'p str> {
         let Self::Prefix(prefix) = self else { return None };
         let rest = path.strip_prefix(prefix.trim_end_matches('/'))?;
         (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+    }
+
+    /// Whether a path is below this prefix or equal to it. An exact path contains none.
+    pub(crate) fn contains(&self, path: &str) -> bool {
+        self.rest_below(path).is_some()
     }
 }
 

@@ -20,7 +20,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Maximum size of a file, in bytes.
-const MAX_FILE_SIZE: u64 = 4 << 20;
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// The source format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,11 +102,11 @@ fn text_of(path: &Path) -> Result<String, ImportError> {
         ImportError::new(path, 1, format!("the file cannot be read: {error}"))
     };
     let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > MAX_FILE_SIZE {
+    if size > MAX_FILE_BYTES {
         return Err(ImportError::new(
             path,
             1,
-            format!("the file is larger than {MAX_FILE_SIZE} bytes"),
+            format!("the file is larger than {MAX_FILE_BYTES} bytes"),
         ));
     }
     let bytes = std::fs::read(path).map_err(failed)?;

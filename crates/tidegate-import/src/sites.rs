@@ -27,7 +27,7 @@ impl Site {
         let (PathRule::Exact(written) | PathRule::Prefix(written)) = path;
         let over = self.routes.iter().filter_map(|route| match &route.path {
             PathRule::Prefix(prefix) => {
-                Some((prefix.len(), route, route.path.path_below(written)?))
+                Some((prefix.len(), route, route.path.rest_below(written)?))
             }
             PathRule::Exact(_) => None,
         });

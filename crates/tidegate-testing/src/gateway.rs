@@ -50,7 +50,7 @@ impl Gateway {
         port: u16,
         environment: &[(&str, &str)],
     ) -> Self {
-        let site = Site::written(folder, file, port);
+        let site = Site::with_existing_file(folder, file, port);
         let mut command = tidegate(site.folder());
         command.envs(environment.iter().copied()).args(["run", "--config"]).arg(site.file());
         Self::spawn_piped(command, site).await

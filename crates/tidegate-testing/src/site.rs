@@ -25,11 +25,11 @@ impl Site {
         let port = free_port();
         let file = folder.path().join("tidegate.yaml");
         std::fs::write(&file, yaml(port)).expect("a configuration file");
-        Self::written(folder, file, port)
+        Self::with_existing_file(folder, file, port)
     }
 
-    /// A folder whose configuration file is already written.
-    pub(crate) fn written(folder: TempDir, file: PathBuf, port: u16) -> Self {
+    /// A folder whose configuration file exists already.
+    pub(crate) fn with_existing_file(folder: TempDir, file: PathBuf, port: u16) -> Self {
         Self { folder, file, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) }
     }
 

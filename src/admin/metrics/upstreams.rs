@@ -32,7 +32,8 @@ pub(super) fn write(to: &mut Exposition, current: &CurrentSnapshot) {
         let mut family = to.family(name, MetricKind::Gauge, help);
         for (upstream, pool) in &snapshot.pools {
             for endpoint in pool.endpoints() {
-                let labels = [("upstream", upstream.as_str()), ("endpoint", endpoint.written())];
+                let labels =
+                    [("upstream", upstream.as_str()), ("endpoint", endpoint.address_text())];
                 family.sample(&labels, sample(endpoint));
             }
         }

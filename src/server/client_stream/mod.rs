@@ -21,7 +21,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tidegate_http::head::MAX_HEAD_SIZE;
+use tidegate_http::head::MAX_HEAD_BYTES;
 use tidegate_http::raw_head::{
     self as head, AnnouncedBody, HEAD_CUT_OFF, HEAD_MALFORMED, HeadError, HeadScan,
 };
@@ -208,13 +208,13 @@ impl ClientStream {
         head::skip_empty_lines(partial_head);
         let may_end = head::may_end(partial_head, new);
         let Some(scan) = may_end.then(|| head::scan_head(partial_head)).flatten() else {
-            let fault = match partial_head.len() > MAX_HEAD_SIZE {
+            let fault = match partial_head.len() > MAX_HEAD_BYTES {
                 true => Some(head::oversize_error(partial_head)),
                 false => head::early_error(partial_head, new),
             };
             return fault.map(Incoming::Fault);
         };
-        if scan.length > MAX_HEAD_SIZE {
+        if scan.length > MAX_HEAD_BYTES {
             return Some(Incoming::Fault(head::oversize_error(partial_head)));
         }
         let (end, body) = end_of_request(partial_head, &scan);

@@ -2,7 +2,9 @@
 //! of configurations.
 
 use super::HANDOVER_TIMEOUT;
-use super::{ASK_ADMIN, HandoverSocket, MAX_NAMES, MAX_SOCKETS, READY, RECEIVED, RunningAdmin};
+use super::{
+    ASK_ADMIN, HandoverSocket, MAX_ADDRESSES_BYTES, MAX_SOCKETS, READY, RECEIVED, RunningAdmin,
+};
 use crate::background;
 use crate::server::socket::Socket;
 use pingora::server::Fds;
@@ -45,10 +47,10 @@ impl ListenerDonor {
         admin: RunningAdmin,
     ) -> io::Result<Self> {
         let names: usize = sockets.iter().map(|(name, _)| name.to_string().len() + 1).sum();
-        if sockets.len() > MAX_SOCKETS || names > MAX_NAMES {
+        if sockets.len() > MAX_SOCKETS || names > MAX_ADDRESSES_BYTES {
             let reason = format!(
                 "the listeners are too many: at most {MAX_SOCKETS}, with addresses of at most \
-                 {MAX_NAMES} bytes together, can be handed over"
+                 {MAX_ADDRESSES_BYTES} bytes together, can be handed over"
             );
             return Err(io::Error::other(reason));
         }

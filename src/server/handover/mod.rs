@@ -34,4 +34,4 @@ const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_SOCKETS: usize = 32;
 
 /// Maximum length of their addresses in it.
-const MAX_NAMES: usize = 2048;
+const MAX_ADDRESSES_BYTES: usize = 2048;

@@ -2,7 +2,7 @@
 //! configurations.
 
 use super::HANDOVER_TIMEOUT;
-use super::{HandoverSocket, MAX_NAMES, MAX_SOCKETS, READY, RECEIVED};
+use super::{HandoverSocket, MAX_ADDRESSES_BYTES, MAX_SOCKETS, READY, RECEIVED};
 use crate::server::socket::Socket;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Pid, Signal, kill_process};
@@ -114,7 +114,7 @@ async fn receive(listener: &UnixListener) -> io::Result<HashMap<Address, Socket>
 
 /// One message: the addresses, with spaces between, and the sockets in the same order.
 fn receive_now(connection: &UnixStream) -> io::Result<HashMap<Address, Socket>> {
-    let mut names = [0; MAX_NAMES];
+    let mut names = [0; MAX_ADDRESSES_BYTES];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let into = &mut [IoSliceMut::new(&mut names)];

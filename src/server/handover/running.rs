@@ -16,7 +16,7 @@ use tidegate_http::address::Address;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum size of a response of the running gateway, in bytes.
-const MAX_RESPONSE_SIZE: u64 = 64 * 1024;
+const MAX_RESPONSE_BYTES: u64 = 64 * 1024;
 
 /// The admin endpoint of the gateway that runs.
 #[derive(Clone)]
@@ -69,7 +69,7 @@ pub(crate) fn query_running(control: &Path) -> io::Result<RunningGateway> {
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     stream.write_all(&[ASK_ADMIN])?;
     let mut answer = Vec::new();
-    stream.take(MAX_RESPONSE_SIZE).read_to_end(&mut answer)?;
+    stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut answer)?;
     let Ok(RunningAnswer { address, token, listener }) = serde_json::from_slice(&answer) else {
         return Ok(RunningGateway::default());
     };

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 /// Maximum memory that the interim responses of one stream take. Flow control does not bound heads, so
 /// a client that reads nothing would let an upstream fill the gateway's memory with them.
-const MAX_INTERIM_MEMORY: usize = 128 * 1024;
+const MAX_INTERIM_BYTES: usize = 128 * 1024;
 
 /// What is counted for an interim response besides its headers, in bytes.
 const INTERIM_OVERHEAD: usize = 128;
@@ -29,7 +29,7 @@ pub(super) struct Responder {
     trailers: Option<HeaderMap>,
     /// Whether the end of the stream is sent.
     is_ended: bool,
-    /// What interim responses have taken, as [`MAX_INTERIM_MEMORY`] counts.
+    /// What interim responses have taken, as [`MAX_INTERIM_BYTES`] counts.
     interim_memory: usize,
     /// Whether the client waits for a 100 (Continue).
     expects_continue: bool,
@@ -100,7 +100,7 @@ impl Responder {
         }
         let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
         self.interim_memory += INTERIM_OVERHEAD + fields.sum::<usize>();
-        if self.interim_memory > MAX_INTERIM_MEMORY {
+        if self.interim_memory > MAX_INTERIM_BYTES {
             return;
         }
         let response = Response::from_parts(head.as_owned_parts(), ());

@@ -2,7 +2,7 @@
 
 use super::chain::FilterChain;
 use super::{Compiler, header_name};
-use crate::cache::{CacheLimits, RouteCachePolicy, made_by_gateway};
+use crate::cache::{CacheLimits, RouteCachePolicy, is_gateway_written_header};
 use http::HeaderName;
 use std::sync::Arc;
 use tidegate_config::{self as config, CacheSetting, defaults, defaults::cache_policy};
@@ -93,7 +93,7 @@ impl Compiler<'_> {
         let mut key_headers = Vec::new();
         for (index, name) in policy.key_headers.iter().enumerate() {
             let Some(header) = header_name(&name.value) else { continue };
-            if made_by_gateway(&header) {
+            if is_gateway_written_header(&header) {
                 self.problems.add(
                     name.span,
                     format!("{key_path}.cache.key_headers[{index}]"),

@@ -8,7 +8,7 @@ use tidegate_config::{ErrorStatus, Spanned};
 use tidegate_http::error_code::ErrorCode;
 
 /// Maximum size of an error page, in bytes: each error sends one.
-const MAX_PAGE_SIZE: u64 = 1024 * 1024;
+const MAX_PAGE_BYTES: u64 = 1024 * 1024;
 
 impl Compiler<'_> {
     /// Pages for errors, if there are any.
@@ -32,7 +32,7 @@ impl Compiler<'_> {
         for (status, path) in written {
             let key_path = format!("{key_path}.{}", status.as_str());
             let file = self.path(path);
-            let page = match tidegate_disk::read_text(&file, MAX_PAGE_SIZE) {
+            let page = match tidegate_disk::read_text(&file, MAX_PAGE_BYTES) {
                 Ok(text) => Page::new(kind, &text),
                 Err(reason) => {
                     let reason =

@@ -8,10 +8,10 @@ use tidegate_config::{Span, defaults};
 use tidegate_http::address::Address;
 
 /// Maximum length of the path of a Unix socket (107 bytes on Linux), minus the suffixes that the gateway appends.
-const MAX_SOCKET_PATH: usize = 90;
+const MAX_SOCKET_PATH_BYTES: usize = 90;
 
 /// Minimum length of the admin endpoint's token, in characters.
-const MIN_TOKEN_LENGTH: usize = 16;
+const MIN_TOKEN_CHARS: usize = 16;
 
 impl Compiler<'_> {
     pub(super) fn startup(&mut self, listeners: &[Arc<Listener>]) -> StartupSettings {
@@ -49,8 +49,8 @@ impl Compiler<'_> {
         let path = PathBuf::from(written.as_str());
         if !path.is_absolute() {
             self.problems.add(written.span, "upgrade_socket", "must be an absolute path");
-        } else if path.as_os_str().len() > MAX_SOCKET_PATH {
-            let reason = format!("the path must have at most {MAX_SOCKET_PATH} bytes");
+        } else if path.as_os_str().len() > MAX_SOCKET_PATH_BYTES {
+            let reason = format!("the path must have at most {MAX_SOCKET_PATH_BYTES} bytes");
             self.problems.add(written.span, "upgrade_socket", reason);
         }
         Some(path)
@@ -72,9 +72,9 @@ impl Compiler<'_> {
 
     pub(super) fn admin_token(&mut self) -> Option<Arc<str>> {
         let token = self.config.admin.as_ref()?.token.as_ref()?;
-        if token.chars().count() < MIN_TOKEN_LENGTH {
+        if token.chars().count() < MIN_TOKEN_CHARS {
             let reason =
-                format!("a token of fewer than {MIN_TOKEN_LENGTH} characters can be guessed");
+                format!("a token of fewer than {MIN_TOKEN_CHARS} characters can be guessed");
             self.problems
                 .add(token.span, "admin.token", reason)
                 .help("create a token with `openssl rand -hex 16`");

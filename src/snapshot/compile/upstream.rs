@@ -4,8 +4,8 @@ use super::{Compiler, at_least, duration_or_default};
 use crate::tls::{self, Certificate, CertificateError, ClientIdentity, ClientOptions, UpstreamTls};
 use crate::upstream::{
     self, AffinityKey, ConcurrencyLimits, DiscoveredEndpoint, DnsQuery, Endpoint, EndpointSources,
-    HTTP2_WINDOW, MAX_HTTP2_WINDOW, MIN_HTTP2_WINDOW, Pool, PoolSettings, Probe, RecordKind,
-    UpstreamProtocol,
+    HTTP2_WINDOW, MAX_HTTP2_WINDOW_BYTES, MIN_HTTP2_WINDOW_BYTES, Pool, PoolSettings, Probe,
+    RecordKind, UpstreamProtocol,
 };
 use http::HeaderName;
 use pingora::protocols::ALPN;
@@ -19,7 +19,7 @@ use tidegate_config::{
 use tidegate_http::address::Address;
 
 /// Maximum size of an `endpoints_file`, in bytes.
-const MAX_ENDPOINTS_FILE_SIZE: u64 = 4 * 1024 * 1024;
+const MAX_ENDPOINTS_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 impl Compiler<'_> {
     /// The pool of an upstream. An unchanged pool keeps its state, and so does each endpoint that
@@ -154,7 +154,7 @@ impl Compiler<'_> {
     ) -> Vec<Endpoint> {
         let path = self.path(file);
         let key_path = format!("upstreams.{name}.endpoints_file");
-        let text = match tidegate_disk::read_text(&path, MAX_ENDPOINTS_FILE_SIZE) {
+        let text = match tidegate_disk::read_text(&path, MAX_ENDPOINTS_FILE_BYTES) {
             Ok(text) => text,
             Err(reason) => {
                 let reason =
@@ -243,7 +243,9 @@ impl Compiler<'_> {
     fn http2_window(&mut self, written: &config::Upstream, name: &str) -> u32 {
         let Some(window) = &written.http2.window else { return HTTP2_WINDOW };
         match u32::try_from(window.value.0) {
-            Ok(bytes) if (MIN_HTTP2_WINDOW..=MAX_HTTP2_WINDOW).contains(&bytes) => bytes,
+            Ok(bytes) if (MIN_HTTP2_WINDOW_BYTES..=MAX_HTTP2_WINDOW_BYTES).contains(&bytes) => {
+                bytes
+            }
             _ => {
                 let key_path = format!("upstreams.{name}.http2.window");
                 self.problems.add(window.span, key_path, "must be from 16KiB to 16MiB");

@@ -14,7 +14,7 @@ use tokio::time::{Instant as Deadline, timeout_at};
 const OTHER_TARGETS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many targets are looked up at once.
-const MAX_LOOKUPS: usize = 32;
+const MAX_CONCURRENT_LOOKUPS: usize = 32;
 
 /// The largest weight of an endpoint: a schedule has as many entries as the weights add up to.
 const MAX_WEIGHT: u32 = 1000;
@@ -135,7 +135,7 @@ async fn resolve(
     let mut pending = JoinSet::new();
     let mut deadline: Option<Deadline> = None;
     loop {
-        while pending.len() < MAX_LOOKUPS {
+        while pending.len() < MAX_CONCURRENT_LOOKUPS {
             let Some(host) = waiting.next().cloned() else { break };
             let lookups = lookups.clone();
             pending.spawn(async move { (lookups.addresses(&host).await, host) });

@@ -13,7 +13,7 @@ use tidegate_http::header_name::GRPC_STATUS;
 pub(super) const HEALTH_CHECK_PATH: &str = "/grpc.health.v1.Health/Check";
 
 /// Maximum size of the response, in bytes; a status takes two.
-const MAX_RESPONSE_SIZE: usize = 4096;
+const MAX_RESPONSE_BYTES: usize = 4096;
 
 /// Asks for the health of a service; an empty name is that of the whole server.
 pub(super) async fn check_service(
@@ -45,7 +45,7 @@ pub(super) async fn check_service(
     }
     let mut answer = Vec::new();
     while let Some(piece) = session.read_response_body().await? {
-        if answer.len() + piece.len() > MAX_RESPONSE_SIZE {
+        if answer.len() + piece.len() > MAX_RESPONSE_BYTES {
             return health_error("the response is too long");
         }
         answer.extend_from_slice(&piece);

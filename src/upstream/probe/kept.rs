@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Maximum size of the rest of a body, in bytes, that is read so that its connection can be reused.
-const MAX_DRAINED_BODY: usize = 64 * 1024;
+const MAX_DRAINED_BODY_BYTES: usize = 64 * 1024;
 
 /// A connection on which a check succeeded.
 pub(super) struct KeptConnection {
@@ -133,7 +133,7 @@ fn poll_input(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<()> {
 
 /// Reads the rest of an answer. Returns the connection if it is HTTP/1.1's and may be used again.
 async fn read_rest(mut session: HttpSession) -> Option<Stream> {
-    let mut left = MAX_DRAINED_BODY;
+    let mut left = MAX_DRAINED_BODY_BYTES;
     while let Some(piece) = session.read_response_body().await.ok()? {
         left = left.checked_sub(piece.len())?;
     }

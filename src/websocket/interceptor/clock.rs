@@ -56,7 +56,7 @@ impl DeadlineTimer {
 
 impl FrameInterceptor {
     /// Does what the clock and a close request ask for. Ready when the session must end now.
-    pub(super) fn poll_clock(&mut self) -> Poll<io::Result<()>> {
+    pub(super) fn poll_close_request_and_deadlines(&mut self) -> Poll<io::Result<()>> {
         match (&self.phase, self.session.close_request()) {
             (InterceptorPhase::Open, Some(request)) if self.closing_deadline.is_none() => {
                 let request = request.clone();

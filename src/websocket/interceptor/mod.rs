@@ -218,7 +218,7 @@ impl AsyncRead for FrameInterceptor {
         interceptor.session.register_waker(cx.waker());
         (interceptor.must_drain, interceptor.is_drained) = (false, false);
         loop {
-            let is_over = match interceptor.poll_clock() {
+            let is_over = match interceptor.poll_close_request_and_deadlines() {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Ready(Ok(())) => true,
                 Poll::Pending => false,
@@ -273,7 +273,7 @@ impl AsyncWrite for FrameInterceptor {
         if !matches!(interceptor.phase, InterceptorPhase::Open) {
             let written = Pin::new(&mut interceptor.upstream).poll_write(cx, bytes);
             if written.is_pending()
-                && let Poll::Ready(Err(error)) = interceptor.poll_clock()
+                && let Poll::Ready(Err(error)) = interceptor.poll_close_request_and_deadlines()
             {
                 return Poll::Ready(Err(error));
             }

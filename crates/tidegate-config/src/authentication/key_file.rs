@@ -11,7 +11,7 @@ impl ApiKeyFile {
     /// Reads the text of a file. Its problems are added to those of the configuration, with positions in this file.
     /// `$` has no meaning here: hashes are full of it.
     pub fn read(path: &Path, text: &str, problems: &mut ProblemCollector) -> Option<Self> {
-        let number = problems.add_file(path)?;
+        let number = problems.register_file(path)?;
         let mut faults = Vec::new();
         let root = yaml::parse(text, number, &mut faults).unwrap_or_else(|fault| {
             faults.push(fault);

@@ -90,7 +90,7 @@ pub enum EndpointAddress {
 }
 
 /// The longest path of a Unix domain socket (Linux: 108 bytes with the zero at their end).
-const MAX_SOCKET_PATH: usize = 107;
+const MAX_SOCKET_PATH_BYTES: usize = 107;
 
 /// The path behind `unix:`.
 fn socket_path(written: &str) -> Option<Result<&str, String>> {
@@ -100,8 +100,8 @@ fn socket_path(written: &str) -> Option<Result<&str, String>> {
             Err("a Unix socket needs an absolute path; write it like `unix:/run/app.sock`"
                 .to_owned())
         }
-        path if path.len() > MAX_SOCKET_PATH => Err(format!(
-            "the path of a Unix socket must not be longer than {MAX_SOCKET_PATH} bytes"
+        path if path.len() > MAX_SOCKET_PATH_BYTES => Err(format!(
+            "the path of a Unix socket must not be longer than {MAX_SOCKET_PATH_BYTES} bytes"
         )),
         path if path.contains(|c: char| c == '\0' || c.is_whitespace()) => {
             Err("the path of a Unix socket must not contain spaces".to_owned())

@@ -5,7 +5,7 @@ use crate::framing::BAD_LENGTH;
 use crate::header_name::lower;
 
 /// Maximum size of a header's name, in bytes; the type that Pingora uses has room for no more.
-const MAX_NAME_LENGTH: usize = 65_535;
+const MAX_NAME_BYTES: usize = 65_535;
 
 /// Why Pingora's parser rejects a head, as far as can be determined.
 pub fn fault(head: &[u8]) -> Option<HeadError> {
@@ -87,7 +87,7 @@ fn header_error(request: &httparse::Request<'_, '_>) -> Option<HeadError> {
     };
     let has_at = |value: &[u8]| value.contains(&b'@');
     let reason = match last_coding {
-        _ if request.headers.iter().any(|field| field.name.len() > MAX_NAME_LENGTH) => {
+        _ if request.headers.iter().any(|field| field.name.len() > MAX_NAME_BYTES) => {
             return Some(HeadError::too_large("a header name is too long"));
         }
         _ if all(lower::HOST).count() > 1 => MANY_HOSTS,

@@ -17,10 +17,10 @@ use std::mem::MaybeUninit;
 use target::TargetCharacters;
 
 /// Maximum size of a target, in bytes. Pingora's type for it has room for no more.
-const MAX_TARGET: usize = 65_534;
+const MAX_TARGET_BYTES: usize = 65_534;
 
 /// A fault is looked for in an incomplete head up to this many bytes.
-const MAX_EARLY_CHECK: usize = 16 * 1024;
+const MAX_EARLY_CHECK_BYTES: usize = 16 * 1024;
 
 /// The preface of an HTTP/2 connection (RFC 9113, section 3.4).
 pub const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -63,10 +63,10 @@ pub const TOO_SLOW: &str = "the request did not arrive in time";
 /// The fault if no more precise one is found.
 pub const HEAD_MALFORMED: HeadError = HeadError::bad_request("the request is malformed");
 
-/// The fault of a head that is larger than [`MAX_HEAD_SIZE`](crate::head::MAX_HEAD_SIZE).
+/// The fault of a head that is larger than [`MAX_HEAD_BYTES`](crate::head::MAX_HEAD_BYTES).
 const HEAD_TOO_LARGE: HeadError = HeadError::too_large("the headers of the request are too large");
 
-/// The fault of a target that is larger than [`MAX_TARGET`].
+/// The fault of a target that is larger than [`MAX_TARGET_BYTES`].
 const TARGET_TOO_LONG: HeadError =
     HeadError { status: StatusCode::URI_TOO_LONG, reason: "the request target is too long" };
 
@@ -92,7 +92,7 @@ pub fn validate(head: &mut BytesMut) -> Result<(), HeadError> {
 
 /// The fault that the beginning of a head has already, whatever its rest is. So many of its bytes are new.
 pub fn early_error(beginning: &[u8], new: usize) -> Option<HeadError> {
-    if beginning.len() > MAX_EARLY_CHECK {
+    if beginning.len() > MAX_EARLY_CHECK_BYTES {
         return None;
     }
     let (_, line) = request_line(beginning)?;
@@ -113,11 +113,11 @@ pub fn early_error(beginning: &[u8], new: usize) -> Option<HeadError> {
     }
 }
 
-/// The fault of a head that is larger than [`MAX_HEAD_SIZE`](crate::head::MAX_HEAD_SIZE): it begins with these bytes, which are no fewer.
+/// The fault of a head that is larger than [`MAX_HEAD_BYTES`](crate::head::MAX_HEAD_BYTES): it begins with these bytes, which are no fewer.
 pub fn oversize_error(beginning: &[u8]) -> HeadError {
     let line = request_line(beginning).map(|(_, line)| line).unwrap_or_default();
     match target::check_line(line) {
-        _ if line.len() > MAX_TARGET + 64 => TARGET_TOO_LONG,
+        _ if line.len() > MAX_TARGET_BYTES + 64 => TARGET_TOO_LONG,
         Err(fault) => fault,
         Ok(TargetCharacters::Plain) => fault::syntax_error(beginning).unwrap_or(HEAD_TOO_LARGE),
         Ok(TargetCharacters::ToBeEncoded) => HEAD_TOO_LARGE,

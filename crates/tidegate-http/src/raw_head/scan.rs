@@ -1,7 +1,7 @@
 //! One pass over the lines of a head: where it ends, which body it announces, and whether it needs a closer check.
 //! Rejects nothing.
 
-use super::MAX_TARGET;
+use super::MAX_TARGET_BYTES;
 use memchr::memchr_iter;
 
 /// What one pass over the lines of a head finds.
@@ -129,7 +129,7 @@ fn is_plain(line: &[u8]) -> bool {
         return false;
     };
     let Some([b' ', target @ ..]) = rest.get(space..) else { return false };
-    target.starts_with(b"/") && target.len() <= MAX_TARGET && target.iter().all(is_plain_byte)
+    target.starts_with(b"/") && target.len() <= MAX_TARGET_BYTES && target.iter().all(is_plain_byte)
 }
 
 fn is_plain_byte(byte: &u8) -> bool {

@@ -1,7 +1,7 @@
 //! Request targets that Pingora would misread: characters that must be percent-encoded, and absolute targets, whose
 //! host replaces `Host`. Knows no route.
 
-use super::{HEAD_MALFORMED, HeadError, MAX_TARGET, TARGET_TOO_LONG, parse, request_line};
+use super::{HEAD_MALFORMED, HeadError, MAX_TARGET_BYTES, TARGET_TOO_LONG, parse, request_line};
 use crate::header_name::lower;
 use crate::host;
 use crate::path::is_to_be_encoded;
@@ -30,7 +30,7 @@ pub(super) fn check_line(line: &[u8]) -> Result<TargetCharacters, HeadError> {
             "the request line must consist of method, target and version, separated by one space each",
         ));
     };
-    if target.len() > MAX_TARGET { Err(TARGET_TOO_LONG) } else { Ok(characters) }
+    if target.len() > MAX_TARGET_BYTES { Err(TARGET_TOO_LONG) } else { Ok(characters) }
 }
 
 /// Checks the received part of a request line.
@@ -148,7 +148,7 @@ fn encode_target(head: &mut BytesMut) -> Result<(), HeadError> {
             prepared.extend_from_slice(&[byte]);
         }
     }
-    if prepared.len() - begin > MAX_TARGET {
+    if prepared.len() - begin > MAX_TARGET_BYTES {
         return Err(TARGET_TOO_LONG);
     }
     prepared.extend_from_slice(head.get(begin + target.len()..).unwrap_or_default());

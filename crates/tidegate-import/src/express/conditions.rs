@@ -27,9 +27,9 @@ impl RequestScope {
     /// The intersection.
     fn intersection(&self, other: &Self) -> Option<Self> {
         let (mine, its) = (rule_path(&self.path), rule_path(&other.path));
-        let path = if self.path == other.path || self.path.path_below(its).is_some() {
+        let path = if self.path == other.path || self.path.contains(its) {
             &other.path
-        } else if other.path.path_below(mine).is_some() {
+        } else if other.path.contains(mine) {
             &self.path
         } else {
             return None;

@@ -30,7 +30,7 @@ use std::path::Path;
 /// Maximum nesting of brackets, which bounds the parser's recursion.
 const MAX_BRACKET_DEPTH: usize = 200;
 /// Maximum size of a program, in bytes. Operators nest without brackets, and each byte may be one.
-const MAX_PROGRAM_SIZE: usize = 256 << 10;
+const MAX_PROGRAM_BYTES: usize = 256 << 10;
 /// Stack size of the parser's thread, in bytes; the system commits only what is used.
 const PARSER_STACK_SIZE: usize = 512 << 20;
 
@@ -48,11 +48,11 @@ pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, ImportErro
 
 fn read(path: &Path, notes: &mut Notes) -> Result<Draft, ImportError> {
     let text = text_of(path)?;
-    if text.len() > MAX_PROGRAM_SIZE {
+    if text.len() > MAX_PROGRAM_BYTES {
         return Err(ImportError::new(
             path,
             1,
-            format!("the program is larger than {MAX_PROGRAM_SIZE} bytes"),
+            format!("the program is larger than {MAX_PROGRAM_BYTES} bytes"),
         ));
     }
     if depth_of(&text) > MAX_BRACKET_DEPTH {

@@ -198,14 +198,10 @@ impl<'a> RouteAssembly<'a> {
             let rule = written.as_deref().filter(|path| path.starts_with('/'));
             match rule.and_then(|path| paths::rule(below, path, true)) {
                 // The path must also be below the mount.
-                Some(rule)
-                    if PathRule::Prefix(mount.to_owned())
-                        .path_below(rule_path(&rule))
-                        .is_some() =>
-                {
+                Some(rule) if PathRule::Prefix(mount.to_owned()).contains(rule_path(&rule)) => {
                     paths.push(rule);
                 }
-                Some(rule) if rule.path_below(mount).is_some() => {
+                Some(rule) if rule.contains(mount) => {
                     paths.push(PathRule::Prefix(mount.to_owned()));
                 }
                 Some(rule) => {

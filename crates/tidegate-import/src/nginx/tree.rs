@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::vec::IntoIter;
 
 /// Maximum depth of nested blocks, and of includes.
-const MAX_DEPTH: usize = 32;
+const MAX_BLOCK_DEPTH: usize = 32;
 /// Maximum number of files.
 const MAX_FILES: usize = 500;
 
@@ -60,7 +60,7 @@ struct TreeReader<'n> {
 impl TreeReader<'_> {
     fn file(&mut self, path: &Path, depth: usize) -> Result<Vec<Directive>, ImportError> {
         self.files += 1;
-        if self.files > MAX_FILES || depth > MAX_DEPTH {
+        if self.files > MAX_FILES || depth > MAX_BLOCK_DEPTH {
             return Err(ImportError::new(
                 path,
                 1,
@@ -88,7 +88,7 @@ impl TreeReader<'_> {
         tokens: &mut Peekable<IntoIter<Token>>,
         depth: usize,
     ) -> Result<Vec<Directive>, ImportError> {
-        if depth > MAX_DEPTH {
+        if depth > MAX_BLOCK_DEPTH {
             return Err(ImportError::new(path, 1, "blocks are nested too deeply"));
         }
         let mut directives = Vec::new();

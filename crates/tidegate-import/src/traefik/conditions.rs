@@ -113,11 +113,11 @@ fn plain(path: &str) -> Option<String> {
 /// The narrower of two paths, if one contains the other.
 fn intersection(one: &PathRule, other: PathRule) -> Option<PathRule> {
     let (PathRule::Exact(written) | PathRule::Prefix(written)) = &other;
-    if one.path_below(written).is_some() || *one == other {
+    if one.contains(written) || *one == other {
         return Some(other);
     }
     let (PathRule::Exact(written) | PathRule::Prefix(written)) = one;
-    other.path_below(written).is_some().then(|| one.clone())
+    other.contains(written).then(|| one.clone())
 }
 
 /// `*.example.com` for patterns such as `^[^.]+\.example\.com$`.

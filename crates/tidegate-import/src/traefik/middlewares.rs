@@ -124,7 +124,7 @@ impl Importer<'_> {
         let own = path_of_rule(&route.path).to_owned();
         let prefixes = node.texts_at("prefixes");
         let found = prefixes.iter().find_map(|prefix| {
-            let rest = PathRule::prefix(prefix).path_below(&own)?.to_owned();
+            let rest = PathRule::prefix(prefix).rest_below(&own)?.to_owned();
             Some((prefix.clone(), rest))
         });
         let Some((prefix, rest)) = found else {

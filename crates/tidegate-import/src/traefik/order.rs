@@ -71,7 +71,7 @@ impl Importer<'_> {
         if earlier.hosts.is_empty() {
             shadow.hosts.clone_from(&later.hosts);
         }
-        let rest = earlier.path.path_below(path).unwrap_or_default();
+        let rest = earlier.path.rest_below(path).unwrap_or_default();
         if let Some(prefix) = &mut shadow.prefix {
             *prefix = format!("{}{rest}", prefix.trim_end_matches('/'));
             if matches!(later.path, PathRule::Exact(_)) {
@@ -117,7 +117,7 @@ fn share_hosts(one: &[String], other: &[String]) -> bool {
 }
 
 fn path_covers(outer: &PathRule, inner: &PathRule) -> bool {
-    outer == inner || outer.path_below(path_of_rule(inner)).is_some()
+    outer == inner || outer.contains(path_of_rule(inner))
 }
 
 /// Whether the earlier route matches every request of the later one.

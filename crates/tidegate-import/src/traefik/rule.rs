@@ -12,7 +12,7 @@ pub(super) struct Matcher {
 /// Maximum number of alternatives of a rule.
 const MAX_ALTERNATIVES: usize = 100;
 /// Maximum depth of parentheses.
-const MAX_DEPTH: usize = 32;
+const MAX_PARENTHESIS_DEPTH: usize = 32;
 
 /// The alternatives of a rule, each a list of conditions that must all hold; `None` if the rule is invalid.
 pub(super) fn alternatives(rule: &str) -> Option<Vec<Vec<Matcher>>> {
@@ -62,7 +62,7 @@ impl<'r> RuleParser<'r> {
 
     fn factor(&mut self) -> Option<Vec<Vec<Matcher>>> {
         self.depth += 1;
-        if self.depth > MAX_DEPTH {
+        if self.depth > MAX_PARENTHESIS_DEPTH {
             return None;
         }
         let parsed = if self.consume("!") {

@@ -79,7 +79,7 @@ fn quoted_key(key: &str) -> String {
 }
 
 /// Maximum length of a line with a mapping in braces, in characters.
-const MAX_FLOW_WIDTH: usize = 84;
+const MAX_FLOW_LINE_CHARS: usize = 84;
 
 impl Value {
     /// The value on one line; `None` if something in it has a comment.
@@ -134,7 +134,8 @@ fn push_indent(out: &mut String, indent: usize, is_first: bool) {
 
 pub(super) fn write_entry(out: &mut String, key: &str, value: &Value, indent: usize) {
     out.push_str(&format!("{}:", quoted_key(key)));
-    let one_line = value.flow().filter(|line| indent + key.len() + line.len() < MAX_FLOW_WIDTH);
+    let one_line =
+        value.flow().filter(|line| indent + key.len() + line.len() < MAX_FLOW_LINE_CHARS);
     match (one_line.filter(|_| !value.is_multiline()), value) {
         (Some(line), _) => out.push_str(&format!(" {line}\n")),
         (None, Value::Scalar(scalar)) => out.push_str(&format!(" {scalar}\n")),
@@ -154,7 +155,7 @@ pub(super) fn write_entry(out: &mut String, key: &str, value: &Value, indent: us
 fn write_item(out: &mut String, item: &Value, indent: usize) {
     push_indent(out, indent, false);
     out.push_str("- ");
-    let one_line = item.flow().filter(|line| indent + line.len() < MAX_FLOW_WIDTH);
+    let one_line = item.flow().filter(|line| indent + line.len() < MAX_FLOW_LINE_CHARS);
     match (item, one_line) {
         (_, Some(line)) => out.push_str(&format!("{line}\n")),
         (Value::Map(map), None) => write_map(out, map, indent + 2, true),

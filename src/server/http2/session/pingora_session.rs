@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// Maximum size of a request body, in bytes, that is kept for another attempt, as in Pingora's own sessions.
-const MAX_RETRY_BODY: usize = 64 * 1024;
+const MAX_RETRY_BODY_BYTES: usize = 64 * 1024;
 
 /// Maximum time for a client to receive the rest of a truncated response.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -269,7 +269,7 @@ impl Session for Http2Session {
     }
 
     fn enable_retry_buffering(&mut self) {
-        self.retry_buffer.get_or_insert_with(|| FixedBuffer::new(MAX_RETRY_BODY));
+        self.retry_buffer.get_or_insert_with(|| FixedBuffer::new(MAX_RETRY_BODY_BYTES));
     }
 
     fn retry_buffer_truncated(&self) -> bool {

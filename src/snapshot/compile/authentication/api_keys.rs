@@ -14,7 +14,7 @@ use tidegate_config::{
 use tidegate_http::header_name::lower;
 
 /// Maximum size of a file of keys, in bytes; about 30,000 keys.
-const MAX_KEY_FILE_SIZE: u64 = 4 * 1024 * 1024;
+const MAX_KEY_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Maximum number of keys with slow hashes in a file: nothing tells which of them a client means, so that an unknown key
 /// is tried against each.
@@ -32,7 +32,7 @@ impl Compiler<'_> {
         key_path: &str,
     ) -> Option<(Arc<dyn Scheme>, String)> {
         let path = self.path(&written.file);
-        let text = match tidegate_disk::read_text(&path, MAX_KEY_FILE_SIZE) {
+        let text = match tidegate_disk::read_text(&path, MAX_KEY_FILE_BYTES) {
             Ok(text) => text,
             Err(reason) => {
                 let reason = format!("cannot read the API keys `{}`: {reason}", path.display());

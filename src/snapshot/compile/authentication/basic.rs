@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tidegate_config::{Basic, HashFormat, Span, defaults, password_lines};
 
 /// Maximum size of a file of users, in bytes; about 40,000 users.
-const MAX_PASSWORD_FILE_SIZE: u64 = 4 * 1024 * 1024;
+const MAX_PASSWORD_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 impl Compiler<'_> {
     /// The scheme, and its settings in a serialised form.
@@ -21,7 +21,7 @@ impl Compiler<'_> {
     ) -> Option<(Arc<dyn Scheme>, String)> {
         let challenge = self.basic_challenge(written, key_path);
         let path = self.path(&written.file);
-        let text = match tidegate_disk::read_text(&path, MAX_PASSWORD_FILE_SIZE) {
+        let text = match tidegate_disk::read_text(&path, MAX_PASSWORD_FILE_BYTES) {
             Ok(text) => text,
             Err(reason) => {
                 let reason = format!("cannot read the users `{}`: {reason}", path.display());
@@ -38,7 +38,7 @@ impl Compiler<'_> {
 
     /// The users of a file; its problems have positions in it.
     fn users(&mut self, path: &Path, text: &str) -> Vec<(String, SlowHash)> {
-        let Some(file) = self.problems.add_file(path) else { return Vec::new() };
+        let Some(file) = self.problems.register_file(path) else { return Vec::new() };
         let mut users = Vec::new();
         let mut first_lines: HashMap<&str, u32> = HashMap::new();
         for line in password_lines(text) {

@@ -21,10 +21,10 @@ use tidegate_http::jwt::media_type;
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
 /// Minimum of `refresh`.
-const MIN_REFRESH: Duration = Duration::from_secs(1);
+const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Maximum size of a file of keys in bytes.
-const MAX_KEY_FILE_SIZE: u64 = 1024 * 1024;
+const MAX_KEY_FILE_BYTES: u64 = 1024 * 1024;
 
 impl Compiler<'_> {
     /// The scheme, and its settings in a serialised form.
@@ -151,7 +151,7 @@ impl Compiler<'_> {
     ) -> Option<(Arc<KeyStore>, String)> {
         self.refuse_fetch_settings(keys, key_path);
         let path = self.path(file);
-        let read = tidegate_disk::read(&path, MAX_KEY_FILE_SIZE).map_err(|it| it.to_string());
+        let read = tidegate_disk::read(&path, MAX_KEY_FILE_BYTES).map_err(|it| it.to_string());
         let loaded = read.and_then(|text| Ok((key_set(&text)?, hash(&text))));
         match loaded {
             Ok((keys, hash)) => Some((KeyStore::fixed(keys), hash)),
@@ -172,7 +172,7 @@ impl Compiler<'_> {
     ) -> Option<(Arc<KeyStore>, String)> {
         let refresh = duration_or_default(keys.refresh.as_ref(), jwt_keys::REFRESH);
         let keep = duration_or_default(keys.keep.as_ref(), jwt_keys::KEEP);
-        if let Some(written) = keys.refresh.as_ref().filter(|_| refresh < MIN_REFRESH) {
+        if let Some(written) = keys.refresh.as_ref().filter(|_| refresh < MIN_REFRESH_INTERVAL) {
             let reason = "must be at least 1s";
             self.problems.add(written.span, format!("{key_path}.refresh"), reason);
         }

@@ -36,7 +36,7 @@ async fn start(file: &Path, address: SocketAddr) -> Nginx {
 }
 
 /// The configuration, in a folder with what it serves.
-fn written(port: u16, one: &Upstream, two: &Upstream) -> (TempDir, std::path::PathBuf) {
+fn write_nginx_folder(port: u16, one: &Upstream, two: &Upstream) -> (TempDir, std::path::PathBuf) {
     let folder = TempDir::new().expect("a folder");
     // nginx as root serves as somebody else.
     #[cfg(unix)]
@@ -73,12 +73,12 @@ fn written(port: u16, one: &Upstream, two: &Upstream) -> (TempDir, std::path::Pa
 async fn imported_gateway_routes_as_nginx_does() {
     let (one, two) = (service("one").await, service("two").await);
     let port = free_port();
-    let (_folder, file) = written(port, &one, &two);
+    let (_folder, file) = write_nginx_folder(port, &one, &two);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let nginx = start(&file, address).await;
 
     let port = free_port();
-    let (folder, _) = written(port, &one, &two);
+    let (folder, _) = write_nginx_folder(port, &one, &two);
     let run = cli(folder.path(), &["import", "nginx", "nginx.conf"], &[]).await;
     assert_eq!(run.code, Some(0), "{}", run.all());
     let file = folder.path().join("tidegate.yaml");

@@ -1,12 +1,12 @@
 //! Writes frames (RFC 6455, section 5.2). It knows nothing of sessions.
 
-use super::{MAX_CONTROL_PAYLOAD, unmask};
+use super::{MAX_CONTROL_PAYLOAD_BYTES, unmask};
 
 /// A close frame (RFC 6455, section 5.5.1), masked when it goes to a server. The reason is cut
 /// to what fits.
 pub fn close(code: u16, reason: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
     let mut payload = code.to_be_bytes().to_vec();
-    payload.extend_from_slice(cut_to(reason, MAX_CONTROL_PAYLOAD - 2).as_bytes());
+    payload.extend_from_slice(cut_to(reason, MAX_CONTROL_PAYLOAD_BYTES - 2).as_bytes());
     control(0x8, payload, mask)
 }
 

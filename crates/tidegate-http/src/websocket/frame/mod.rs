@@ -13,10 +13,10 @@ use super::close_code;
 use std::fmt;
 
 /// The longest header: two bytes, eight of length, four of mask.
-const MAX_HEADER_SIZE: usize = 14;
+const MAX_HEADER_BYTES: usize = 14;
 
 /// The longest payload of a control frame (RFC 6455, section 5.5).
-pub const MAX_CONTROL_PAYLOAD: usize = 125;
+pub const MAX_CONTROL_PAYLOAD_BYTES: usize = 125;
 
 /// The type of a frame (RFC 6455, section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,7 +214,7 @@ pub struct Scanner {
     /// Whether permessage-deflate (RFC 7692) may set RSV1.
     allow_rsv1: bool,
     /// A header of which bytes are missing.
-    partial: [u8; MAX_HEADER_SIZE],
+    partial: [u8; MAX_HEADER_BYTES],
     partial_length: u8,
     /// The frame under way and how much of its payload is still to come.
     frame: Option<(FrameHeader, u64)>,
@@ -239,7 +239,7 @@ impl Scanner {
         Self {
             direction,
             allow_rsv1,
-            partial: [0; MAX_HEADER_SIZE],
+            partial: [0; MAX_HEADER_BYTES],
             partial_length: 0,
             frame: None,
             in_message: false,
@@ -264,7 +264,7 @@ impl Scanner {
                 self.frame = Some((header, left));
                 if let CloseFrameProgress::Payload(kept) = &mut self.close {
                     // One that is too long closes as well; no more of it is kept than may be.
-                    let room = MAX_CONTROL_PAYLOAD - kept.len();
+                    let room = MAX_CONTROL_PAYLOAD_BYTES - kept.len();
                     kept.extend_from_slice(payload.get(..room).unwrap_or(payload));
                 }
                 if !note(Event::Payload(payload), at)
@@ -374,7 +374,7 @@ impl Scanner {
             ),
             match opcode.is_control() {
                 true if !header.fin => Some(E::FragmentedControl),
-                true if length > MAX_CONTROL_PAYLOAD as u64 => Some(E::LongControl),
+                true if length > MAX_CONTROL_PAYLOAD_BYTES as u64 => Some(E::LongControl),
                 true => None,
                 false if opcode == Opcode::Continuation && !self.in_message => {
                     Some(E::StrayContinuation)

@@ -264,7 +264,7 @@ fn rfc6455_5_5_1_overlong_close_frame_still_closes() {
     for split in [1, 7, 1000] {
         let parts: Vec<&[u8]> = bytes.chunks(split).collect();
         let (seen, counts) = scan(Scanner::new(Direction::UpstreamToClient, false), &parts);
-        let close = Close { code: Some(1000), reason: "x".repeat(MAX_CONTROL_PAYLOAD - 2) };
+        let close = Close { code: Some(1000), reason: "x".repeat(MAX_CONTROL_PAYLOAD_BYTES - 2) };
         assert!(seen.contains(&Seen::Error(ProtocolError::LongControl)));
         assert!(seen.contains(&Seen::Close(close)));
         assert_eq!((counts.close, counts.errors), (1, 1));

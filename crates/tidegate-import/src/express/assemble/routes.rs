@@ -48,11 +48,8 @@ impl<'a> RouteAssembly<'a> {
         for part in narrower {
             let of_part = sorted_union(conditions, &self.conditions.covering(&part));
             let is_taken = siblings.iter().any(|it| {
-                let is_below =
-                    it.path != route.path && route.path.path_below(rule_path(&it.path)).is_some();
-                is_below
-                    && it.hosts == route.hosts
-                    && it.path.path_below(rule_path(&part.path)).is_some()
+                let is_below = it.path != route.path && route.path.contains(rule_path(&it.path));
+                is_below && it.hosts == route.hosts && it.path.contains(rule_path(&part.path))
             });
             if is_closed || of_part == of_whole || is_taken {
                 continue;
@@ -109,7 +106,7 @@ impl<'a> RouteAssembly<'a> {
             };
             route.comment.push(comment);
         }
-        if let (Some(prefix), Some(rest)) = (&whole.prefix, whole.path.path_below(&path)) {
+        if let (Some(prefix), Some(rest)) = (&whole.prefix, whole.path.rest_below(&path)) {
             route.prefix = Some(join(prefix, rest)).filter(|prefix| *prefix != path);
         }
         for (_, own) in &mut self.proxied {
@@ -132,7 +129,7 @@ impl<'a> RouteAssembly<'a> {
         let taken = self.routes.iter().take(before).find(|earlier| {
             let covers = match &earlier.path {
                 PathRule::Exact(_) => earlier.path == route.path,
-                PathRule::Prefix(_) => earlier.path.path_below(path).is_some(),
+                PathRule::Prefix(_) => earlier.path.contains(path),
             };
             let passes_on = matches!(earlier.action, Action::Files(_));
             covers && earlier.hosts.is_empty() && !passes_on && earlier.methods.is_empty()

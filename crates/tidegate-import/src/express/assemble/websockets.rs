@@ -14,8 +14,8 @@ impl RouteAssembly<'_> {
             let own = self.proxied.iter().find(|(line, _)| *line == call.line).map(|(_, own)| own);
             let own = own.cloned().unwrap_or_default();
             for route in &mut self.routes {
-                let is_meant = paths.is_empty()
-                    || paths.iter().any(|it| it.path_below(rule_path(&route.path)).is_some());
+                let is_meant =
+                    paths.is_empty() || paths.iter().any(|it| it.contains(rule_path(&route.path)));
                 if own.contains(&route.path) && is_meant {
                     route.websocket = true;
                 }

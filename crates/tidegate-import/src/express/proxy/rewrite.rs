@@ -60,13 +60,13 @@ impl<'a> RouteAssembly<'a> {
             }
             let full = if strips { join(mount, &from) } else { join("/", &from) };
             let whole = PathRule::Prefix(full.clone());
-            if let Some(rest) = whole.path_below(&path) {
+            if let Some(rest) = whole.rest_below(&path) {
                 // The rewrite applies to the whole route.
                 if !is_done {
                     route.prefix = Some(onto(&join(&to, rest))).filter(|prefix| *prefix != path);
                     is_done = true;
                 }
-            } else if PathRule::Prefix(path.clone()).path_below(&full).is_some() {
+            } else if PathRule::Prefix(path.clone()).contains(&full) {
                 let prefix = Some(onto(&to)).filter(|prefix| *prefix != full);
                 below.push(Route { name: slug(&full), path: whole, prefix, ..route.clone() });
                 let text = format!(
@@ -131,7 +131,7 @@ impl<'a> RouteAssembly<'a> {
             let rule = path.and_then(|path| paths::rule(base, path, true));
             let (PathRule::Exact(own) | PathRule::Prefix(own)) = &plain.path;
             let path = match &rule {
-                Some(rule) if plain.path.path_below(rule_path(rule)).is_some() => {
+                Some(rule) if plain.path.contains(rule_path(rule)) => {
                     let text = format!(
                         "`{}` matches anywhere in the host and path; the route matches it only at the \
                          start of the path",
@@ -153,7 +153,7 @@ impl<'a> RouteAssembly<'a> {
             let mut route = Route { action, path, position: at, ..plain.clone() };
             route.name = slug(&entry.key);
             if let (Some(prefix), Some(rest)) =
-                (&mut route.prefix, plain.path.path_below(rule_path(&route.path)))
+                (&mut route.prefix, plain.path.rest_below(rule_path(&route.path)))
             {
                 *prefix = join(prefix, rest);
             }
