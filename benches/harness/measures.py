@@ -131,8 +131,12 @@ def counted(proxy, tools, folder, upstream_port, requests):
     running = proxies.Running(proxy, folder, upstream_port, wrap)
     try:
         connection = HTTPConnection("127.0.0.1", running.port, timeout=30)
-        for _ in range(requests):
-            connection.request("GET", PATH, headers={"Origin": ORIGIN})
+        token = None
+        for number in range(requests):
+            if token is None or proxy.tokens == "fresh":
+                token = running.token(number)
+            headers = {"Origin": ORIGIN, **({"Authorization": f"Bearer {token}"} if token else {})}
+            connection.request("GET", PATH, headers=headers)
             if connection.getresponse().read() != BODY:
                 raise Failed("another body came back")
         connection.close()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 
-from . import machine, processes
+from . import machine, processes, tokens
 from .processes import Failed
 
 BENCHES = pathlib.Path(__file__).resolve().parent.parent
@@ -32,6 +32,8 @@ class Proxy:
     env: dict = field(default_factory=dict)
     routes: int = 0
     tls: bool = False
+    tokens: str = ""                 # what each request has: the "same" token, or a "fresh" one
+    only: tuple = ()                 # the measures that it is for; none: all
 
     def prepare(self):
         self.program = str(self.find())
@@ -54,6 +56,7 @@ class Running:
         self.port = processes.free_port()
         self.folder = folder / f"{proxy.name}-{self.port}"
         self.folder.mkdir()
+        self.issuer = tokens.Issuer(self.folder) if proxy.tokens else None
         config = ""
         if proxy.config:
             config = self.folder / proxy.config
@@ -80,6 +83,10 @@ class Running:
                      "XDG_DATA_HOME": str(self.folder), **proxy.env},
             )
         processes.wait_for_port(self.process, self.port, log_path)
+
+    def token(self, number):
+        """The token of the request with this number, if requests have one."""
+        return self.issuer and self.issuer.token(number if self.proxy.tokens == "fresh" else 0)
 
     def cpu_seconds(self):
         if self.process.poll() is not None:
@@ -248,6 +255,10 @@ def known(finder):
               "tidegate-traces-some.yaml", ["--version"]),
         Proxy("tidegate-traces-all", "Tidegate, plain, every request recorded", finder.tidegate, run,
               "tidegate-traces-all.yaml", ["--version"]),
+        Proxy("tidegate-jwt", "Tidegate, plain, the same token with every request", finder.tidegate, run,
+              "tidegate-jwt.yaml", ["--version"], tokens="same", only=("instructions",)),
+        Proxy("tidegate-jwt-fresh", "Tidegate, plain, a fresh token with every request", finder.tidegate, run,
+              "tidegate-jwt.yaml", ["--version"], tokens="fresh", only=("instructions",)),
         Proxy("nginx", "nginx", lambda: finder.debian("nginx", "nginx-light"),
               ["{program}", "-c", "{config}"], "nginx.conf", ["-v"]),
         Proxy("haproxy", "HAProxy", lambda: finder.debian("haproxy", "haproxy"),

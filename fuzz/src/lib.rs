@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod credentials;
+mod tokens;
 
 pub use credentials::credentials;
+pub use tokens::tokens;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -31,7 +33,7 @@ use tidegate_import::{Format, import as import_file};
 type Property = fn(&[u8]);
 
 /// Each of them, by its target's name.
-pub const ALL: [(&str, Property); 10] = [
+pub const ALL: [(&str, Property); 11] = [
     ("config", config),
     ("path", path),
     ("frames", frames),
@@ -39,6 +41,7 @@ pub const ALL: [(&str, Property); 10] = [
     ("values", values),
     ("websocket", websocket),
     ("redact", secrets),
+    ("jwt", tokens),
     ("import", import),
     ("bodies", bodies),
     ("credentials", credentials),

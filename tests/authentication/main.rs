@@ -13,6 +13,7 @@ mod hash_command;
 mod hostile_tokens;
 mod jwt;
 mod jwt_keys;
+mod jwt_settings;
 mod oidc;
 mod renewal;
 mod revocation;

@@ -5,6 +5,7 @@ mod credentials;
 mod edge;
 mod login_sessions;
 mod operating;
+mod tokens;
 mod upstreams;
 
 use std::path::{Path, PathBuf};
@@ -55,6 +56,7 @@ const RUN: &[&str] = &[
     include_str!("examples_run/edge.rs"),
     include_str!("examples_run/login_sessions.rs"),
     include_str!("examples_run/operating.rs"),
+    include_str!("examples_run/tokens.rs"),
     include_str!("examples_run/upstreams.rs"),
 ];
 

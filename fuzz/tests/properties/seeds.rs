@@ -68,6 +68,12 @@ pub(crate) fn seeds_for(name: &str) -> Vec<Vec<u8>> {
             "\\\"token\\\":\\\"x\\\"",
             "token : '",
         ]),
+        "jwt" => texts(&[
+            "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ.eyJpc3MiOiJodHRwczovL2lkLmV4YW1wbGUvIiwiYXVkIjoiY2hhdCJ9.c2ln",
+            "{\"alg\":\"ES256\",\"kid\":\"k\",\"typ\":\"JWT\"}\n{\"iss\":\"i\",\"aud\":[\"chat\"],\"exp\":1e9}",
+            "{\"alg\":\"none\",\"crit\":[\"b64\"],\"b64\":false}\n{}",
+            r#"{"a":[1,-2,3.5e-7,true,null,{"b":"\u00e9\n"}],"c":{},"d":18446744073709551615}"#,
+        ]),
         other => panic!("{other} has no seeds"),
     }
 }

@@ -35,9 +35,6 @@ use tidegate_http::jwt::{TokenHeader, UnverifiedToken};
 /// The reason for which `require.claims` refuses an identity.
 const CLAIM_REASON: &str = "claim";
 
-/// The reason of a request with several tokens.
-const SEVERAL_REASON: &str = "several_tokens";
-
 /// A scheme of JSON Web Tokens.
 #[derive(Debug)]
 pub(crate) struct JwtScheme {
@@ -181,8 +178,7 @@ impl Scheme for JwtScheme {
             Ok(Some(token)) => token,
             Ok(None) => return Verdict::Missing,
             Err(SeveralTokens) => {
-                let message = "the request has several tokens in one place";
-                return Verdict::Refused(Refusal::new(SEVERAL_REASON, message));
+                return Verdict::Refused(Refusal::several_credentials());
             }
         };
         let now = SystemTime::now();
@@ -210,10 +206,11 @@ impl Scheme for JwtScheme {
     /// As RFC 6750, section 3, says.
     fn challenge(&self, refusal: Option<&Refusal>) -> Option<HeaderValue> {
         let mut text = format!("Bearer realm=\"{}\"", quotable(&self.name));
-        if let Some(Refusal { reason, message }) = refusal {
+        if let Some(refusal) = refusal {
+            let Refusal { reason, message } = refusal;
             let error = match *reason {
                 CLAIM_REASON => "insufficient_scope",
-                SEVERAL_REASON => "invalid_request",
+                _ if *refusal == Refusal::several_credentials() => "invalid_request",
                 _ => "invalid_token",
             };
             text += &format!(", error=\"{error}\", error_description=\"{}\"", quotable(message));

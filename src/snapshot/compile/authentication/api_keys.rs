@@ -31,6 +31,7 @@ impl Compiler<'_> {
         written: &ApiKeys,
         key_path: &str,
     ) -> Option<(Arc<dyn Scheme>, String)> {
+        self.check_token_sources(&written.from, &format!("{key_path}.from"));
         let path = self.path(&written.file);
         let text = match tidegate_disk::read_text(&path, MAX_KEY_FILE_BYTES) {
             Ok(text) => text,

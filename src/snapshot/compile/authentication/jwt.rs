@@ -12,7 +12,7 @@ use http::Uri;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_config::{
-    self as config, Jwt, JwtAlgorithm, JwtKeys, Spanned,
+    Jwt, JwtAlgorithm, JwtKeys, Spanned,
     defaults::{jwt, jwt_keys},
 };
 use tidegate_http::jwt::media_type;
@@ -40,11 +40,6 @@ impl Compiler<'_> {
             true => jwt::ALGORITHMS.to_vec(),
             false => algorithms,
         };
-        if written.audience.is_empty() {
-            let reason =
-                "needs at least one audience, so that tokens for other services are refused";
-            self.problems.add(written.issuer.span, format!("{key_path}.audience"), reason);
-        }
         if let Some(leeway) = written.leeway.as_ref().filter(|it| it.value.0 > MAX_LEEWAY) {
             let reason = "must be at most 5m";
             self.problems.add(leeway.span, format!("{key_path}.leeway"), reason);
@@ -233,21 +228,6 @@ impl Compiler<'_> {
             return None;
         }
         url
-    }
-
-    fn check_token_sources(&mut self, written: &[Spanned<config::TokenSource>], key_path: &str) {
-        for (index, source) in written.iter().enumerate() {
-            let (config::TokenSource::Subprotocol(name)
-            | config::TokenSource::Cookie(name)
-            | config::TokenSource::Query(name)) = &source.value
-            else {
-                continue;
-            };
-            if name.is_empty() {
-                let reason = "must not be empty";
-                self.problems.add(source.span, format!("{key_path}[{index}]"), reason);
-            }
-        }
     }
 }
 
