@@ -101,3 +101,81 @@ impl TokenCache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::SchemeKind;
+    use serde_json::{Map, json};
+    use std::time::{Duration, UNIX_EPOCH};
+
+    const NOW: u64 = 1_000_000;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn valid_until(expiry: u64) -> Validity {
+        let rules = crate::authentication::jwt::TokenRules {
+            issuer: "i".to_owned(),
+            audience: ["a".to_owned()].into(),
+            algorithms: Box::default(),
+            token_type: None,
+            leeway: Duration::from_secs(10),
+        };
+        let claims = json!({"iss": "i", "aud": "a", "iat": NOW, "exp": expiry});
+        let purpose = super::super::claims::Purpose::Access;
+        rules.check_claims(claims.as_object().unwrap(), purpose, at(NOW)).unwrap()
+    }
+
+    fn identity(number: usize) -> Arc<VerifiedIdentity> {
+        let claims = Map::from_iter([("sub".to_owned(), json!(number.to_string()))]);
+        Arc::new(VerifiedIdentity::new("accounts".into(), SchemeKind::Jwt, claims, None))
+    }
+
+    #[test]
+    fn token_is_cached_for_its_keys_and_its_time_only() {
+        let cache = TokenCache::new();
+        let (hash, user) = (hash_of(b"token"), identity(1));
+        cache.insert(hash, 7, valid_until(NOW + 60), &user, at(NOW));
+        let seen = |key_set, now| cache.get(&hash, key_set, at(now)).is_some();
+        assert!(seen(7, NOW) && seen(7, NOW + 69), "until its expiry and the leeway");
+        assert!(!seen(7, NOW + 70), "expired");
+        assert!(!seen(7, NOW - 11), "the clock went back to before its issue");
+        assert!(!seen(8, NOW), "other keys");
+        assert!(cache.get(&hash_of(b"tokeN"), 7, at(NOW)).is_none());
+        assert_eq!(cache.get(&hash, 7, at(NOW)), Some(user));
+    }
+
+    #[test]
+    fn cache_is_bounded_and_keeps_the_token_that_expires_last() {
+        let cache = TokenCache::new();
+        for number in 0..20_000 {
+            let hash = hash_of(number.to_string().as_bytes());
+            cache.insert(hash, 1, valid_until(NOW + 60), &identity(number), at(NOW));
+        }
+        let cached = |cache: &TokenCache| -> usize {
+            cache.sets.iter().map(|set| set.lock().unwrap().len()).sum()
+        };
+        assert_eq!(cached(&cache), SETS * TOKENS_IN_A_SET);
+        let long = hash_of(b"long");
+        cache.insert(long, 1, valid_until(NOW + 600), &identity(0), at(NOW));
+        for number in 20_000..40_000 {
+            let hash = hash_of(number.to_string().as_bytes());
+            cache.insert(hash, 1, valid_until(NOW + 60), &identity(number), at(NOW));
+        }
+        assert!(cache.get(&long, 1, at(NOW)).is_some());
+        assert_eq!(cached(&cache), SETS * TOKENS_IN_A_SET);
+    }
+
+    #[test]
+    fn request_does_not_wait_for_another_one() {
+        let cache = TokenCache::new();
+        let hash = hash_of(b"token");
+        cache.insert(hash, 1, valid_until(NOW + 60), &identity(1), at(NOW));
+        let held = cache.try_lock(&hash);
+        assert!(held.is_some() && cache.get(&hash, 1, at(NOW)).is_none());
+        drop(held);
+        assert!(cache.get(&hash, 1, at(NOW)).is_some());
+    }
+}

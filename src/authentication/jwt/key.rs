@@ -293,3 +293,128 @@ pub(crate) fn min_secret_length(algorithm: JwtAlgorithm) -> usize {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use ring::rand::SystemRandom;
+    use ring::rsa::PublicKeyComponents;
+    use ring::signature::{
+        ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384,
+        RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
+    };
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+    use serde_json::json;
+
+    const MESSAGE: &[u8] = b"header.claims";
+
+    fn jwk(value: Value) -> Result<Option<VerificationKey>, &'static str> {
+        VerificationKey::from_jwk(value.as_object().unwrap())
+    }
+
+    fn base64url(bytes: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The algorithms that accept the signature.
+    fn accepted_by(key: &VerificationKey, signature: &[u8]) -> Vec<&'static str> {
+        let accepts = |algorithm: &JwtAlgorithm| key.verifies(*algorithm, MESSAGE, signature);
+        ALGORITHMS.iter().filter(|(_, it)| accepts(it)).map(|(name, _)| *name).collect()
+    }
+
+    fn rsa() -> (RsaKeyPair, Value) {
+        let pem =
+            include_bytes!("../../../crates/tidegate-testing/src/identity_provider/rsa-1.pem");
+        let pkcs8 = PrivatePkcs8KeyDer::from_pem_slice(pem).unwrap();
+        let key = RsaKeyPair::from_pkcs8(pkcs8.secret_pkcs8_der()).unwrap();
+        let PublicKeyComponents::<Vec<u8>> { n, e } = key.public().into();
+        let public = json!({"kty": "RSA", "n": base64url(&n), "e": base64url(&e)});
+        (key, public)
+    }
+
+    #[test]
+    fn each_signature_is_accepted_by_its_own_algorithm_alone() {
+        let random = SystemRandom::new();
+        let (private, public) = rsa();
+        let key = jwk(public).unwrap().unwrap();
+        let encodings: [(&str, &'static dyn RsaEncoding); 6] = [
+            ("RS256", &RSA_PKCS1_SHA256),
+            ("RS384", &RSA_PKCS1_SHA384),
+            ("RS512", &RSA_PKCS1_SHA512),
+            ("PS256", &RSA_PSS_SHA256),
+            ("PS384", &RSA_PSS_SHA384),
+            ("PS512", &RSA_PSS_SHA512),
+        ];
+        for (name, encoding) in encodings {
+            let mut signature = vec![0; private.public().modulus_len()];
+            private.sign(encoding, &random, MESSAGE, &mut signature).unwrap();
+            assert_eq!(accepted_by(&key, &signature), [name]);
+        }
+        let pkcs8 =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &random).unwrap();
+        let private =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, pkcs8.as_ref(), &random);
+        let private = private.unwrap();
+        let (x, y) = private.public_key().as_ref()[1..].split_at(48);
+        let public = json!({"kty": "EC", "crv": "P-384", "x": base64url(x), "y": base64url(y)});
+        let signature = private.sign(&random, MESSAGE).unwrap();
+        assert_eq!(accepted_by(&jwk(public).unwrap().unwrap(), signature.as_ref()), ["ES384"]);
+        let secret = "a secret of more than sixty-four characters, which is for all three of them";
+        for (name, algorithm) in [
+            ("HS256", hmac::HMAC_SHA256),
+            ("HS384", hmac::HMAC_SHA384),
+            ("HS512", hmac::HMAC_SHA512),
+        ] {
+            let tag = hmac::sign(&hmac::Key::new(algorithm, secret.as_bytes()), MESSAGE);
+            assert_eq!(accepted_by(&VerificationKey::secret(secret), tag.as_ref()), [name]);
+        }
+    }
+
+    #[test]
+    fn keys_that_are_weak_or_malformed_are_refused() {
+        let (_, public) = rsa();
+        let with = |name: &str, value: Value| {
+            let mut key = public.clone();
+            key[name] = value;
+            jwk(key)
+        };
+        assert!(with("use", json!("sig")).is_ok_and(|key| key.is_some()));
+        let zeros = |count| [vec![0; count], vec![0xff; 256]].concat();
+        assert!(with("n", json!(base64url(&zeros(1)))).is_ok(), "a leading zero is no bit");
+        for (name, value) in [
+            ("n", json!(base64url(&[0xff; 255]))),
+            ("n", json!(base64url(&[0x7f; 256]))),
+            ("n", json!(base64url(&[0xff; 1025]))),
+            ("n", json!("")),
+            ("n", json!("AQAB==")),
+            ("n", json!(1)),
+            ("n", Value::Null),
+            ("e", json!("AQ")),
+            ("e", json!("Ag")),
+            ("e", json!("")),
+            ("e", json!("AAAA")),
+            ("e", json!("AQAAAAAB")),
+            ("key_ops", json!("verify")),
+            ("kid", json!(["k"])),
+        ] {
+            assert!(with(name, value.clone()).is_err(), "{name}: {value}");
+        }
+        for key in [
+            json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}),
+            json!({"kty": "EC", "crv": "P-256", "x": base64url(&[1; 32])}),
+            json!({"kty": "OKP", "crv": "Ed25519", "x": "AA"}),
+        ] {
+            assert!(jwk(key.clone()).is_err(), "{key}");
+        }
+        for key in [
+            json!({}),
+            json!({"kty": "oct", "k": base64url(&[7; 64])}),
+            json!({"kty": "OKP", "crv": "X25519", "x": base64url(&[1; 32])}),
+            json!({"kty": "EC", "crv": "secp256k1", "x": base64url(&[1; 32]), "y": base64url(&[1; 32])}),
+        ] {
+            assert!(jwk(key.clone()).is_ok_and(|it| it.is_none()), "{key} is for nothing here");
+        }
+    }
+}
