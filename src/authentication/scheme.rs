@@ -54,6 +54,8 @@ pub(crate) enum SchemeEndpoint {
 pub(crate) enum EndpointVerdict {
     /// This is the response.
     Answer(Box<Response<Bytes>>),
+    /// The login of this identity has ended, and this is the response. The claim `jti` names the login.
+    LoggedOut(Box<Response<Bytes>>, Arc<VerifiedIdentity>),
     /// The request is refused with this error.
     Refused(ErrorCode, Refusal),
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod credentials;
 mod edge;
+mod login;
 mod login_sessions;
 mod operating;
 mod tokens;
@@ -55,6 +56,7 @@ const RUN: &[&str] = &[
     include_str!("examples_run/credentials.rs"),
     include_str!("examples_run/edge.rs"),
     include_str!("examples_run/login_sessions.rs"),
+    include_str!("examples_run/login.rs"),
     include_str!("examples_run/operating.rs"),
     include_str!("examples_run/tokens.rs"),
     include_str!("examples_run/upstreams.rs"),

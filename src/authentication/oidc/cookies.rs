@@ -3,19 +3,18 @@
 
 use http::{HeaderMap, HeaderValue};
 use pingora::http::RequestHeader;
-use std::fmt::Write;
 use std::time::Duration;
 use tidegate_config::SameSite;
 use tidegate_http::cookie;
 
 /// Maximum length of a cookie's value. Browsers keep 4,096 bytes of name, value and attributes (RFC 6265, section 6.1).
-const MAX_VALUE: usize = 3_700;
+const MAX_VALUE_BYTES: usize = 3_700;
 
 /// Maximum number of cookies that a login is divided among.
 pub(super) const MAX_PARTS: usize = 4;
 
 /// Length of the id of a login that has begun: 128 random bits in base64url.
-pub(super) const ID_LENGTH: usize = 22;
+pub(super) const ID_CHARS: usize = 22;
 
 /// How cookies are set for one request.
 #[derive(Debug, Clone, Copy)]
@@ -67,14 +66,14 @@ pub(super) fn set(
     attributes: CookieAttributes,
     request: &HeaderMap,
 ) -> Option<Vec<HeaderValue>> {
-    let count = value.len().div_ceil(MAX_VALUE);
+    let count = value.len().div_ceil(MAX_VALUE_BYTES);
     if count > MAX_PARTS {
         return None;
     }
     let mut cookies = Vec::new();
     let mut rest = value;
     for number in 0..count {
-        let (part, after) = rest.split_at_checked(MAX_VALUE).unwrap_or((rest, ""));
+        let (part, after) = rest.split_at_checked(MAX_VALUE_BYTES).unwrap_or((rest, ""));
         rest = after;
         cookies.push(match number {
             0 => set_one(name, &format!("{count}.{part}"), attributes)?,
@@ -116,8 +115,9 @@ pub(super) fn set_one(
         SameSite::Lax => "Lax",
         SameSite::Strict => "Strict",
     });
-    if attributes.is_secure {
-        let _ = write!(text, "; Secure");
+    // Browsers refuse names with these prefixes otherwise (RFC 6265bis, section 4.1.3).
+    if attributes.is_secure || name.starts_with("__Host-") || name.starts_with("__Secure-") {
+        text.push_str("; Secure");
     }
     HeaderValue::try_from(text).ok()
 }
@@ -148,7 +148,7 @@ fn pending_id<'c>(cookie: &'c [u8], name: &str) -> Option<&'c str> {
 /// Whether it has the form of an id.
 pub(super) fn is_id(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    text.len() == ID_LENGTH && text.bytes().all(is_allowed)
+    text.len() == ID_CHARS && text.bytes().all(is_allowed)
 }
 
 /// Removes the cookies of logins from a request, and leaves all others as they are.
@@ -205,13 +205,13 @@ mod tests {
 
     #[test]
     fn large_value_is_divided_and_put_together_again() {
-        for length in [1, MAX_VALUE, MAX_VALUE + 1, MAX_VALUE * MAX_PARTS] {
+        for length in [1, MAX_VALUE_BYTES, MAX_VALUE_BYTES + 1, MAX_VALUE_BYTES * MAX_PARTS] {
             let value = "x".repeat(length - 1) + "y";
             let cookies = set("tg", &value, LAX, &HeaderMap::new()).expect("not too large");
             assert!(cookies.iter().all(|cookie| cookie.len() <= 4096), "{length}");
             assert_eq!(read(&sent_back(&cookies), "tg"), Ok(Some(value.into_bytes())), "{length}");
         }
-        let too_large = "x".repeat(MAX_VALUE * MAX_PARTS + 1);
+        let too_large = "x".repeat(MAX_VALUE_BYTES * MAX_PARTS + 1);
         assert_eq!(set("tg", &too_large, LAX, &HeaderMap::new()), None);
     }
 
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn cookies_of_logins_are_removed_from_requests_and_no_others() {
         let mut head = RequestHeader::build("GET", b"/", None).expect("a head");
-        let id = "A".repeat(ID_LENGTH);
+        let id = "A".repeat(ID_CHARS);
         let cookies = format!("a=1; tg=1.x; tg.1=y; tg-{id}=z; tgx=2; tg-short=3");
         head.insert_header("cookie", cookies).expect("a header");
         assert_eq!(pending_ids(&head.headers, "tg").collect::<Vec<_>>(), [id]);

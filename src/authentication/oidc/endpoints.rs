@@ -1,8 +1,9 @@
 //! What browsers ask of the gateway itself: the return from the issuer, and the logout. Knows nothing of how requests of
 //! routes are verified.
 
+use super::messages::is_error_code;
 use super::navigation::{is_from_own_origin, own_origin};
-use super::provider::{TokenError, is_error_code};
+use super::provider::TokenError;
 use super::record::{Login, PENDING_TTL, PendingLogin, now};
 use super::{Found, OidcScheme, cookies, lock, random_text, redirect, with_parameters};
 use crate::authentication::{Credentials, EndpointVerdict, Refusal};
@@ -158,20 +159,21 @@ impl OidcScheme {
         let is_secure = request.exchange.scheme() == "https";
         let attributes = Self::pending_attributes(is_secure);
         let set = cookies::remove(&self.settings.cookie, attributes, headers);
-        let login = self.find(headers);
-        if let Found::Login(login) = &login
-            && !request.exchange.is_dry_run()
-        {
-            lock(&self.logged_out).insert(&login.id, login.ends, now());
-        }
-        let at_issuer = match login {
-            Found::Login(_) => self.end_session_url(&request),
+        let login = match self.find(headers) {
+            Found::Login(login) => Some(login),
             Found::Nothing | Found::Refused(_) => None,
         };
+        let at_issuer = login.as_ref().and_then(|_| self.end_session_url(&request));
         let location = at_issuer.as_deref().unwrap_or(&self.settings.after_logout);
-        match redirect(StatusCode::SEE_OTHER, location, set) {
-            Some(answer) => EndpointVerdict::Answer(Box::new(answer)),
-            None => too_large(),
+        let Some(answer) = redirect(StatusCode::SEE_OTHER, location, set).map(Box::new) else {
+            return too_large();
+        };
+        match login {
+            Some(login) if !request.exchange.is_dry_run() => {
+                lock(&self.logged_out).insert(&login.id, login.ends, now());
+                EndpointVerdict::LoggedOut(answer, login.identity(&self.name))
+            }
+            _ => EndpointVerdict::Answer(answer),
         }
     }
 

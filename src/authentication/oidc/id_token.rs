@@ -70,22 +70,44 @@ impl IdTokenRules {
         keys: &KeySet,
         expected: &Expected<'_>,
     ) -> Result<Map<String, Value>, IdTokenError> {
-        let token = UnverifiedToken::parse(token.as_bytes()).map_err(refusal_of)?;
-        let algorithm = self.rules.check_header(&token.header, Purpose::Access)?;
+        let claims = self.verify_token(token.as_bytes(), keys, Purpose::Access)?;
+        self.check_login(&claims, expected)?;
+        Ok(claims)
+    }
+
+    /// The claims of a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.6) that these keys have signed. The
+    /// caller checks what only logout tokens have.
+    pub(super) fn verify_logout(
+        &self,
+        token: &[u8],
+        keys: &KeySet,
+    ) -> Result<Map<String, Value>, Refusal> {
+        self.verify_token(token, keys, Purpose::Logout).map_err(|error| match error {
+            IdTokenError::UnknownKey(refusal) | IdTokenError::Refused(refusal) => refusal,
+        })
+    }
+
+    fn verify_token(
+        &self,
+        token: &[u8],
+        keys: &KeySet,
+        purpose: Purpose,
+    ) -> Result<Map<String, Value>, IdTokenError> {
+        let token = UnverifiedToken::parse(token).map_err(refusal_of)?;
+        let algorithm = self.rules.check_header(&token.header, purpose)?;
         let key_id = token.header.key_id.as_deref();
         match keys.verify(key_id, algorithm, token.signed, &token.signature) {
             Signature::Valid => {}
             Signature::UnknownKey => {
-                let message = "the issuer has published no key of the ID token's name";
+                let message = "the issuer has published no key of the token's name";
                 return Err(IdTokenError::UnknownKey(Refusal::new("unknown_key", message)));
             }
             Signature::Invalid | Signature::OtherAlgorithm => {
-                let message = "the issuer has not signed the ID token";
+                let message = "the issuer has not signed the token";
                 return Err(Refusal::new("signature", message).into());
             }
         }
-        self.rules.check_claims(&token.claims, Purpose::Access, SystemTime::now())?;
-        self.check_login(&token.claims, expected)?;
+        self.rules.check_claims(&token.claims, purpose, SystemTime::now())?;
         Ok(token.claims)
     }
 

@@ -8,6 +8,7 @@
 mod cookies;
 mod endpoints;
 mod id_token;
+mod messages;
 mod navigation;
 mod provider;
 mod recent;
@@ -35,6 +36,7 @@ use refresh::Refreshes;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use seal::Seal;
+use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -217,6 +219,11 @@ impl OidcScheme {
 
     /// The redirect to the issuer (OpenID Connect Core 1.0, section 3.1.2.1).
     fn redirect(&self, request: Credentials<'_>) -> Verdict {
+        if request.exchange.is_dry_run() {
+            // Nothing is known of the issuer's endpoints, and no login begins.
+            let answer = redirect(StatusCode::FOUND, &self.settings.issuer, Vec::new());
+            return Verdict::Answer(Box::new(answer.unwrap_or_default()));
+        }
         let Some(known) = self.provider.known() else {
             let message = "the issuer of logins has not been reached yet";
             return Verdict::Unavailable(Refusal::new("unreachable", message));
@@ -321,6 +328,10 @@ impl Scheme for OidcScheme {
 
     fn sanitize(&self, head: &mut RequestHeader) {
         cookies::sanitize(head, &self.settings.cookie);
+    }
+
+    fn verify_logout_token(&self, token: &[u8]) -> Option<Result<Map<String, Value>, Refusal>> {
+        Some(self.provider.verify_logout_token(token))
     }
 
     fn start(self: Arc<Self>) {

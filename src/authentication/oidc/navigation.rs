@@ -14,7 +14,7 @@ use tidegate_http::origin::Origin;
 use tidegate_http::url::normalized_authority;
 
 /// Maximum length of the path that a browser returns to; it returns to `/` otherwise.
-const MAX_RETURN_PATH: usize = 1_500;
+const MAX_RETURN_PATH_BYTES: usize = 1_500;
 
 /// Whether a browser shows the response as a page, and so can follow a redirect to a login.
 pub(super) fn is_navigation(request: &Credentials<'_>) -> bool {
@@ -86,7 +86,7 @@ pub(super) fn return_path(uri: &Uri) -> &str {
 fn is_return_path(target: &str) -> bool {
     target.starts_with('/')
         && !target.starts_with("//")
-        && target.len() <= MAX_RETURN_PATH
+        && target.len() <= MAX_RETURN_PATH_BYTES
         && target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
 }
 
@@ -152,7 +152,7 @@ mod tests {
         for target in ["/\t/evil", "/\u{a0}", "/ü", "", "https://evil.example", "evil", "/\\e"] {
             assert!(!is_return_path(target), "{target}");
         }
-        assert!(!is_return_path(&format!("/{}", "x".repeat(MAX_RETURN_PATH))));
+        assert!(!is_return_path(&format!("/{}", "x".repeat(MAX_RETURN_PATH_BYTES))));
     }
 
     #[test]

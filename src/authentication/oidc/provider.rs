@@ -2,19 +2,19 @@
 //! cookies and of the requests of browsers.
 
 use super::id_token::{Expected, IdTokenError, IdTokenRules};
+use super::messages::{ProviderMetadata, TokenResponse, is_error_code};
 use super::record::{Login, now};
 use crate::authentication::Refusal;
 use crate::authentication::jwt::KeySet;
 use crate::background;
-use crate::http_client::{HttpClient, is_safe_url};
+use crate::http_client::HttpClient;
 use crate::telemetry::RateLimitedLog;
 use arc_swap::ArcSwapOption;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{Method, Request, StatusCode, Uri};
-use serde::Deserialize;
+use http::{Method, Request, StatusCode};
 use serde_json::{Map, Value};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum size of a response of the issuer.
-const MAX_RESPONSE: usize = 512 * 1024;
+const MAX_RESPONSE_BYTES: usize = 512 * 1024;
 
 /// Time between two fetches of the issuer's documents.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -67,33 +67,6 @@ pub(super) struct Provider {
 pub(super) struct KnownProvider {
     pub(super) metadata: ProviderMetadata,
     keys: KeySet,
-}
-
-/// The issuer's endpoints (OpenID Connect Discovery 1.0, section 3).
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct ProviderMetadata {
-    issuer: String,
-    pub(super) authorization_endpoint: String,
-    token_endpoint: String,
-    jwks_uri: String,
-    #[serde(default)]
-    pub(super) end_session_endpoint: Option<String>,
-    #[serde(default)]
-    token_endpoint_auth_methods_supported: Option<Vec<String>>,
-    /// Whether each return from the issuer names it (RFC 9207).
-    #[serde(default)]
-    pub(super) authorization_response_iss_parameter_supported: bool,
-}
-
-/// What the token endpoint answers (RFC 6749, section 5.1; OpenID Connect Core 1.0, section 3.1.3.3).
-#[derive(Deserialize)]
-struct TokenResponse {
-    #[serde(default)]
-    id_token: Option<String>,
-    #[serde(default)]
-    refresh_token: Option<String>,
-    #[serde(default)]
-    expires_in: Option<Value>,
 }
 
 /// Tokens, verified.
@@ -185,7 +158,7 @@ impl Provider {
         // Waiting requests would pile up.
         let Ok(_permit) = self.token_requests.try_acquire() else { return Err(unavailable()) };
         let request = self.token_request(&known.metadata, form).ok_or_else(unavailable)?;
-        let response = match self.http.send(request, TIMEOUT, MAX_RESPONSE).await {
+        let response = match self.http.send(request, TIMEOUT, MAX_RESPONSE_BYTES).await {
             Ok(response) => response,
             Err(error) => {
                 self.report(&format!("its token endpoint did not answer: {error}"));
@@ -213,8 +186,7 @@ impl Provider {
             None => None,
         };
         let of_token = claims.as_ref().and_then(|claims| claims.get("exp")?.as_u64());
-        let seconds = response.expires_in.as_ref().and_then(seconds);
-        let of_response = seconds.map(|seconds| now().saturating_add(seconds));
+        let of_response = response.lifetime().map(|seconds| now().saturating_add(seconds));
         // Without a refresh token, the ID token alone decides: it is what the login is made of.
         let expire = match &response.refresh_token {
             Some(_) => of_token.into_iter().chain(of_response).min(),
@@ -245,6 +217,14 @@ impl Provider {
                 IdTokenError::UnknownKey(refusal) | IdTokenError::Refused(refusal) => refusal,
             }),
             _ => Err(refusal),
+        }
+    }
+
+    /// The claims of a logout token that the issuer has signed for this client.
+    pub(super) fn verify_logout_token(&self, token: &[u8]) -> Result<Map<String, Value>, Refusal> {
+        match self.known() {
+            Some(known) => self.client.rules.verify_logout(token, &known.keys),
+            None => Err(Refusal::new("no_keys", "the gateway does not have the issuer's keys yet")),
         }
     }
 
@@ -306,23 +286,8 @@ impl Provider {
         let base = self.client.issuer.trim_end_matches('/');
         let url = format!("{base}/.well-known/openid-configuration");
         let document = self.get(&url).await?;
-        let metadata: ProviderMetadata = serde_json::from_slice(&document)
-            .map_err(|error| format!("{url} is not a valid discovery document: {error}"))?;
-        if metadata.issuer != self.client.issuer {
-            return Err(format!(
-                "{url} is the document of another issuer, `{}`; write `issuer` exactly so",
-                metadata.issuer
-            ));
-        }
-        let end_session = metadata.end_session_endpoint.as_deref();
-        for url in [&*metadata.authorization_endpoint, &metadata.token_endpoint, &metadata.jwks_uri]
-            .into_iter()
-            .chain(end_session)
-        {
-            if !url.parse::<Uri>().is_ok_and(|url| is_safe_url(&url)) {
-                return Err(format!("its endpoint `{url}` is not `https`"));
-            }
-        }
+        let metadata = ProviderMetadata::parse(&document, &self.client.issuer)
+            .map_err(|reason| format!("{url}: {reason}"))?;
         let (keys, _) = KeySet::from_json(&self.get(&metadata.jwks_uri).await?)
             .map_err(|reason| format!("{}: {reason}", metadata.jwks_uri))?;
         self.known.store(Some(Arc::new(KnownProvider { metadata, keys })));
@@ -333,21 +298,12 @@ impl Provider {
     async fn get(&self, url: &str) -> Result<Bytes, String> {
         let request = Request::get(url).header(ACCEPT, "application/json").body(Bytes::new());
         let request = request.map_err(|_| format!("`{url}` is not a URL"))?;
-        let response = self.http.send(request, TIMEOUT, MAX_RESPONSE).await;
+        let response = self.http.send(request, TIMEOUT, MAX_RESPONSE_BYTES).await;
         let response = response.map_err(|error| format!("GET {url}: {error}"))?;
         match response.status() {
             StatusCode::OK => Ok(response.into_body()),
             status => Err(format!("GET {url} answered {status}")),
         }
-    }
-}
-
-impl ProviderMetadata {
-    /// Whether the secret is sent as a password: the default of RFC 8414, section 2.
-    fn takes_basic(&self) -> bool {
-        self.token_endpoint_auth_methods_supported
-            .as_ref()
-            .is_none_or(|methods| methods.iter().any(|method| method == "client_secret_basic"))
     }
 }
 
@@ -403,17 +359,6 @@ fn unavailable() -> TokenError {
         "unreachable",
         "the issuer of logins is unreachable or busy",
     ))
-}
-
-/// `expires_in`, a number that some issuers write as text.
-fn seconds(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.parse().ok())
-}
-
-/// Whether a text of the issuer is a plain word that may be shown.
-pub(super) fn is_error_code(code: &str) -> bool {
-    (1..=64).contains(&code.len())
-        && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 fn encoded(text: &str) -> String {

@@ -68,7 +68,9 @@ impl Login {
     /// The identity that it proves.
     pub(super) fn identity(&self, scheme: &Arc<str>) -> Arc<VerifiedIdentity> {
         let expires = UNIX_EPOCH.checked_add(Duration::from_secs(self.expires()));
-        let (scheme, claims) = (Arc::clone(scheme), self.claims.clone());
+        let (scheme, mut claims) = (Arc::clone(scheme), self.claims.clone());
+        // What names a token names the login here, through all its tokens: a logout revokes it by this.
+        claims.insert("jti".to_owned(), self.id.clone().into());
         Arc::new(VerifiedIdentity::new(scheme, SchemeKind::Oidc, claims, expires))
     }
 }

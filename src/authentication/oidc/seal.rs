@@ -11,7 +11,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 const APPLICATION: &[u8] = b"tidegate oidc cookie 1";
 
 /// Random bytes of each value, from which its own key is derived.
-const SALT_SIZE: usize = 24;
+const SALT_BYTES: usize = 24;
 
 /// Encrypts with the first of its keys (AES-256-GCM), decrypts with all.
 ///
@@ -32,7 +32,7 @@ impl Seal {
 
     /// The value as text of the characters of base64url; `None` without a key or randomness.
     pub(super) fn seal(&self, purpose: &str, plain: &[u8]) -> Option<String> {
-        let mut salt = [0; SALT_SIZE];
+        let mut salt = [0; SALT_BYTES];
         SystemRandom::new().fill(&mut salt).ok()?;
         let key = self.key(self.keys.first()?, purpose, &salt)?;
         let mut sealed = plain.to_vec();
@@ -43,7 +43,7 @@ impl Seal {
     /// The value that this gateway, or one with the same keys, has sealed for this purpose.
     pub(super) fn open(&self, purpose: &str, sealed: &[u8]) -> Option<Vec<u8>> {
         let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
-        let (salt, sealed) = bytes.split_at_checked(SALT_SIZE)?;
+        let (salt, sealed) = bytes.split_at_checked(SALT_BYTES)?;
         self.keys.iter().find_map(|key| {
             let mut plain = sealed.to_vec();
             let key = self.key(key, purpose, salt)?;

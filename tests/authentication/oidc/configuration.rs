@@ -110,5 +110,7 @@ async fn explain_asks_no_issuer() {
     let arguments = ["explain", "--config", "tidegate.yaml", "http://localhost/"];
     let run = cli(folder.path(), &arguments, &[]).await;
     assert!(run.all().contains("401"), "{}", run.all());
+    let run = cli(folder.path(), &[&arguments[..], &["-H", HTML]].concat(), &[]).await;
+    assert!(run.all().contains(&issuer.provider.issuer()), "{}", run.all());
     assert!(issuer.provider.targets().is_empty() && issuer.token_requests().is_empty());
 }

@@ -75,12 +75,11 @@ async fn refreshed_id_token_of_another_user_is_refused() {
 }
 
 #[tokio::test]
-async fn outage_of_the_issuer_ends_no_login_whose_tokens_are_valid() {
+async fn outage_of_the_issuer_is_answered_503_once_tokens_have_expired() {
     let (issuer, upstream) = (Issuer::start().await, Upstream::saying("page").await);
     {
         let mut state = issuer.state();
         state.refreshes = true;
-        // Due at once, and expired only after the test.
         state.expires_in = vec![3600];
     }
     let gateway = issuer.config(&upstream).start().await;

@@ -15,10 +15,10 @@ use tidegate_config::{AuthenticationScheme, Oidc, Path, Span, Spanned, defaults}
 const OPENID: &str = "openid";
 
 /// Minimum length of a key of the cookie, in characters.
-const MIN_KEY_LENGTH: usize = 32;
+const MIN_KEY_CHARS: usize = 32;
 
 /// Maximum length of the cookie's name.
-const MAX_NAME_LENGTH: usize = 64;
+const MAX_NAME_CHARS: usize = 64;
 
 impl Compiler<'_> {
     /// The scheme, and its settings in a serialised form.
@@ -79,8 +79,8 @@ impl Compiler<'_> {
         }
         let key_path = format!("{key_path}.cookie");
         for (index, key) in cookie.keys.iter().enumerate() {
-            if key.chars().count() < MIN_KEY_LENGTH {
-                let reason = format!("a key needs at least {MIN_KEY_LENGTH} characters");
+            if key.chars().count() < MIN_KEY_CHARS {
+                let reason = format!("a key needs at least {MIN_KEY_CHARS} characters");
                 let problem =
                     self.problems.add(key.span, format!("{key_path}.keys[{index}]"), reason);
                 problem.help("`openssl rand -base64 32` makes one");
@@ -90,7 +90,7 @@ impl Compiler<'_> {
             && !is_cookie_name(name)
         {
             let reason = format!(
-                "not a name of a cookie: at most {MAX_NAME_LENGTH} letters, digits, `-` and `_`"
+                "not a name of a cookie: at most {MAX_NAME_CHARS} letters, digits, `-` and `_`"
             );
             self.problems.add(name.span, format!("{key_path}.name"), reason);
         }
@@ -116,7 +116,8 @@ impl Compiler<'_> {
                 };
                 let scheme = Arc::clone(&scheme);
                 let serialised = format!("{key} {serialised}");
-                let filter = SchemeEndpointFilter { scheme, endpoint, serialised };
+                let sessions = Arc::clone(&self.sessions);
+                let filter = SchemeEndpointFilter { scheme, endpoint, sessions, serialised };
                 self.add_endpoint(&path, key_path, Vec::new(), defaults, filter);
             }
         }
@@ -177,5 +178,5 @@ fn check_issuer(written: &str) -> Result<(), String> {
 /// Whether parts can be told from one another by what is added to the name.
 fn is_cookie_name(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    (1..=MAX_NAME_LENGTH).contains(&name.len()) && name.bytes().all(is_allowed)
+    (1..=MAX_NAME_CHARS).contains(&name.len()) && name.bytes().all(is_allowed)
 }
