@@ -8,9 +8,18 @@ use tidegate_testing::{Cli, Config, Gateway, cli, free_port, replace_file};
 
 /// Starts a gateway whose configuration names these files.
 pub(crate) async fn start_with(config: &Config, files: &[(&str, &str)]) -> Gateway {
+    start(files, |port| config.yaml(port)).await
+}
+
+/// The same, with one thread for requests.
+pub(crate) async fn start_on_one_thread(config: &Config, files: &[(&str, &str)]) -> Gateway {
+    start(files, |port| config.yaml(port).replace("threads: 2", "threads: 1")).await
+}
+
+async fn start(files: &[(&str, &str)], yaml: impl FnOnce(u16) -> String) -> Gateway {
     let (folder, port) = (folder_with(files), free_port());
     let file = folder.path().join("tidegate.yaml");
-    std::fs::write(&file, config.yaml(port)).expect("the configuration");
+    std::fs::write(&file, yaml(port)).expect("the configuration");
     Gateway::run(folder, file, port).await
 }
 
