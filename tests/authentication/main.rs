@@ -5,6 +5,7 @@
 mod api_keys;
 mod basic;
 mod client_addresses;
+mod documented;
 mod forward;
 mod forward_cache;
 mod forward_failures;

@@ -21,9 +21,14 @@ const ENDLESS: [(&str, &str); 1] =
     [("tidegate sessions --route notifications-ws --watch", "SESSION")];
 
 /// What ends otherwise than with 0 on this stage, by how it begins, and why.
-const OTHERWISE: [(&str, i32, &str); 8] = [
+const OTHERWISE: [(&str, i32, &str); 9] = [
     ("tidegate diff --running", 1, "what runs here has an edit that the files have not"),
     ("tidegate diff old.yaml new.yaml", 1, "they differ"),
+    (
+        "tidegate doctor 'ws://localhost:3000/api/notifications/ws?userId=x' --protocol",
+        1,
+        "no service here speaks `chat`",
+    ),
     ("tidegate doctor ws://localhost:3000/ws --origin", 1, "no service here speaks `chat`"),
     ("tidegate doctor wss://edge.example.com/ws", 1, "nobody is there"),
     ("tidegate import express", 3, "not all of it can be carried"),

@@ -32,8 +32,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tidegate_http::jwt::{TokenHeader, UnverifiedToken};
 
-/// The reason for which `require.claims` refuses an identity.
-const CLAIM_REASON: &str = "claim";
+/// The reasons for which `require.claims` and `require.user_matches` refuse an identity: another token may be admitted, a
+/// fresh one of the same rights is not.
+const CLAIM_REASONS: [&str; 2] = ["claim", "user_mismatch"];
 
 /// A scheme of JSON Web Tokens.
 #[derive(Debug)]
@@ -209,7 +210,7 @@ impl Scheme for JwtScheme {
         if let Some(refusal) = refusal {
             let Refusal { reason, message } = refusal;
             let error = match *reason {
-                CLAIM_REASON => "insufficient_scope",
+                reason if CLAIM_REASONS.contains(&reason) => "insufficient_scope",
                 _ if *refusal == Refusal::several_credentials() => "invalid_request",
                 _ => "invalid_token",
             };
