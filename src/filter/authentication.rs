@@ -8,12 +8,12 @@ use crate::websocket::SessionRegistry;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
+use std::fmt;
 use std::sync::Arc;
 use tidegate_http::error_code::ErrorCode;
 use tidegate_http::stable_hash;
 
 /// Answers 401 to requests that no scheme verifies, and 403 to those whose sender may not send them.
-#[derive(Debug)]
 pub(crate) struct AuthenticationFilter {
     /// What is required.
     pub(crate) requirement: Arc<Requirement>,
@@ -23,6 +23,13 @@ pub(crate) struct AuthenticationFilter {
     pub(crate) sessions: Arc<SessionRegistry>,
     /// The settings in a serialised form, secrets included: part of the route's fingerprint.
     pub(crate) serialised: String,
+}
+
+impl fmt::Debug for AuthenticationFilter {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AuthenticationFilter").field(&self.describe()).finish()
+    }
 }
 
 /// A verified identity whose login was revoked.
@@ -63,8 +70,8 @@ impl AuthenticationFilter {
             upstream_headers,
             cookies: Vec::new(),
         }));
-        if let Some(user_id) = &self.user_id {
-            user_id.read(request);
+        if let Some(user_id) = self.user_id.as_ref().filter(|user_id| user_id.reads_claims()) {
+            request.exchange.user_id = user_id.of_claims(&identity);
         }
         let user = request.exchange.user_id.as_ref().filter(|user| user.is_verified());
         let user = user.map(|user| user.as_str()).or_else(|| identity.subject());

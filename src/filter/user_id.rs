@@ -56,9 +56,9 @@ impl UserIdFilter {
         })
     }
 
-    /// Sets the user id of the request.
-    pub(crate) fn read(&self, request: &mut Request<'_>) {
-        request.exchange.user_id = self.sources.iter().find_map(|source| source.find(request));
+    /// Whether a claim may be the user id. Then nothing that a client merely says is, where an identity is verified.
+    pub(super) fn reads_claims(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, UserIdReader::Claim(_)))
     }
 }
 
@@ -77,10 +77,8 @@ impl UserIdReader {
                 let value = cookie::find(&request.head().headers, name)?;
                 UserId::from_bytes(value, UserIdOrigin::Cookie)
             }
-            Self::Claim(name) => {
-                let value = request.exchange().identity()?.claim(name)?;
-                UserId::new(&value, UserIdOrigin::Claim)
-            }
+            // Nobody is verified yet.
+            Self::Claim(_) => None,
         }
     }
 }
@@ -98,7 +96,7 @@ impl Filter for UserIdFilter {
     }
 
     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
-        self.read(request);
+        request.exchange.user_id = self.sources.iter().find_map(|source| source.find(request));
         Ok(Flow::Continue)
     }
 }

@@ -42,6 +42,7 @@ use http::{HeaderMap, Method};
 use ipnet::IpNet;
 use pingora::http::RequestHeader;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -139,7 +140,7 @@ pub(crate) struct FilterPlace {
 }
 
 /// A scheme of `authentication`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct KeptScheme {
     /// Its settings in a serialised form, secrets and the content of its files included.
     pub(crate) serialised: String,
@@ -147,6 +148,13 @@ pub(crate) struct KeptScheme {
     pub(crate) settings: String,
     /// The scheme.
     pub(crate) scheme: Arc<dyn Scheme>,
+}
+
+impl fmt::Debug for KeptScheme {
+    /// Without the settings, which have secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeptScheme").field(&self.scheme.describe()).finish()
+    }
 }
 
 /// Settings that take effect only at the start.

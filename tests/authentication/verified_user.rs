@@ -70,6 +70,19 @@ async fn claims_fill_headers_and_a_forged_header_is_replaced_or_removed() {
 }
 
 #[tokio::test]
+async fn identity_without_the_claim_does_not_let_the_client_name_a_user() {
+    let issuer = IdentityProvider::start().await;
+    let upstream = Upstream::saying("ok").await;
+    let headers = "headers: {request: {set: {X-User: \"{user.id}\"}}}";
+    let gateway = gateway(&issuer, &upstream, headers).await;
+    let token = bearer(&issuer.token(json!({"sub": null})));
+    assert_eq!(gateway.get("/private?userId=victim", &[&token]).await.status(), 200);
+    assert_eq!(upstream.only_request().await.head.only("x-user"), None);
+    let line = gateway.access_of("/private").await;
+    assert_eq!((&line["auth.result"], line.get("user.id")), (&json!("verified"), None));
+}
+
+#[tokio::test]
 async fn user_named_in_the_request_must_be_the_verified_one() {
     let issuer = IdentityProvider::start().await;
     let upstream = Upstream::echo().await;

@@ -9,7 +9,8 @@ use serde::Deserialize;
 #[serde(default, deny_unknown_fields)]
 pub struct Identity {
     /// Where the gateway looks for the user id; the first that is present wins. A claim is verified;
-    /// any other value is only what the client says, and is marked as unverified in the log.
+    /// any other value is only what the client says, and is marked as unverified in the log. Where an
+    /// identity is verified (`require`), only claims count, if the list has any.
     pub user_id: Vec<UserIdSource>,
 }
 

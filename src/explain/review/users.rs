@@ -37,10 +37,9 @@ fn required_schemes<'c>(config: &'c Config, route: &'c Route) -> Vec<&'c str> {
 /// Whether a client of this route may choose its user id.
 fn may_choose_user(config: &Config, route: &Route) -> bool {
     let sources = &config.identity.user_id;
-    let is_claimed = |source: &UserIdSource| !matches!(source, UserIdSource::Claim(_));
-    // The first source may be absent in a verified identity too.
-    sources.iter().any(is_claimed)
-        && (required_schemes(config, route).is_empty() || sources.first().is_some_and(is_claimed))
+    let is_claim = |source: &UserIdSource| matches!(source, UserIdSource::Claim(_));
+    let is_verified = sources.iter().any(is_claim) && !required_schemes(config, route).is_empty();
+    !is_verified && !sources.iter().all(is_claim)
 }
 
 fn unverified_users(config: &Config, problems: &mut ProblemCollector) {
