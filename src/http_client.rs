@@ -32,7 +32,9 @@ pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, io::Error>;
 pub(crate) enum HttpClientError {
     /// No complete response within this time.
     Timeout(Duration),
-    /// The connection failed, or the response is malformed or too large.
+    /// No connection can be made.
+    Unreachable(Box<dyn Error + Send + Sync>),
+    /// The connection broke, or the response is malformed or too large.
     Failed(Box<dyn Error + Send + Sync>),
 }
 
@@ -42,7 +44,7 @@ impl fmt::Display for HttpClientError {
             Self::Timeout(time) => {
                 write!(f, "no complete response within {}", humantime::format_duration(*time))
             }
-            Self::Failed(error) => {
+            Self::Unreachable(error) | Self::Failed(error) => {
                 write!(f, "{error}")?;
                 let mut source = error.source();
                 while let Some(cause) = source {
@@ -104,7 +106,10 @@ impl HttpClient {
 }
 
 fn failed(error: hyper_util::client::legacy::Error) -> HttpClientError {
-    HttpClientError::Failed(error.into())
+    match error.is_connect() {
+        true => HttpClientError::Unreachable(error.into()),
+        false => HttpClientError::Failed(error.into()),
+    }
 }
 
 /// Whether a response from this URL cannot be changed on its way: it is `https`, or `http` to this machine.

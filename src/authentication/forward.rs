@@ -74,7 +74,10 @@ impl DecidingService for ForwardService {
         let deadline = Instant::now() + self.timeout;
         let response = match self.response(&request, deadline).await {
             Ok(response) => response,
-            Err(error) => return ServiceAnswer::Unreachable(error.to_string()),
+            Err(HttpClientError::Unreachable(error)) => {
+                return ServiceAnswer::Unreachable(HttpClientError::Unreachable(error).to_string());
+            }
+            Err(error) => return ServiceAnswer::NoAnswer(error.to_string()),
         };
         let status = response.status();
         if status.is_success() {

@@ -72,6 +72,28 @@ async fn slow_service_is_an_outage() {
     }
 }
 
+/// A head that is too large for the service, for instance.
+#[tokio::test]
+async fn client_whose_question_gets_no_answer_is_not_admitted_while_others_get_theirs() {
+    let service = Upstream::scripted(|mut wire, recorder| async move {
+        while let Some(head) = wire.try_head().await {
+            recorder.record(&head);
+            if head.get("cookie").is_some_and(|cookie| cookie.contains("large")) {
+                return;
+            }
+            wire.send(respond("403 Forbidden", &[], "")).await;
+        }
+    })
+    .await;
+    let upstream = Upstream::saying("ok").await;
+    let more = ", send: [cookie], on_error: allow";
+    let gateway = asking(service.address(), &upstream, more).start().await;
+    assert_eq!(gateway.get("/a", &[]).await.status(), 403);
+    assert_eq!(gateway.get("/b", &["Cookie: a=large"]).await.status(), 503);
+    assert_eq!(gateway.access_of("/b").await["auth.reason"], "no_answer");
+    assert_eq!(upstream.connections(), 0);
+}
+
 #[tokio::test]
 async fn denial_that_cannot_be_passed_on_admits_nobody() {
     let huge = respond("403 Forbidden", &[], &"x".repeat(2 * 1024 * 1024));

@@ -21,12 +21,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use pingora::http::RequestHeader;
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// Maximum number of concurrent questions of one scheme. Requests beyond them wait.
 const MAX_QUESTIONS: usize = 256;
+
+/// For how long after its last answer a service counts as alive, so that a question without an answer is no outage.
+const ALIVE_TIME: Duration = Duration::from_secs(10);
 
 /// What the service says.
 #[derive(Debug)]
@@ -37,8 +41,11 @@ pub(crate) enum ServiceAnswer {
     Denied(Box<Response<Bytes>>),
     /// It has answered something that cannot be used, for this reason.
     Unusable(String),
-    /// It has not answered, for this reason.
+    /// No connection to it can be made, for this reason.
     Unreachable(String),
+    /// It has not answered this question, for this reason, which the client may have caused: a request that is too large
+    /// or too slow for it.
+    NoAnswer(String),
 }
 
 /// A service that decides about requests.
@@ -80,6 +87,9 @@ pub(crate) struct ExternalScheme<S> {
     cache: AdmissionCache,
     permits: Semaphore,
     failures: RateLimitedLog,
+    /// When it was made, and how long after that the service last answered, in milliseconds; 0 before.
+    started: Instant,
+    last_answer: AtomicU64,
 }
 
 impl<S: DecidingService> ExternalScheme<S> {
@@ -92,7 +102,19 @@ impl<S: DecidingService> ExternalScheme<S> {
             cache: AdmissionCache::default(),
             permits: Semaphore::new(MAX_QUESTIONS),
             failures: RateLimitedLog::default(),
+            started: Instant::now(),
+            last_answer: AtomicU64::new(0),
         }
+    }
+
+    /// Milliseconds since the scheme was made, at least 1.
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    fn is_alive(&self) -> bool {
+        let last = self.last_answer.load(Ordering::Relaxed);
+        last > 0 && u128::from(self.elapsed().saturating_sub(last)) < ALIVE_TIME.as_millis()
     }
 
     /// Asks the service; the second value is an admission that may be reused, and until when.
@@ -101,7 +123,11 @@ impl<S: DecidingService> ExternalScheme<S> {
             // Not an outage: who sends many requests must not get the rest admitted.
             return (self.unusable("busy", "too many requests wait for its decision"), None);
         };
-        let verdict = match self.service.ask(question).await {
+        let answer = self.service.ask(question).await;
+        if !matches!(answer, ServiceAnswer::Unreachable(_) | ServiceAnswer::NoAnswer(_)) {
+            self.last_answer.store(self.elapsed(), Ordering::Relaxed);
+        }
+        let verdict = match answer {
             ServiceAnswer::Admitted(headers, lifetime) => {
                 match Admitted::new(&self.name, S::KIND, &self.settings.take, &headers) {
                     Ok(admitted) => {
@@ -116,7 +142,13 @@ impl<S: DecidingService> ExternalScheme<S> {
             }
             ServiceAnswer::Denied(response) => Verdict::Answer(response),
             ServiceAnswer::Unusable(reason) => self.unusable("bad_answer", reason),
-            ServiceAnswer::Unreachable(reason) => self.unreachable(&reason),
+            // One client must not be able to make its own outage, which `on_error: allow` would admit.
+            ServiceAnswer::NoAnswer(reason) if self.is_alive() => {
+                self.unusable("no_answer", reason)
+            }
+            ServiceAnswer::Unreachable(reason) | ServiceAnswer::NoAnswer(reason) => {
+                self.unreachable(&reason)
+            }
         };
         (verdict, None)
     }
