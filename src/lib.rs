@@ -57,6 +57,7 @@ mod identity;
 mod load;
 mod proxy;
 mod rate_limit;
+mod rate_limited_log;
 pub mod routing;
 mod server;
 mod shared;

@@ -1,8 +1,8 @@
 //! Limits connections: in all, per listener and per client. Knows nothing of requests.
 
 use super::{ClientLoad, Clients};
+use crate::rate_limited_log::RateLimitedLog;
 use crate::snapshot::GlobalSettings;
-use crate::telemetry::RateLimitedLog;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

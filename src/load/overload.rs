@@ -2,8 +2,8 @@
 
 use super::clients::try_count;
 use super::{ClientLoad, InFlight, RequestPermit};
+use crate::rate_limited_log::RateLimitedLog;
 use crate::snapshot::RequestLimits;
-use crate::telemetry::RateLimitedLog;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

@@ -10,7 +10,7 @@ pub(crate) use sessions::{SharedSessionOutcome, SharedSessionPermit};
 
 use super::{SharedCounterSettings, SharedCounterTotals};
 use crate::background;
-use crate::telemetry::RateLimitedLog;
+use crate::rate_limited_log::RateLimitedLog;
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, ErrorKind, RedisError, TlsCertificates};

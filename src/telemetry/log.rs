@@ -1,10 +1,11 @@
 //! The gateway's own log, on stderr. Knows nothing of requests.
 
+use super::LogTarget;
 use super::escape::EscapedLines;
 use super::json::JsonObject;
 use super::keys;
 use super::writer::{LineObserver, LostLines, Writer, WriterOptions};
-use super::{LogTarget, RateLimitedLog};
+use crate::rate_limited_log::RateLimitedLog;
 use log::{Level, LevelFilter, Record};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};

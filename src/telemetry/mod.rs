@@ -7,7 +7,6 @@ mod json;
 pub(crate) mod keys;
 pub(crate) mod log;
 mod output;
-mod rate_limited_log;
 mod recent;
 mod requests;
 mod sampling;
@@ -15,7 +14,6 @@ mod sink;
 mod writer;
 
 pub(crate) use access_log::{AccessLog, AccessLogFormat, FieldNames};
-pub(crate) use rate_limited_log::RateLimitedLog;
 pub(crate) use recent::RecentLines;
 pub(crate) use requests::{RequestTotals, Requests};
 pub(crate) use sampling::Sampling;

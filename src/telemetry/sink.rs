@@ -1,8 +1,9 @@
 //! The destination of access log lines: a file or stdout, behind a queue that never blocks a request. It
 //! knows nothing of what a line says.
 
+use super::RecentLines;
 use super::writer::{LineObserver, Writer, WriterOptions};
-use super::{RateLimitedLog, RecentLines};
+use crate::rate_limited_log::RateLimitedLog;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! The bounded queue of finished spans, and the task that exports them in batches. Knows nothing of what a span says.
 
 use super::{Collector, Span};
-use crate::telemetry::RateLimitedLog;
+use crate::rate_limited_log::RateLimitedLog;
 use opentelemetry_otlp::SpanExporter as Otlp;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor};

@@ -14,7 +14,7 @@ use self::admission_cache::{AdmissionCache, Lookup};
 use self::admitted::Admitted;
 use super::{Credentials, Refusal, Scheme, Verdict};
 use crate::identity::SchemeKind;
-use crate::telemetry::RateLimitedLog;
+use crate::rate_limited_log::RateLimitedLog;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};

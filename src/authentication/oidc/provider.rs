@@ -8,7 +8,7 @@ use crate::authentication::Refusal;
 use crate::authentication::jwt::KeySet;
 use crate::background;
 use crate::http_client::HttpClient;
-use crate::telemetry::RateLimitedLog;
+use crate::rate_limited_log::RateLimitedLog;
 use arc_swap::ArcSwapOption;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
