@@ -10,6 +10,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Claims of an ID token that say nothing of the user: they are about this token, and are checked when it arrives.
 const CLAIMS_OF_TOKEN: [&str; 7] = ["aud", "azp", "nonce", "at_hash", "c_hash", "s_hash", "jti"];
 
+/// The claim that says when a token was issued: for a login, its first.
+const ISSUED_AT: &str = "iat";
+
+/// The claim that names the login session, which the token of a refresh may leave out.
+const SESSION: &str = "sid";
+
 /// Maximum time from the redirect to the issuer to the return.
 pub(super) const PENDING_TTL: Duration = Duration::from_secs(10 * 60);
 
@@ -43,10 +49,17 @@ impl fmt::Debug for Login {
 }
 
 impl Login {
-    /// Takes over the claims and times of new tokens, which expire at this time.
+    /// Takes over the claims and times of new tokens, which expire at this time. `iat` stays that of the login: a refresh
+    /// is no new login, and must not revive one that was revoked meanwhile.
     pub(super) fn renew(&mut self, claims: Map<String, Value>, tokens_expire: u64, now: u64) {
-        self.claims = claims;
+        let before = std::mem::replace(&mut self.claims, claims);
         self.claims.retain(|name, _| !CLAIMS_OF_TOKEN.contains(&name.as_str()));
+        if let Some(issued_at) = before.get(ISSUED_AT) {
+            self.claims.insert(ISSUED_AT.to_owned(), issued_at.clone());
+        }
+        if let Some(session) = before.get(SESSION) {
+            self.claims.entry(SESSION).or_insert_with(|| session.clone());
+        }
         self.extend(tokens_expire, now);
     }
 
@@ -131,5 +144,23 @@ mod tests {
         assert_eq!(login.expires(), 10_000);
         login.extend(108, 100);
         assert_eq!(login.refresh_at, 106);
+    }
+
+    #[test]
+    fn refresh_does_not_make_a_login_younger_or_nameless() {
+        let mut login = Login {
+            id: String::new(),
+            claims: Map::new(),
+            nonce: String::new(),
+            refresh_token: Some("r".into()),
+            refresh_at: 0,
+            tokens_expire: 0,
+            ends: 10_000,
+        };
+        let object = |value: Value| value.as_object().cloned().unwrap_or_default();
+        login.renew(object(json!({"sub": "u", "sid": "s", "iat": 100})), 1_000, 100);
+        login.renew(object(json!({"sub": "u", "iat": 900, "name": "U"})), 2_000, 900);
+        let kept = json!({"sub": "u", "sid": "s", "iat": 100, "name": "U"});
+        assert_eq!(Value::Object(login.claims), kept, "a revocation at 500 still holds");
     }
 }
