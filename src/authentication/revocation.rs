@@ -14,6 +14,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
+/// Longest time for which a revocation of another gateway is remembered, in seconds: 400 days.
+const MAX_REMEMBER: u64 = 400 * 24 * 60 * 60;
+
 /// Maximum number of revocations that are remembered; beyond it, those that end first are forgotten. Only issuers and
 /// operators add any.
 const MAX_REVOCATIONS: usize = 100_000;
@@ -133,8 +136,11 @@ impl Revocations {
 
     /// Takes over a revocation of another gateway. Returns whether it is new here.
     pub(crate) fn take_over(&self, revocation: Revocation) -> bool {
+        let now = seconds(SystemTime::now());
+        // Whoever may write to the shared server must not fill the list forever.
+        let until = revocation.until.min(now.saturating_add(MAX_REMEMBER));
         let mut list = self.lock();
-        let is_new = list.add(revocation, seconds(SystemTime::now()));
+        let is_new = list.add(Revocation { until, ..revocation }, now);
         self.count.store(list.entries.len(), Ordering::Release);
         is_new
     }

@@ -76,6 +76,20 @@ async fn rotation_under_load_refuses_no_token() {
     assert_eq!(issuer.fetches(), 2, "at the start, and for the rotation");
 }
 
+/// A key without an id fits the id of every token.
+#[tokio::test]
+async fn new_key_is_fetched_although_another_key_has_no_id() {
+    let (issuer, upstream) = (IdentityProvider::start().await, Upstream::saying("ok").await);
+    let mut key_set = issuer.key_set();
+    let nameless = key_set["keys"][0].as_object_mut().unwrap();
+    nameless.remove("kid");
+    issuer.set_key_set(key_set);
+    let gateway = config(&upstream, &scheme(&issuer, &fetched(&issuer, ""), "")).start().await;
+    assert_eq!(status(&gateway, "/", &issuer.token(json!({}))).await, 200);
+    issuer.rotate();
+    assert_eq!(status(&gateway, "/", &issuer.token(json!({}))).await, 200);
+}
+
 #[tokio::test]
 async fn unknown_key_ids_make_one_fetch_and_tokens_of_others_none() {
     let (issuer, upstream) = (IdentityProvider::start().await, Upstream::saying("ok").await);

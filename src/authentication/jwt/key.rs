@@ -109,6 +109,11 @@ impl VerificationKey {
         }
     }
 
+    /// Whether it has an id.
+    pub(crate) fn has_id(&self) -> bool {
+        self.id.is_some()
+    }
+
     /// Whether a token with this `kid` may be signed by it.
     pub(crate) fn is_named(&self, id: Option<&str>) -> bool {
         match (&self.id, id) {

@@ -97,9 +97,16 @@ impl KeySet {
         if fitting.peek().is_none() {
             return Signature::OtherAlgorithm;
         }
-        match fitting.any(|key| key.verifies(algorithm, message, signature)) {
-            true => Signature::Valid,
-            false => Signature::Invalid,
+        if fitting.any(|key| key.verifies(algorithm, message, signature)) {
+            return Signature::Valid;
+        }
+        // A key without an id fits every id: the one of the token may still be a new key.
+        let has_id = |key: &VerificationKey| key.is_named(key_id) && key.has_id();
+        let is_known =
+            self.keys.iter().any(has_id) || !self.keys.iter().any(VerificationKey::has_id);
+        match key_id.is_none() || is_known {
+            true => Signature::Invalid,
+            false => Signature::UnknownKey,
         }
     }
 }
