@@ -3,15 +3,17 @@
 
 mod logout_token;
 
-pub(crate) use logout_token::LogoutTokens;
+use logout_token::LogoutTokens;
 
+use super::Scheme;
 use crate::identity::VerifiedIdentity;
 use ring::digest::{Context, SHA256};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tidegate_config::defaults;
 use tokio::sync::Notify;
 
 /// Longest time for which a revocation of another gateway is remembered, in seconds: 400 days.
@@ -57,6 +59,8 @@ pub(crate) struct Revocations {
     /// For how long they are remembered, in seconds.
     remember: AtomicU64,
     list: Mutex<List>,
+    /// The logout tokens of late. They are here because the revocations outlive reloads.
+    logout_tokens: LogoutTokens,
     /// Wakes the task that tells other gateways.
     pub(crate) added: Notify,
 }
@@ -98,8 +102,9 @@ impl Default for Revocations {
     fn default() -> Self {
         Self {
             count: AtomicUsize::new(0),
-            remember: AtomicU64::new(24 * 60 * 60),
+            remember: AtomicU64::new(defaults::revocation::REMEMBER.0.as_secs()),
             list: Mutex::default(),
+            logout_tokens: LogoutTokens::default(),
             added: Notify::new(),
         }
     }
@@ -132,6 +137,16 @@ impl Revocations {
         self.count.store(list.entries.len(), Ordering::Release);
         drop(list);
         self.added.notify_one();
+    }
+
+    /// Revokes the login that a logout token of an issuer names, if one of these schemes trusts that issuer. Otherwise
+    /// returns why not: a sentence without any part of the token.
+    pub(crate) fn accept_logout(
+        &self,
+        token: &str,
+        schemes: &[Arc<dyn Scheme>],
+    ) -> Result<(), &'static str> {
+        self.logout_tokens.accept(token, schemes, self)
     }
 
     /// Takes over a revocation of another gateway. Returns whether it is new here.

@@ -9,6 +9,7 @@ pub(super) const AFTER_HELP: &str = "\
 Client and upstream each receive a close frame with the code and the reason. The client may
 reconnect; it is not banned. With --revoke the gateway, and all that share its counters, refuse the
 tokens that were issued until now to this verified user, and close the sessions that they opened.
+Credentials without a time of issue, such as API keys, are refused for `revocation.remember`.
 
 Examples:
   tidegate kick --user user-1
@@ -61,7 +62,7 @@ impl Kick {
         let answer = self.endpoint.request_json("POST", &target, "")?;
         println!("{} WebSocket sessions are closed with code {}", answer["closed"], self.code);
         if self.revoke {
-            println!("the logins that the user has now are revoked; a new login is accepted");
+            println!("what was issued to the user until now is refused; a later login is accepted");
         }
         Ok(())
     }

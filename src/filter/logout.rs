@@ -2,7 +2,7 @@
 //! the schemes do.
 
 use super::{BodyAccess, Error, Filter, Flow, Reply, Request, RequestBody};
-use crate::authentication::{LogoutTokens, Scheme};
+use crate::authentication::Scheme;
 use crate::background;
 use crate::websocket::SessionRegistry;
 use async_trait::async_trait;
@@ -22,28 +22,25 @@ const MAX_LOGOUT_BODY_BYTES: usize = 64 * 1024;
 pub(crate) struct LogoutFilter {
     schemes: Vec<Arc<dyn Scheme>>,
     sessions: Arc<SessionRegistry>,
-    tokens: LogoutTokens,
     /// The names of the schemes.
     serialised: String,
 }
 
-stable_hash!(LogoutFilter { serialised } without { schemes, sessions, tokens });
+stable_hash!(LogoutFilter { serialised } without { schemes, sessions });
 
 impl LogoutFilter {
     /// A filter that accepts the logout tokens of the issuers of these schemes.
     pub(crate) fn new(schemes: Vec<Arc<dyn Scheme>>, sessions: Arc<SessionRegistry>) -> Self {
         let names: Vec<&str> = schemes.iter().map(|scheme| &**scheme.name()).collect();
         let serialised = names.join(" ");
-        Self { schemes, sessions, tokens: LogoutTokens::default(), serialised }
+        Self { schemes, sessions, serialised }
     }
 
     async fn answer(&self, form: &[u8]) -> Reply {
         let mut tokens =
             form_urlencoded::parse(form).filter(|(name, _)| name == "logout_token").map(|it| it.1);
         let accepted = match (tokens.next(), tokens.next()) {
-            (Some(token), None) => {
-                self.tokens.accept(&token, &self.schemes, self.sessions.revocations())
-            }
+            (Some(token), None) => self.sessions.revocations().accept_logout(&token, &self.schemes),
             _ => Err("the form must have `logout_token`, once"),
         };
         if let Err(reason) = accepted {

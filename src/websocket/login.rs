@@ -1,7 +1,7 @@
 //! The login that a session lives by: the verified identity, its expiry on the wall clock, and the id for its renewal.
 //! Closes nothing itself; the session and its tunnel do.
 
-use super::session::End;
+use super::end::End;
 use super::settings::{Renewal, Warning, WebSocketSettings};
 use crate::exchange::Initiator;
 use crate::identity::VerifiedIdentity;

@@ -8,6 +8,7 @@ mod bridge;
 mod connector;
 mod direction_state;
 mod drain;
+mod end;
 mod handshake_limit;
 mod interceptor;
 mod login;
@@ -24,6 +25,8 @@ pub(crate) use drain::close_spread;
 pub(crate) use handshake_limit::{HandshakeLimit, HandshakeTimeout};
 
 pub use crate::exchange::{Initiator, WebSocketEnd};
+pub(crate) use end::CloseRequest;
+pub use end::End;
 pub(crate) use interceptor::CLIENT_GONE;
 pub(crate) use login::{RENEWAL_COOKIE, RenewalId, SessionLogin};
 pub(crate) use observer::FrameObserver;
@@ -32,8 +35,8 @@ pub(crate) use origins::Origins;
 pub(crate) use registry::{
     QuotaExceeded, SessionPermit, SessionRegistry, SessionSelector, SessionTotals,
 };
-pub(crate) use session::{CLOSE_TIMEOUT, CloseRequest};
-pub use session::{End, Identity, Session};
+pub(crate) use session::CLOSE_TIMEOUT;
+pub use session::{Identity, Session};
 pub(crate) use settings::{
     FrameLimits, OnExpiry, Ping, Renewal, SessionQuota, UpstreamLost, Warning, WebSocketSettings,
 };

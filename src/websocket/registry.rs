@@ -7,8 +7,9 @@ mod totals;
 pub(crate) use live::QuotaExceeded;
 pub(crate) use totals::SessionTotals;
 
+use super::end::{CloseRequest, End};
 use super::login::RenewalId;
-use super::session::{CloseRequest, End, Session};
+use super::session::Session;
 use super::settings::SessionQuota;
 use crate::authentication::Revocations;
 use crate::exchange::Initiator;

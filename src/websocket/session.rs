@@ -2,12 +2,12 @@
 //! knows nothing of sockets and of other sessions.
 
 use super::HandshakeLimit;
+use super::end::{CloseRequest, End};
 use super::login::{SessionLogin, WALL_CLOCK_INTERVAL};
 use super::settings::{LogFrames, OnChange};
 use crate::exchange::{Initiator, UserId};
 use crate::identity::VerifiedIdentity;
 use atomic_waker::AtomicWaker;
-use std::borrow::Cow;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -32,41 +32,6 @@ pub(super) const REFUSAL_STOPPED: &str =
 
 /// How often a session without a deadline is checked.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
-
-/// How a session ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct End {
-    /// Who ended it.
-    pub initiator: Initiator,
-    /// The code of the first close frame (RFC 6455, section 7.4), if there was one with a code.
-    pub code: Option<u16>,
-    /// The close frame's reason, or what happened.
-    pub reason: Cow<'static, str>,
-}
-
-/// A request from outside to end a session, with this code and reason.
-pub(crate) type CloseRequest = End;
-
-impl End {
-    /// The end of a session that makes room for a newer one (RFC 6455, section 7.4.1: 1008, policy violation).
-    pub(crate) fn replaced() -> Self {
-        Self::new(
-            Initiator::Limit,
-            close_code::POLICY_VIOLATION,
-            "replaced by a newer session: the limit of sessions is reached",
-        )
-    }
-
-    /// An end with a close code and a reason of the gateway.
-    pub(crate) fn new(
-        initiator: Initiator,
-        code: u16,
-        reason: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self { initiator, code: Some(code), reason: reason.into() }
-    }
-}
 
 /// A limit in time that ends a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,6 +17,7 @@ mod jwt_keys;
 mod jwt_settings;
 mod oidc;
 mod renewal;
+mod renewal_http2;
 mod revocation;
 mod session_expiry;
 mod session_support;

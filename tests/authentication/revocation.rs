@@ -106,6 +106,12 @@ async fn logout_ends_the_sessions_and_tokens_of_that_login_alone() {
     let later = issuer.token(json!({"sub": "alice", "sid": "new", "iat": later}));
     assert_eq!(status(&gateway, &later).await, 200);
     assert_eq!(log_out(&gateway, &all).await.status(), 400, "the same token again");
+    let before_the_reload = issuer.logout_token(json!({"sid": "other"}));
+    assert_eq!(log_out(&gateway, &before_the_reload).await.status(), 200);
+    let mark = gateway.mark();
+    gateway.rewrite(&config);
+    gateway.says(mark, "configuration reloaded").await;
+    assert_eq!(log_out(&gateway, &before_the_reload).await.status(), 400, "it counts once");
 }
 
 #[tokio::test]
@@ -159,7 +165,7 @@ async fn kick_can_revoke_the_logins_that_a_user_has() {
     let kick = ["kick", "--user", "alice", "--revoke"];
     let run = cli(gateway.folder(), &kick, &environment).await;
     assert_eq!(run.code, Some(0), "{}", run.all());
-    assert!(run.stdout.contains("revoked"), "{}", run.all());
+    assert!(run.stdout.contains("refused"), "{}", run.all());
     assert_eq!(closed(&mut hers).await.0, 4001);
     assert_eq!((status(&gateway, &alice).await, status(&gateway, &bob).await), (401, 200));
     echoes(&mut his).await;
@@ -253,7 +259,7 @@ async fn gateway_that_was_away_catches_up_with_logouts() {
 async fn settings_of_revocation_are_checked() {
     let folder = tempfile::TempDir::new().expect("a folder");
     for (section, reason) in [
-        ("revocation: {back_channel_logout: /logout}", "needs a scheme under `authentication`"),
+        ("revocation: {back_channel_logout: /logout}", "needs a scheme `jwt` or `oidc`"),
         ("revocation: {remember: 0s}", "must be at least 1s"),
     ] {
         let text = Config::to_address("127.0.0.1:1").top(section).yaml(18080);

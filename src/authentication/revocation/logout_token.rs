@@ -28,14 +28,14 @@ type LogoutError = &'static str;
 
 /// The logout tokens of late, each of which counts once.
 #[derive(Debug, Default)]
-pub(crate) struct LogoutTokens {
+pub(super) struct LogoutTokens {
     /// The hashes of their issuers and ids, and when they were issued.
     seen: Mutex<HashMap<[u8; 32], u64>>,
 }
 
 impl LogoutTokens {
     /// Verifies a logout token by the keys of the scheme of its issuer, and revokes what it names.
-    pub(crate) fn accept(
+    pub(super) fn accept(
         &self,
         token: &str,
         schemes: &[Arc<dyn Scheme>],

@@ -3,6 +3,7 @@
 use super::chain::FilterChain;
 use super::{Compiler, at_least, duration_or_default};
 use crate::filter::LogoutFilter;
+use crate::identity::SchemeKind;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_config::defaults;
@@ -15,10 +16,11 @@ impl Compiler<'_> {
         at_least(remember, Duration::from_secs(1), self.problems, "revocation.remember");
         if let Some(path) = &written.back_channel_logout {
             let key_path = "revocation.back_channel_logout".to_owned();
-            let schemes: Vec<_> =
-                self.schemes.values().map(|kept| Arc::clone(&kept.scheme)).collect();
+            let schemes = self.schemes.values().map(|kept| Arc::clone(&kept.scheme));
+            let has_issuer = |kind| matches!(kind, SchemeKind::Jwt | SchemeKind::Oidc);
+            let schemes: Vec<_> = schemes.filter(|scheme| has_issuer(scheme.kind())).collect();
             if schemes.is_empty() && !self.broken.is_any_within("authentication") {
-                let reason = "needs a scheme under `authentication`, whose issuer logs users out";
+                let reason = "needs a scheme `jwt` or `oidc`, whose issuer logs users out";
                 self.problems.add(path.span, key_path, reason);
             } else {
                 let filter = LogoutFilter::new(schemes, Arc::clone(&self.sessions));

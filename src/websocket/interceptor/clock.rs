@@ -4,8 +4,9 @@
 use super::{FrameInterceptor, InterceptorPhase, random_mask, refusal_stopped};
 use crate::exchange::Initiator;
 use crate::websocket::direction_state::OutstandingPing;
+use crate::websocket::end::End;
 use crate::websocket::login::WALL_CLOCK_INTERVAL;
-use crate::websocket::session::{CLOSE_TIMEOUT, End, TimeLimit};
+use crate::websocket::session::{CLOSE_TIMEOUT, TimeLimit};
 use crate::websocket::settings::Ping;
 use std::io;
 use std::task::Poll;

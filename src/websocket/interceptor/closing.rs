@@ -4,7 +4,8 @@
 use super::{CLIENT_GONE, FrameInterceptor, InterceptorPhase, random_mask};
 use crate::exchange::Initiator;
 use crate::websocket::direction_state::DirectionState;
-use crate::websocket::session::{CLOSE_TIMEOUT, End};
+use crate::websocket::end::End;
+use crate::websocket::session::CLOSE_TIMEOUT;
 use crate::websocket::violation::Violation;
 use std::io;
 use std::time::Duration;

@@ -45,8 +45,9 @@ mod transfer;
 
 use super::HandshakeTimeout;
 use super::direction_state::DirectionState;
+use super::end::End;
 use super::observer::FrameObserver;
-use super::session::{End, REFUSAL_STOPPED, Session};
+use super::session::{REFUSAL_STOPPED, Session};
 use super::settings::WebSocketSettings;
 use super::upstream_stream::UpstreamStream;
 use crate::exchange::Initiator;
