@@ -257,6 +257,10 @@ fn diff_shows_every_edit_of_an_example() {
             };
             let Some((edited, other)) = other_values(value, &upstreams).into_iter().find_map(edit)
             else {
+                // A scheme, and a file of keys, is often the only one of its example.
+                if name.starts_with("authentication-") {
+                    continue;
+                }
                 alone.push(format!("{name} {}", pointer[1..].replace('/', ".")));
                 continue;
             };

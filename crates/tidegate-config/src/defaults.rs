@@ -351,6 +351,17 @@ defaults! {
     }
 }
 
+/// Writes the defaults of a type, as the JSON Schema calls it, into its settings, for the keys that are not written.
+pub fn fill_in(type_name: &str, settings: &mut Value) {
+    let Some(settings) = settings.as_object_mut() else { return };
+    for KeyDefault { key, value, .. } in VALUES.iter().filter(|it| it.type_name == type_name) {
+        let written = settings.entry(*key).or_insert(Value::Null);
+        if written.is_null() || written.as_array().is_some_and(Vec::is_empty) {
+            *written = value();
+        }
+    }
+}
+
 /// What `renew.warn` is where only `renew.message` is written.
 pub const RENEW_WARN: Duration = minutes(1);
 

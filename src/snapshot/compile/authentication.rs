@@ -13,11 +13,13 @@ use crate::authentication::{ClaimRule, ClaimTest, Requirement, Scheme, TokenSour
 use crate::filter::AuthenticationFilter;
 use crate::snapshot::KeptScheme;
 use http::header;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 use std::sync::Arc;
 use tidegate_config::{
     self as config, AccessLogSetting, AuthenticationScheme, ClaimMatch, Require, RequireSetting,
-    Spanned, did_you_mean,
+    Spanned, defaults, did_you_mean,
 };
 
 pub(super) const FILTER: BuiltIn = BuiltIn {
@@ -70,14 +72,35 @@ impl Compiler<'_> {
         }
     }
 
-    /// What is written of a scheme, in a serialised form.
-    fn settings_of<T: Serialize>(written: &T) -> String {
+    /// What is written of a scheme, in a serialised form. A default that is written out changes nothing.
+    fn settings_of<T: Serialize + JsonSchema>(written: &T) -> String {
         // What is written has no map whose keys are not text.
-        serde_json::to_string(written).unwrap_or_default()
+        let mut settings = serde_json::to_value(written).unwrap_or_default();
+        defaults::fill_in(&T::schema_name(), &mut settings);
+        Self::fill_in_defaults(&mut settings);
+        settings.to_string()
+    }
+
+    /// Writes the defaults into the parts of a scheme.
+    fn fill_in_defaults(settings: &mut Value) {
+        for (key, type_name) in [
+            ("jwt", "Jwt"),
+            ("keys", "JwtKeys"),
+            ("api_keys", "ApiKeys"),
+            ("basic", "Basic"),
+            ("forward", "Forward"),
+            ("oidc", "Oidc"),
+            ("cookie", "OidcCookie"),
+        ] {
+            if let Some(part) = settings.get_mut(key).filter(|part| part.is_object()) {
+                defaults::fill_in(type_name, part);
+                Self::fill_in_defaults(part);
+            }
+        }
     }
 
     /// The serialised settings of a scheme that reads a file: what is written, and a hash of what the file holds.
-    fn settings_with_file<T: Serialize>(written: &T, content: &str) -> String {
+    fn settings_with_file<T: Serialize + JsonSchema>(written: &T, content: &str) -> String {
         let content = ring::digest::digest(&ring::digest::SHA256, content.as_bytes());
         format!("{} {content:?}", Self::settings_of(written))
     }

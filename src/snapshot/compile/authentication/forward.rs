@@ -74,7 +74,7 @@ impl Compiler<'_> {
         let timeout = written.timeout.as_ref();
         at_least(timeout, Duration::from_millis(1), self.problems, &format!("{key_path}.timeout"));
         let timeout = duration_or_default(timeout, defaults::TIMEOUT);
-        let mut serialised = serde_json::to_string(written).ok()?;
+        let mut serialised = Self::settings_of(written);
         let roots = match &written.ca {
             // What the system trusts takes time to load, and nobody asks for it here.
             None => (!is_https).then(|| Arc::new(RootCertStore::empty())),

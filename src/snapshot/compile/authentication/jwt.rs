@@ -62,7 +62,7 @@ impl Compiler<'_> {
         };
         let is_forwarded = written.forward.unwrap_or(jwt::FORWARD).0;
         let scheme = JwtScheme::new(name, rules, keys, sources, is_forwarded);
-        let settings = serde_json::to_string(written).unwrap_or_default();
+        let settings = Self::settings_of(written);
         Some((Arc::new(scheme), format!("{settings}\n{content}")))
     }
 

@@ -55,7 +55,7 @@ impl Compiler<'_> {
         };
         let ca = ca.iter().flatten().map(|certificate| certificate.as_ref());
         let ca = ring::digest::digest(&ring::digest::SHA256, &ca.collect::<Vec<_>>().concat());
-        let serialised = format!("{} {ca:?}", serde_json::to_string(written).ok()?);
+        let serialised = format!("{} {ca:?}", Self::settings_of(written));
         let scheme = OidcScheme::new(name, settings(written), http);
         Some((Arc::new(scheme), serialised))
     }
