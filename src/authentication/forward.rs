@@ -13,7 +13,7 @@ use std::time::Duration;
 use tidegate_http::head;
 use tidegate_http::header_name::{
     HOP_BY_HOP, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_METHOD,
-    X_FORWARDED_PROTO, X_FORWARDED_URI, X_REQUEST_ID,
+    X_FORWARDED_PROTO, X_FORWARDED_URI, X_ORIGINAL_METHOD, X_ORIGINAL_URI, X_REQUEST_ID,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -106,7 +106,11 @@ fn request(url: &Uri, question: Question) -> Option<Request<Bytes>> {
     let host = HeaderValue::from_bytes(question.host.as_bytes()).ok()?;
     let headers = request.headers_mut();
     *headers = question.headers;
-    headers.insert(X_FORWARDED_METHOD, HeaderValue::from_str(question.method.as_str()).ok()?);
+    let method = HeaderValue::from_str(question.method.as_str()).ok()?;
+    // Traefik's and Caddy's names, and those of nginx's documentation.
+    headers.insert(X_ORIGINAL_METHOD, method.clone());
+    headers.insert(X_FORWARDED_METHOD, method);
+    headers.insert(X_ORIGINAL_URI, target.clone());
     headers.insert(X_FORWARDED_URI, target);
     headers.insert(X_FORWARDED_HOST, host);
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(question.scheme));

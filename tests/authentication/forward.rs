@@ -27,7 +27,7 @@ async fn admitted_request_reaches_the_upstream_with_the_taken_headers_alone() {
     let request = "POST /a/../b?c=%20d HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 7\r\nCookie: s=1\r\n\
                    Authorization: Bearer t\r\nX-Other: o\r\nX-User-Id: root\r\nX-Groups: root\r\nX_User_Id: root\r\n\
                    X_Groups: root\r\nX-Forwarded-Method: PUT\r\nX-Forwarded-Uri: /public\r\n\
-                   X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.test\r\n\
+                   X-Original-Uri: /public\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.test\r\n\
                    X-Request-Id: 7\r\n\r\npayload";
     assert_eq!(gateway.send(request).await.text(), "ok");
 
@@ -39,7 +39,9 @@ async fn admitted_request_reaches_the_upstream_with_the_taken_headers_alone() {
         ("authorization", "Bearer t"),
         ("cookie", "s=1"),
         ("x-forwarded-method", "POST"),
+        ("x-original-method", "POST"),
         ("x-forwarded-uri", "/b?c=%20d"),
+        ("x-original-uri", "/b?c=%20d"),
         ("x-forwarded-host", "shop.test"),
         ("x-forwarded-proto", "http"),
         ("x-forwarded-for", "127.0.0.1"),

@@ -40,6 +40,15 @@ impl Imported {
         assert!(!check.all().contains("shadowed-route"), "{}\n{}", check.all(), self.run.stdout);
     }
 
+    /// Whether these settings are in the result, on one line or several.
+    fn has_settings(&self, settings: &str) -> bool {
+        let words = |text: &str| {
+            let text = text.replace(['{', '}', '[', ']', '"', ','], " ");
+            text.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        words(&self.run.stdout).contains(&words(settings))
+    }
+
     /// That this is said of this line.
     fn says(&self, line: usize, words: &str) {
         let place = format!(":{line}: ");

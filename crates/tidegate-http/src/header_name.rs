@@ -60,6 +60,10 @@ pub const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-
 pub const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 /// The id of a WebSocket session, for the renewal of its login.
 pub const X_TIDEGATE_SESSION: HeaderName = HeaderName::from_static("x-tidegate-session");
+/// Another name of [`X_FORWARDED_METHOD`], which services behind nginx read.
+pub const X_ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
+/// Another name of [`X_FORWARDED_URI`], which services behind nginx read.
+pub const X_ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 /// Asks for the explanation of a request, and carries it.
 pub const X_TIDEGATE_EXPLAIN: HeaderName = HeaderName::from_static(lower::X_TIDEGATE_EXPLAIN);
 /// What CGI programs read as the variable `HTTP_PROXY`, and then send their own requests to

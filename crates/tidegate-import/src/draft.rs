@@ -54,6 +54,8 @@ pub(crate) struct Draft {
     pub compression: Option<Compression>,
     /// Query parameters that identify a user.
     pub user_id: Vec<String>,
+    /// The schemes of `authentication`, by name.
+    pub authentication: Vec<(String, Scheme)>,
     pub upstreams: Vec<Upstream>,
     pub routes: Vec<Route>,
 }
@@ -130,6 +132,32 @@ pub(crate) enum Ejection {
     After { failures: u32, duration: String },
 }
 
+/// A scheme of `authentication`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Basic {
+        file: String,
+        realm: String,
+        /// Whether the upstream receives the password.
+        forward: bool,
+    },
+    Forward {
+        url: String,
+        /// `None` for the default.
+        send: Option<Vec<String>>,
+        take: Vec<String>,
+        timeout: String,
+        ca: Option<String>,
+    },
+}
+
+/// The client addresses that a route admits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Clients {
+    pub allow: Vec<String>,
+    pub deny: Vec<String>,
+}
+
 /// The path condition of a route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum PathRule {
@@ -172,6 +200,9 @@ pub(crate) struct Route {
     pub match_headers: Vec<(String, String)>,
     pub match_query: Vec<(String, String)>,
     pub action: Action,
+    pub clients: Option<Clients>,
+    /// The name of the scheme that must verify a request.
+    pub require: Option<String>,
     /// `rewrite.prefix`.
     pub prefix: Option<String>,
     /// `rewrite.host`.
@@ -205,6 +236,8 @@ impl Route {
             match_headers: Vec::new(),
             match_query: Vec::new(),
             action,
+            clients: None,
+            require: None,
             prefix: None,
             host: None,
             websocket: true,
@@ -221,6 +254,14 @@ impl Route {
 }
 
 impl Route {
+    /// Closes the route.
+    pub(crate) fn close(&mut self) {
+        self.comment_former_upstream();
+        self.action = Action::Respond { status: 403, body: None, content_type: None };
+        self.clients = None;
+        self.require = None;
+    }
+
     /// Notes the former upstream, before the route is closed.
     pub(crate) fn comment_former_upstream(&mut self) {
         if let Action::Upstream(name) = &self.action {
@@ -325,6 +366,22 @@ impl Draft {
     /// A unique name for a route, derived from its path or host.
     pub(crate) fn free_name(&self, wanted: &str) -> String {
         first_free_name(wanted, |name| self.routes.iter().any(|route| route.name == name))
+    }
+
+    /// The name of an equal scheme, which is added if there is none.
+    pub(crate) fn scheme(&mut self, wanted: Scheme) -> String {
+        if let Some((name, _)) = self.authentication.iter().find(|(_, known)| *known == wanted) {
+            return name.clone();
+        }
+        let kind = match wanted {
+            Scheme::Basic { .. } => "passwords",
+            Scheme::Forward { .. } => "auth-service",
+        };
+        let name = first_free_name(kind, |name| {
+            self.authentication.iter().any(|(known, _)| known == name)
+        });
+        self.authentication.push((name.clone(), wanted));
+        name
     }
 
     /// The name of an equal upstream, which is added if there is none.

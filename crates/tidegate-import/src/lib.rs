@@ -10,6 +10,7 @@ mod draft;
 mod express;
 mod nginx;
 mod note;
+mod passwords;
 mod sites;
 mod traefik;
 mod yaml;

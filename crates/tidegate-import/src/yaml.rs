@@ -4,8 +4,8 @@
 mod value;
 
 use super::draft::{
-    Action, Balance, Changes, Compression, Cors, Draft, Ejection, Endpoint, Files, Listener,
-    PathRule, RateLimit, RateLimitBy, Retry, Route, Upstream,
+    Action, Balance, Changes, Clients, Compression, Cors, Draft, Ejection, Endpoint, Files,
+    Listener, PathRule, RateLimit, RateLimitBy, Retry, Route, Scheme, Upstream,
 };
 use value::{Map, Value, literal, literals, pairs_map, plain, text, write_entry, write_map};
 
@@ -31,6 +31,13 @@ pub(crate) fn write(draft: &Draft, origin: &str) -> String {
             draft.user_id.iter().map(|key| Value::Map(Map::single_entry("query", literal(key))));
         let identity = Map::single_entry("user_id", Value::List(sources.collect()));
         section("identity", &[], Value::Map(identity));
+    }
+    if !draft.authentication.is_empty() {
+        let mut map = Map::default();
+        for (name, written) in &draft.authentication {
+            map.insert(name, scheme(written));
+        }
+        section("authentication", &[], Value::Map(map));
     }
     if let Some(written) = &draft.cors {
         section("cors", &written.comment, cors(written));
@@ -109,6 +116,45 @@ fn listener(written: &Listener) -> Map {
         }
     }
     map
+}
+
+fn scheme(written: &Scheme) -> Value {
+    let mut map = Map::default();
+    let kind = match written {
+        Scheme::Basic { file, realm, forward } => {
+            map.insert("file", literal(file));
+            map.insert("realm", literal(realm));
+            if *forward {
+                map.insert("forward", plain("on"));
+            }
+            "basic"
+        }
+        Scheme::Forward { url, send, take, timeout, ca } => {
+            map.insert("url", literal(url));
+            if let Some(send) = send {
+                map.insert("send", literals(send));
+            }
+            if !take.is_empty() {
+                map.insert("take", literals(take));
+            }
+            map.insert("timeout", plain(timeout));
+            if let Some(ca) = ca {
+                map.insert("ca", literal(ca));
+            }
+            "forward"
+        }
+    };
+    Value::Map(Map::single_entry(kind, Value::Map(map)))
+}
+
+fn clients(written: &Clients) -> Value {
+    let mut map = Map::default();
+    for (key, networks) in [("allow", &written.allow), ("deny", &written.deny)] {
+        if !networks.is_empty() {
+            map.insert(key, literals(networks));
+        }
+    }
+    Value::Map(map)
 }
 
 fn cors(written: &Cors) -> Value {
@@ -233,6 +279,12 @@ fn route(written: &Route) -> Map {
             map.insert("respond", Value::Map(respond));
         }
         Action::Files(written) => map.insert("files", files(written)),
+    }
+    if let Some(written) = &written.clients {
+        map.insert("clients", clients(written));
+    }
+    if let Some(name) = &written.require {
+        map.insert("require", literal(name));
     }
     let mut rewrite = Map::default();
     if let Some(prefix) = &written.prefix {

@@ -3,7 +3,10 @@
 use crate::example::Example;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tidegate_testing::{Authority, Redis, TOKEN, Upstream, cli, free_port, replace_file, until};
+use tidegate_testing::{
+    Authority, Handshake, Redis, TOKEN, TlsService, Upstream, cli, free_port, replace_file,
+    respond, until,
+};
 
 #[tokio::test]
 async fn operations() {
@@ -77,4 +80,42 @@ async fn rate_limits() {
     for _ in 0..150 {
         assert_eq!(gateway.get("/status", &[]).await.status(), 200, "it has no limit");
     }
+}
+
+#[tokio::test]
+async fn authentication_by_another_service() {
+    let service = Upstream::echo().await;
+    let legacy = Upstream::answering(|request| match request.head.get("cookie") {
+        Some("session=ann") => respond("200 OK", &["X-User-Id: ann", "X-Groups: staff admins"], ""),
+        Some(_) => respond("200 OK", &["X-User-Id: bob"], ""),
+        None => respond("302 Found", &["Location: https://login.test/"], ""),
+    })
+    .await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new();
+    authority.issue(folder.path(), "login", &["localhost"], 2090);
+    let ca = folder.path().join("ca.pem");
+    authority.write(&ca);
+    let portal = TlsService::start(folder.path(), "login", None, &[]).await;
+    let gateway = Example::from_file("examples/authentication-forward.yaml")
+        .at("127.0.0.1:3000")
+        .with("127.0.0.1:4000", service.address())
+        .with("127.0.0.1:4010", legacy.address())
+        .with("login.internal:4443", format!("localhost:{}", portal.address().port()))
+        .with("tls/ca.pem", ca.display())
+        .run()
+        .await;
+    let (ann, bob) = ("Cookie: session=ann", "Cookie: session=bob");
+    assert_eq!(gateway.get("/", &[]).await.status(), 200);
+    let away = gateway.get("/api", &[]).await;
+    assert_eq!((away.status(), away.head.only("location")), (302, Some("https://login.test/")));
+    for (target, cookie, status) in
+        [("/api", ann, 200), ("/api", bob, 200), ("/admin", ann, 200), ("/admin", bob, 403)]
+    {
+        assert_eq!(gateway.get(target, &[cookie]).await.status(), status, "{target} {cookie}");
+    }
+    // The portal admits everybody, and names nobody.
+    let handshake = Handshake::to("/ws?userId=ann").set("Cookie", "session=ann");
+    assert_eq!(gateway.refused(&handshake).await.status(), 403);
+    assert_eq!(portal.heads().len(), 1);
 }

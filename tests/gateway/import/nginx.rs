@@ -71,7 +71,15 @@ async fn each_changed_meaning_is_reported() {
 
 #[tokio::test]
 async fn guarded_location_is_not_opened() {
-    for guard in ["auth_basic staff;", "auth_request /who;", "allow 10.0.0.0/8; deny all;"] {
+    for guard in [
+        "auth_basic staff;",
+        "auth_basic staff; auth_basic_user_file gone.htpasswd;",
+        "auth_request /who;",
+        "auth_jwt closed;",
+        "allow 10.0.9.1; deny 10.0.9.0/24; allow 10.0.0.0/8; deny all;",
+        "allow unix:; deny all;",
+        "secure_link $arg_md5;",
+    ] {
         let imported =
             server(&format!("location / {{ {guard} proxy_pass http://127.0.0.1:1; }}")).await;
         assert!(imported.run.stdout.contains("status: 403"), "{guard}\n{}", imported.run.stdout);
@@ -142,4 +150,134 @@ async fn included_files_are_imported_and_named() {
         run.stderr
     );
     assert!(run.stdout.contains("hosts: [b.test]"), "{}", run.stdout);
+}
+
+/// What a guard of the location `/` becomes, with these further locations.
+async fn guarded(guard: &str, more: &str) -> super::Imported {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("a file");
+    };
+    let hash = "$2y$10$abcdefghijklmnopqrstuuOa0n1WEz2P4gVxZQIwZ3q6HPCxSWzSO";
+    write("good.htpasswd", &format!("# staff\nann:{hash}\nbob:{hash}\n"));
+    write("old.htpasswd", &format!("ann:{hash}\nbob:$apr1$abcdefgh$abcdefghijklmnopqrstuv\n"));
+    let text = format!(
+        "upstream who {{ server 127.0.0.1:4010; }}\nserver {{ listen 127.0.0.1:8080;\n\
+         location / {{ {guard} proxy_pass http://127.0.0.1:4000; proxy_redirect off; }}\n{more}\n}}\n"
+    );
+    write("site", &text);
+    let run = tidegate_testing::cli(folder.path(), &["import", "nginx", "site"], &[]).await;
+    super::Imported { run, folder }
+}
+
+const WHO: &str = "location = /who { internal; proxy_pass http://who/check; proxy_pass_request_body off; \
+                   proxy_set_header Content-Length \"\"; proxy_set_header X-Original-URI $request_uri; }";
+
+#[tokio::test]
+async fn guard_with_the_same_meaning_is_imported() {
+    let service = "auth-service: {forward: {url: http://127.0.0.1:4010/check";
+    let whole = format!("{service}, timeout: 60s}}}}");
+    let taken = format!("{service}, take: [x-user-id], timeout: 5s}}}}");
+    let passed =
+        "auth_request_set $user $upstream_http_x_user_id; proxy_set_header X-User-Id $user;";
+    let slow = WHO.replace("internal;", "internal; proxy_read_timeout 5s;");
+    for (guard, more, parts) in [
+        (
+            "auth_basic Staff; auth_basic_user_file good.htpasswd;".to_owned(),
+            "",
+            vec![
+                "passwords: {basic: {file: good.htpasswd, realm: Staff, forward: on}}",
+                "require: passwords",
+            ],
+        ),
+        ("allow 10.0.0.0/8; deny all;".to_owned(), "", vec!["clients: {allow: [10.0.0.0/8]}"]),
+        (
+            "deny 10.0.9.0/24; allow 10.0.0.0/8; deny all;".to_owned(),
+            "",
+            vec!["clients: {allow: [10.0.0.0/8], deny: [10.0.9.0/24]}"],
+        ),
+        ("auth_request /who;".to_owned(), WHO, vec![&whole, "require: auth-service"]),
+        (format!("auth_request /who; {passed}"), &slow, vec![&taken, "require: auth-service"]),
+        (
+            "deny 192.0.2.1; auth_request /who;".to_owned(),
+            WHO,
+            vec!["clients: {deny: [192.0.2.1]}", "require: auth-service"],
+        ),
+        (
+            "auth_basic off; auth_request off; allow all;".to_owned(),
+            WHO,
+            vec!["upstream: local-4000"],
+        ),
+    ] {
+        let imported = guarded(&guard, more).await;
+        assert_eq!(imported.run.code, Some(0), "{guard}\n{}", imported.run.all());
+        for part in parts {
+            assert!(imported.has_settings(part), "{guard}\n{part}\n{}", imported.run.stdout);
+        }
+        assert!(imported.has_settings("upstream: local-4000"), "{guard}\n{}", imported.run.stdout);
+        imported.is_good().await;
+    }
+}
+
+#[tokio::test]
+async fn guard_with_another_meaning_closes_its_location_and_says_why() {
+    let many = WHO.replace("http://who/check", "http://two/check");
+    let more = format!("{many}\n}} upstream two {{ server 127.0.0.1:1; server 127.0.0.1:2;");
+    let other = WHO.replace("X-Original-URI $request_uri", "X-Tenant $host");
+    let inner = WHO.replace("internal;", "internal; allow 127.0.0.1;");
+    let set = "auth_request_set $user $upstream_http_x_user; proxy_set_header";
+    for (guard, more, reason) in [
+        (
+            "auth_basic a; auth_basic_user_file old.htpasswd;".to_owned(),
+            "",
+            "1 of the 2 hashes in `old.htpasswd`",
+        ),
+        (
+            "auth_basic $host; auth_basic_user_file good.htpasswd;".to_owned(),
+            "",
+            "it has a variable",
+        ),
+        ("allow 10.0.9.1; deny 10.0.9.0/24;".to_owned(), "", "the order of the rules decides"),
+        (
+            "satisfy any; deny 192.0.2.1; auth_request /who;".to_owned(),
+            WHO,
+            "`satisfy any` admits a request that one of several guards admits",
+        ),
+        (
+            "auth_basic a; auth_basic_user_file good.htpasswd; auth_request /who;".to_owned(),
+            WHO,
+            "both `auth_basic` and `auth_request` would have to admit",
+        ),
+        ("auth_request /other;".to_owned(), WHO, "no `location = /other` in this server"),
+        ("auth_request /who;".to_owned(), &more, "the upstream `two` has several servers"),
+        (
+            "auth_request /who;".to_owned(),
+            &other,
+            "the service gets the header `X-Tenant` with `$host`",
+        ),
+        ("auth_request /who;".to_owned(), &inner, "the location that it asks has `allow`"),
+        (
+            format!("auth_request /who; {set} X-Name $user;"),
+            WHO,
+            "the upstream gets the service's `x-user` as `x-name`",
+        ),
+        (
+            format!("auth_request /who; {set} X-User \"id:${{user}}\";"),
+            WHO,
+            "`x-user` is made of a variable of `auth_request_set`",
+        ),
+    ] {
+        let imported = guarded(&guard, more).await;
+        assert_eq!(imported.run.code, Some(3), "{guard}\n{}", imported.run.all());
+        imported.says(3, reason);
+        imported.says(3, "the route answers 403 until you replace it");
+        assert!(imported.run.stdout.contains("status: 403"), "{guard}\n{}", imported.run.stdout);
+        assert!(
+            !imported.run.stdout.contains("upstream: local-4000"),
+            "{guard}\n{}",
+            imported.run.stdout
+        );
+        assert!(!imported.run.stdout.contains("require:"), "{guard}\n{}", imported.run.stdout);
+        imported.is_good().await;
+    }
 }

@@ -128,6 +128,110 @@ async fn router_with_a_guard_is_not_opened() {
     }
 }
 
+/// What a middleware named `guard` becomes, on line 4.
+async fn guarded(middleware: &str, middlewares: &str) -> Imported {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let hash = "$2y$10$abcdefghijklmnopqrstuuOa0n1WEz2P4gVxZQIwZ3q6HPCxSWzSO";
+    std::fs::write(folder.path().join("good"), format!("ann:{hash}\n")).expect("a file");
+    std::fs::write(folder.path().join("old"), "ann:{SHA}VBPuJHI7uixaa6LQGWx4s+5GKNE=\n")
+        .expect("a file");
+    let text = format!(
+        "http:
+  routers: {{r: {{rule: \"PathPrefix(`/a`)\", service: one, middlewares: [{middlewares}]}}}}
+  middlewares:
+    guard: {{{middleware}}}
+    lan: {{ipAllowList: {{sourceRange: [10.0.0.0/8]}}}}
+    strip: {{stripPrefix: {{prefixes: [/a]}}}}
+  services:
+    one: {{loadBalancer: {{servers: [{{url: \"http://127.0.0.1:4001\"}}]}}}}
+"
+    );
+    std::fs::write(folder.path().join("dynamic.yml"), text).expect("a file");
+    let run = cli(folder.path(), &["import", "traefik", "dynamic.yml"], &[]).await;
+    Imported { run, folder }
+}
+
+#[tokio::test]
+async fn guard_with_the_same_meaning_is_imported() {
+    let forward = "forwardAuth: {address: \"http://127.0.0.1:4010/check\", trustForwardHeader: true, \
+                   authRequestHeaders: [cookie], authResponseHeaders: [X-User-Id]}";
+    let forwarded = "auth-service: {forward: {url: http://127.0.0.1:4010/check, send: [cookie], \
+                     take: [X-User-Id], timeout: 30s}}";
+    for (middleware, middlewares, parts) in [
+        (
+            "basicAuth: {usersFile: good, realm: Staff, removeHeader: true}",
+            "guard",
+            vec!["passwords: {basic: {file: good, realm: Staff}}", "require: passwords"],
+        ),
+        (
+            "basicAuth: {usersFile: good}",
+            "guard, strip",
+            vec!["{basic: {file: good, realm: traefik, forward: on}}", "prefix: /"],
+        ),
+        (
+            forward,
+            "lan, guard, strip",
+            vec![forwarded, "require: auth-service", "clients: {allow: [10.0.0.0/8]}"],
+        ),
+        (
+            "ipWhiteList: {sourceRange: [192.0.2.0/24, \"::1\"]}",
+            "guard",
+            vec!["clients: {allow: [192.0.2.0/24, \"::1\"]}"],
+        ),
+    ] {
+        let imported = guarded(middleware, middlewares).await;
+        assert_eq!(imported.run.code, Some(0), "{middleware}\n{}", imported.run.all());
+        for part in parts.into_iter().chain(["upstream: one"]) {
+            assert!(imported.has_settings(part), "{middleware}\n{part}\n{}", imported.run.stdout);
+        }
+        imported.is_good().await;
+    }
+}
+
+#[tokio::test]
+async fn guard_with_another_meaning_closes_its_router_and_says_why() {
+    let forward = "forwardAuth: {address: \"http://127.0.0.1:4010/\"";
+    for (middleware, middlewares, reason) in [
+        ("basicAuth: {users: [a]}", "guard", "put its `users` into a file of `basic.file`"),
+        (
+            "basicAuth: {usersFile: old}",
+            "guard",
+            "1 of the 1 hashes in `old` are neither bcrypt nor Argon2",
+        ),
+        ("basicAuth: {usersFile: good, headerField: X-User}", "guard", "it has `headerField`"),
+        ("digestAuth: {usersFile: good}", "guard", "the access control `digestAuth`"),
+        (
+            &format!("{forward}, authResponseHeadersRegex: \"^X-\"}}"),
+            "guard",
+            "it has `authResponseHeadersRegex`",
+        ),
+        (
+            &format!("{forward}, tls: {{insecureSkipVerify: true}}}}"),
+            "guard",
+            "it has `insecureSkipVerify`",
+        ),
+        ("forwardAuth: {address: \"auth.test\"}", "guard", "its `address` is no URL of HTTP"),
+        (
+            &format!("{forward}}}"),
+            "strip, guard",
+            "it sees the path that another middleware has changed",
+        ),
+        (
+            "ipAllowList: {sourceRange: [10.0.0.1], ipStrategy: {depth: 1}}",
+            "guard",
+            "it has `ipStrategy`",
+        ),
+        ("ipAllowList: {sourceRange: [10.0.0.1]}", "lan, guard", "is not the only one"),
+    ] {
+        let imported = guarded(middleware, middlewares).await;
+        assert_eq!(imported.run.code, Some(3), "{middleware}\n{}", imported.run.all());
+        imported.says(4, reason);
+        assert!(imported.run.stdout.contains("status: 403"), "{}", imported.run.stdout);
+        assert!(!imported.run.stdout.contains("upstream: one"), "{}", imported.run.stdout);
+        imported.is_good().await;
+    }
+}
+
 #[tokio::test]
 async fn invalid_traefik_file_is_refused() {
     for (name, text, place) in [

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct Forward {
     /// URL of the service, asked by GET. It receives method, URI, host, scheme and client address as
-    /// `X-Forwarded-Method`, `-Uri`, `-Host`, `-Proto` and `-For`.
+    /// `X-Forwarded-Method`, `-Uri`, `-Host`, `-Proto` and `-For`; method and URI as `X-Original-Method`
+    /// and `X-Original-URI` too.
     pub url: Spanned<String>,
     /// Headers of the request that the service receives, as the client sent them.
     #[serde(default)]

@@ -1,5 +1,6 @@
 //! `proxy_set_header`, `proxy_hide_header` and `add_header` as header changes. It does not know how routes are matched.
 
+use super::auth_request;
 use super::known;
 use super::scope::BlockScope;
 use super::tree::Directive;
@@ -23,6 +24,10 @@ pub(super) fn to_upstream(
         let (Some(name), Some(value)) = (directive.argument(0), directive.argument(1)) else {
             continue;
         };
+        // `take` of the scheme has it.
+        if auth_request::taken_header(scope, value).is_some() {
+            continue;
+        }
         match name.to_ascii_lowercase().as_str() {
             "host" => route.host = host(directive, value, proxy_host, notes),
             "upgrade" => upgrade = (value == "$http_upgrade").then_some(directive),

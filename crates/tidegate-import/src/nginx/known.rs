@@ -10,8 +10,10 @@ const IMPORTED_DIRECTIVES: &[&str] = &[
     "alias",
     "allow",
     "auth_basic",
+    "auth_basic_user_file",
     "auth_jwt",
     "auth_request",
+    "auth_request_set",
     "backup",
     "client_body_timeout",
     "client_header_timeout",
@@ -80,7 +82,6 @@ const IMPORTED_DIRECTIVES: &[&str] = &[
 const IGNORED_DIRECTIVES: &[&str] = &[
     "absolute_redirect",
     "accept_mutex",
-    "auth_basic_user_file",
     "charset",
     "client_body_buffer_size",
     "client_body_in_file_only",
@@ -219,9 +220,11 @@ const DIRECTIVE_HINTS: &[(&str, &str)] = &[
 
 /// Names each directive that nothing reads.
 pub(super) fn review(directives: &[Directive], notes: &mut Notes) {
+    // What `auth_request` asks has no body.
+    let is_internal = directives.iter().any(|directive| directive.name == "internal");
     for directive in directives {
         let name = directive.name.as_str();
-        if is_ignored(directive) {
+        if is_ignored(directive) || is_internal && name == "proxy_pass_request_body" {
             continue;
         }
         if !IMPORTED_DIRECTIVES.contains(&name) && !IGNORED_DIRECTIVES.contains(&name) {

@@ -1,5 +1,6 @@
 //! `location` blocks as routes. It does not know listeners.
 
+use super::access::ServerScope;
 use super::proxy::LocationKind;
 use super::scope::BlockScope;
 use super::tree::Directive;
@@ -34,6 +35,7 @@ impl Importer<'_> {
             headers::to_client(&mut route, scope, self.notes);
             return vec![route];
         }
+        let of_server = ServerScope { directive: server, scope };
         let mut routes: Vec<Route> = Vec::new();
         let mut redirects = Vec::new();
         for location in server.children("location") {
@@ -42,7 +44,7 @@ impl Importer<'_> {
             let is_proxy = ["proxy_pass", "grpc_pass"]
                 .iter()
                 .any(|name| inner.own_directives().iter().any(|directive| directive.name == *name));
-            let route = self.location(location, &matcher, &inner, port);
+            let route = self.location(location, &matcher, &inner, &of_server, port);
             if matcher.mode == LocationKind::Prefix
                 && matcher.path.ends_with('/')
                 && matcher.path != "/"
@@ -56,7 +58,7 @@ impl Importer<'_> {
         if !routes.iter().any(|route| route.path == PathRule::prefix("/")) {
             let mut route =
                 self.route(&server.position, PathRule::prefix("/"), access::respond(404));
-            if let Some(closed) = access::denied_response(scope, self.notes) {
+            if let Some(closed) = self.guard(&mut route, scope, &of_server) {
                 route.action = closed;
             } else {
                 files::set_files(&mut route, scope, "/", self.notes);
@@ -143,6 +145,7 @@ impl Importer<'_> {
         location: &Directive,
         matcher: &LocationMatcher,
         scope: &BlockScope<'_>,
+        of_server: &ServerScope<'_, '_>,
         port: Option<u16>,
     ) -> Route {
         let path = match matcher.mode {
@@ -162,7 +165,7 @@ impl Importer<'_> {
         let own = |names: &[&str]| {
             scope.own_directives().iter().find(|directive| names.contains(&directive.name.as_str()))
         };
-        if let Some(closed) = access::denied_response(scope, self.notes) {
+        if let Some(closed) = self.guard(&mut route, scope, of_server) {
             route.action = closed;
         } else if let Some(answer) = answer::fixed_response(scope, self.notes) {
             route.action = answer;

@@ -3,6 +3,7 @@
 
 mod access;
 mod answer;
+mod auth_request;
 mod files;
 mod headers;
 mod known;
@@ -21,7 +22,7 @@ use super::ImportError;
 use super::draft::Draft;
 use super::note::Notes;
 use scope::BlockScope;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tree::Directive;
 
 /// The state of an import.
@@ -30,6 +31,8 @@ struct Importer<'i> {
     notes: &'i mut Notes,
     /// The `upstream` blocks.
     upstreams: Vec<&'i Directive>,
+    /// The folder of relative paths.
+    folder: PathBuf,
 }
 
 /// Reads `nginx.conf`, or a file of those that it includes.
@@ -40,8 +43,12 @@ pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, ImportErro
     let outermost = http.and_then(|http| http.block.as_deref()).unwrap_or(&tree);
     let scope = BlockScope::outermost(outermost);
     let named = |name: &'static str| outermost.iter().filter(move |it| it.name == name);
-    let mut importer =
-        Importer { draft: Draft::default(), notes, upstreams: named("upstream").collect() };
+    let mut importer = Importer {
+        draft: Draft::default(),
+        notes,
+        upstreams: named("upstream").collect(),
+        folder: path.parent().unwrap_or(Path::new("")).to_owned(),
+    };
     for directive in scope.all("set_real_ip_from") {
         let network = directive.argument(0).unwrap_or_default();
         if network.starts_with("unix:")

@@ -16,16 +16,16 @@ pub(super) enum LocationKind {
 }
 
 /// The argument of `proxy_pass`.
-struct ProxyPass<'u> {
-    tls: bool,
-    h2c: bool,
-    authority: &'u str,
+pub(super) struct ProxyPass<'u> {
+    pub(super) tls: bool,
+    pub(super) h2c: bool,
+    pub(super) authority: &'u str,
     /// The replacement of the location in the path.
-    uri: Option<&'u str>,
+    pub(super) uri: Option<&'u str>,
 }
 
 impl<'u> ProxyPass<'u> {
-    fn parse(written: &'u str) -> Option<Self> {
+    pub(super) fn parse(written: &'u str) -> Option<Self> {
         let (scheme, rest) = written.split_once("://")?;
         let (tls, h2c) = match scheme {
             "http" => (false, false),

@@ -22,8 +22,14 @@ impl<'d> BlockScope<'d> {
 
     /// The directives of this name that apply: those of the innermost level that has any.
     pub(super) fn all(&self, name: &str) -> Vec<&'d Directive> {
+        self.all_of(&[name])
+    }
+
+    /// The directives of these names that apply together: those of the innermost level that has any, in their order.
+    pub(super) fn all_of(&self, names: &[&str]) -> Vec<&'d Directive> {
         let of_level = |level: &&'d [Directive]| {
-            level.iter().filter(|directive| directive.name == name).collect::<Vec<_>>()
+            let is_named = |directive: &&Directive| names.contains(&directive.name.as_str());
+            level.iter().filter(is_named).collect::<Vec<_>>()
         };
         self.levels.iter().rev().map(of_level).find(|found| !found.is_empty()).unwrap_or_default()
     }

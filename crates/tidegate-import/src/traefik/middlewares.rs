@@ -32,8 +32,7 @@ impl Importer<'_> {
             "{what}; the route answers 403 until you replace it with one that has access control"
         );
         self.left_out(line, text);
-        route.comment_former_upstream();
-        route.action = Action::Respond { status: 403, body: None, content_type: None };
+        route.close();
     }
 
     fn middleware(&mut self, route: &mut Route, entry: &MapEntry, depth: usize) {
@@ -85,7 +84,11 @@ impl Importer<'_> {
             "contentType" | "passTLSClientCert" => {}
             guard @ ("basicAuth" | "digestAuth" | "forwardAuth" | "ipAllowList" | "ipWhiteList"
             | "plugin") => {
-                self.close(route, &format!("the import cannot convert the access control `{guard}`"), line);
+                if let Err(reason) = self.guard(route, guard, node, line) {
+                    let reason = if reason.is_empty() { reason } else { format!(" ({reason})") };
+                    let text = format!("the import cannot convert the access control `{guard}`{reason}");
+                    self.close(route, &text, line);
+                }
             }
             "rateLimit" => match rate_limit(node) {
                 Some(Some(limit)) => route.rate_limits.push(limit),

@@ -1,6 +1,7 @@
 //! Imports Traefik's file provider: routers, services and middlewares, in YAML or TOML. It does not know other source
 //! formats.
 
+mod access;
 mod conditions;
 mod entry_points;
 mod middlewares;

@@ -15,11 +15,13 @@ use tidegate_config::defaults::forward as defaults;
 use tidegate_config::{self as config, Forward, OnError, RequestPart, Spanned, did_you_mean};
 use tidegate_http::header_name::{
     HOP_BY_HOP, TRACEPARENT, TRACESTATE, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_METHOD,
-    X_FORWARDED_PROTO, X_FORWARDED_URI, X_REQUEST_ID,
+    X_FORWARDED_PROTO, X_FORWARDED_URI, X_ORIGINAL_METHOD, X_ORIGINAL_URI, X_REQUEST_ID,
 };
 
 /// Headers that describe a request to the service; the gateway sets them itself.
-static SET_FOR_SERVICE: [HeaderName; 8] = [
+static SET_FOR_SERVICE: [HeaderName; 10] = [
+    X_ORIGINAL_METHOD,
+    X_ORIGINAL_URI,
     X_FORWARDED_METHOD,
     X_FORWARDED_URI,
     X_FORWARDED_HOST,
