@@ -36,6 +36,8 @@ pub(crate) struct ApiKeyScheme {
     slow: Box<[Arc<SlowHash>]>,
     /// Their identities, in the same order.
     slow_identities: Box<[Arc<VerifiedIdentity>]>,
+    /// All identities, by the names of their keys.
+    by_name: HashMap<Box<str>, Arc<VerifiedIdentity>>,
     forwards: bool,
     challenge: HeaderValue,
 }
@@ -65,21 +67,24 @@ impl ApiKeyScheme {
     ) -> Self {
         let mut by_digest = HashMap::new();
         let (mut slow, mut slow_identities) = (Vec::new(), Vec::new());
+        let mut by_name = HashMap::new();
         for (hash, identity) in keys {
+            let identity = Arc::new(identity);
+            by_name.extend(identity.subject().map(|name| (name.into(), Arc::clone(&identity))));
             match hash {
                 KeyHash::Digest(digest) => {
-                    by_digest.insert(digest, Arc::new(identity));
+                    by_digest.insert(digest, identity);
                 }
                 KeyHash::Slow(hash) => {
                     slow.push(hash);
-                    slow_identities.push(Arc::new(identity));
+                    slow_identities.push(identity);
                 }
             }
         }
         let challenge = challenge(&sources);
         let (sources, slow) = (sources.into(), slow.into());
         let slow_identities = slow_identities.into();
-        Self { name, file, sources, by_digest, slow, slow_identities, forwards, challenge }
+        Self { name, file, sources, by_digest, slow, slow_identities, by_name, forwards, challenge }
     }
 }
 
@@ -142,6 +147,11 @@ impl Scheme for ApiKeyScheme {
         Some(self.challenge.clone())
     }
 
+    fn still_admits(&self, identity: &VerifiedIdentity) -> bool {
+        let now = identity.subject().and_then(|name| self.by_name.get(name));
+        now.is_some_and(|now| is_at_least(now, identity))
+    }
+
     fn sanitize(&self, head: &mut RequestHeader) {
         if !self.forwards {
             self.sources.iter().for_each(|source| source.remove(head));
@@ -165,6 +175,18 @@ fn admit(identity: &Arc<VerifiedIdentity>) -> Verdict {
         return Verdict::Refused(Refusal::new("expired", "the API key has expired"));
     }
     Verdict::Verified(Arc::clone(identity), Vec::new())
+}
+
+/// Whether a key has all scopes that it had, and is valid for as long.
+fn is_at_least(now: &VerifiedIdentity, before: &VerifiedIdentity) -> bool {
+    let (scopes_now, scopes_before) = (now.claim("scope"), before.claim("scope"));
+    let has = |scope: &str| scopes_now.iter().flat_map(|it| it.split(' ')).any(|it| it == scope);
+    let is_as_long = match (now.expires_at(), before.expires_at()) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(now), Some(before)) => now >= before,
+    };
+    is_as_long && scopes_before.iter().flat_map(|it| it.split(' ')).all(has)
 }
 
 fn wrong() -> Verdict {

@@ -124,6 +124,10 @@ impl Scheme for BasicScheme {
         Some(self.challenge.clone())
     }
 
+    fn still_admits(&self, identity: &VerifiedIdentity) -> bool {
+        identity.subject().is_some_and(|user| self.users.contains_key(user))
+    }
+
     fn sanitize(&self, head: &mut RequestHeader) {
         if !self.forwards {
             SOURCE.remove(head);

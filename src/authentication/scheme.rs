@@ -111,6 +111,12 @@ pub(crate) trait Scheme: Send + Sync + Debug {
         None
     }
 
+    /// Whether it still admits an identity that it verified before its settings changed: a session that lives by another
+    /// one ends.
+    fn still_admits(&self, _identity: &VerifiedIdentity) -> bool {
+        true
+    }
+
     /// Starts the task that keeps it up to date, if it needs one and it does not run yet. The task ends with the
     /// scheme. Needs a runtime.
     fn start(self: Arc<Self>) {}

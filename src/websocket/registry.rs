@@ -14,6 +14,7 @@ use super::settings::SessionQuota;
 use crate::authentication::Revocations;
 use crate::exchange::Initiator;
 use crate::exchange::{UserId, UserIdOrigin};
+use crate::identity::VerifiedIdentity;
 use live::RegistryEntry;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -187,6 +188,17 @@ impl SessionRegistry {
     pub(crate) fn close_revoked(&self) -> usize {
         let sessions = self.select(&SessionSelector::default());
         sessions.iter().filter(|session| self.close_if_revoked(session)).count()
+    }
+
+    /// Requests the sessions to close whose logins are not admitted any more; returns their number.
+    pub(crate) fn close_dismissed(&self, admits: impl Fn(&VerifiedIdentity) -> bool) -> usize {
+        let sessions = self.select(&SessionSelector::default());
+        let dismissed = sessions.iter().filter_map(|session| {
+            let login = session.login()?;
+            let is_open = session.close_request().is_none();
+            (is_open && !admits(&login.identity())).then(|| session.request_close(login.revoked()))
+        });
+        dismissed.count()
     }
 
     /// Requests a session to close if its login is revoked. Returns whether it has asked for that now.

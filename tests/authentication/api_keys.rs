@@ -3,7 +3,7 @@
 use crate::side_files::{check, replace, start_with};
 use futures_util::SinkExt;
 use tidegate_testing::http2::get_over_http2;
-use tidegate_testing::{Config, Gateway, Handshake, Upstream, next};
+use tidegate_testing::{Config, Gateway, Handshake, Socket, Upstream, next};
 use tokio_tungstenite::tungstenite::Message;
 
 const REPORTS: &str = "reports-key-0123456789";
@@ -215,7 +215,8 @@ async fn edit_of_the_file_takes_effect_and_a_broken_one_does_not() {
     let (old, new) = (format!("X-API-Key: {REPORTS}"), format!("X-API-Key: {NEW}"));
     assert_eq!(status(&gateway, "/", &[&old]).await.0, 200);
     assert_eq!(status(&gateway, "/", &[&new]).await.0, 401);
-    let (_, mut socket) = Handshake::to("/ws").set("X-API-Key", REPORTS).open(&gateway).await;
+    let (_, mut reports) = Handshake::to("/ws").set("X-API-Key", REPORTS).open(&gateway).await;
+    let (_, mut slow) = Handshake::to("/ws").set("X-API-Key", SLOW).open(&gateway).await;
 
     let mark = gateway.mark();
     replace(&gateway, "keys.yaml", "keys:\n  - {name: new, hsah: oops}\n");
@@ -223,14 +224,38 @@ async fn edit_of_the_file_takes_effect_and_a_broken_one_does_not() {
     assert!(told.contains("keys.yaml:2:"), "{told}");
     assert_eq!(status(&gateway, "/", &[&old]).await.0, 200, "the keys in force stay in force");
 
+    // Another scope ends nothing; one less ends the sessions of its key.
+    let more = KEYS.replace("orders:write]", "orders:write, more]");
+    let less = KEYS.replace(", orders:write]", "]");
+    for (keys, ends) in [(&*more, false), (&*less, true)] {
+        let mark = gateway.mark();
+        replace(&gateway, "keys.yaml", keys);
+        gateway.says(mark, "configuration reloaded").await;
+        if ends {
+            assert_closed(&mut reports).await;
+        } else {
+            assert_alive(&mut reports).await;
+        }
+        assert_alive(&mut slow).await;
+    }
+
     let mark = gateway.mark();
     replace(&gateway, "keys.yaml", NEW_KEYS);
     gateway.says(mark, "configuration reloaded").await;
     assert_eq!(status(&gateway, "/", &[&old]).await.0, 401);
     assert_eq!(status(&gateway, "/", &[&new]).await.0, 200);
-    // The edit changes who may come in, and nothing about the route.
+    assert_closed(&mut slow).await;
+}
+
+async fn assert_alive(socket: &mut Socket) {
     socket.send(Message::text("still here")).await.expect("sent");
-    assert_eq!(next(&mut socket).await, Some(Message::text("still here")));
+    assert_eq!(next(socket).await, Some(Message::text("still here")));
+}
+
+/// The gateway has closed the session as it does when a credential expires.
+async fn assert_closed(socket: &mut Socket) {
+    let Some(Message::Close(Some(frame))) = next(socket).await else { panic!("no close frame") };
+    assert_eq!(u16::from(frame.code), 3000);
 }
 
 #[tokio::test]
