@@ -67,8 +67,7 @@ routes:
             "must not be shorter than `refresh`",
         ),
         ("t.yaml:21:", "authentication.still.jwt.keys.refresh", "only for keys that are fetched"),
-        ("t.yaml:22:", "authentication.shown.jwt.from[0]", "would show the values of `t`"),
-        ("t.yaml:22:", "authentication.shown.jwt.from[1]", "logs the header `x-proof`"),
+        ("t.yaml:2:", "access_log.fields.request[0]", "carries secrets"),
         ("t.yaml:22:", "authentication.shown.jwt.from[2]", "must not be empty"),
     ] {
         let has = |line: &str| line.contains(place) && line.contains(key) && line.contains(reason);

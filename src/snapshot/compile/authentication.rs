@@ -18,8 +18,8 @@ use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 use tidegate_config::{
-    self as config, AccessLogSetting, AuthenticationScheme, ClaimMatch, Require, RequireSetting,
-    Spanned, defaults, did_you_mean,
+    self as config, AuthenticationScheme, ClaimMatch, Require, RequireSetting, Spanned, defaults,
+    did_you_mean,
 };
 
 pub(super) const FILTER: BuiltIn = BuiltIn {
@@ -195,43 +195,19 @@ impl Compiler<'_> {
         }
     }
 
-    /// Refuses places without a name, and those whose values the access log would show.
+    /// Refuses places without a name.
     fn check_token_sources(&mut self, written: &[Spanned<config::TokenSource>], key_path: &str) {
         for (index, source) in written.iter().enumerate() {
-            let key_path = format!("{key_path}[{index}]");
-            match &source.value {
-                config::TokenSource::Subprotocol(name)
-                | config::TokenSource::Cookie(name)
-                | config::TokenSource::Query(name)
-                    if name.is_empty() =>
-                {
-                    self.problems.add(source.span, key_path, "must not be empty");
-                }
-                config::TokenSource::Query(name) if !self.secret_names().contains(name) => {
-                    let reason = format!("the access log would show the values of `{name}`");
-                    self.problems.add(source.span, key_path, reason).help(
-                        "use a name such as `access_token`, or add this one to \
-                         `access_log.redact_query`",
-                    );
-                }
-                config::TokenSource::Header(name) if self.is_logged(name) => {
-                    let reason =
-                        format!("`access_log.fields.request` logs the header `{}`", name.as_str());
-                    self.problems.add(source.span, key_path, reason);
-                }
-                _ => {}
+            let (config::TokenSource::Subprotocol(name)
+            | config::TokenSource::Cookie(name)
+            | config::TokenSource::Query(name)) = &source.value
+            else {
+                continue;
+            };
+            if name.is_empty() {
+                let key_path = format!("{key_path}[{index}]");
+                self.problems.add(source.span, key_path, "must not be empty");
             }
-        }
-    }
-
-    fn is_logged(&self, name: &config::HeaderName) -> bool {
-        match &self.config.access_log {
-            AccessLogSetting::Switch(_) => false,
-            AccessLogSetting::Settings(settings) => settings
-                .fields
-                .request
-                .iter()
-                .any(|logged| logged.as_str().eq_ignore_ascii_case(name.as_str())),
         }
     }
 
