@@ -263,8 +263,9 @@ impl Provider {
         let code = body.get("error").and_then(Value::as_str).filter(|code| is_error_code(code));
         let code = code.unwrap_or("no error code");
         if code != "invalid_grant" {
-            // The gateway's own settings, such as its secret, are probably wrong.
+            // The gateway's own settings, such as its secret, are probably wrong: no fault of the login.
             self.report(&format!("its token endpoint refuses the gateway: {code}"));
+            return unavailable();
         }
         let message = format!("the issuer refuses the login: {code}");
         TokenError::Refused(Refusal::new("issuer_refused", message))

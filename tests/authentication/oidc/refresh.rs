@@ -97,6 +97,15 @@ async fn outage_of_the_issuer_is_answered_503_once_tokens_have_expired() {
     );
     assert!(answer.head.get("retry-after").is_some());
     issuer.state().outage = None;
+    issuer.state().refuses_client = true;
+    let before = issuer.token_requests().len();
+    until("an attempt with a secret that the issuer refuses", async || {
+        let answer = expired.clone().fetch(&gateway, "/").await;
+        assert_eq!(answer.status(), 503, "no fault of the login");
+        issuer.token_requests().len() > before
+    })
+    .await;
+    issuer.state().refuses_client = false;
     until("another attempt", async || expired.fetch(&gateway, "/").await.status() == 200).await;
 }
 
