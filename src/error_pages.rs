@@ -127,7 +127,7 @@ impl Page {
         let mut page = String::with_capacity(1024);
         let push = match self.kind {
             PageFormat::Html => push_html,
-            PageFormat::Json => push_json,
+            PageFormat::Json => push_json_escaped,
         };
         for piece in &self.pieces {
             match piece {
@@ -161,7 +161,7 @@ fn push_html(html: &mut String, text: &str) {
 }
 
 /// Appends text, escaped for the inside of a JSON string (RFC 8259, section 7).
-fn push_json(json: &mut String, text: &str) {
+fn push_json_escaped(json: &mut String, text: &str) {
     for c in text.chars() {
         match c {
             '"' => json.push_str("\\\""),

@@ -79,7 +79,7 @@ impl ManagedCertificate {
     /// With what is kept in the folder, and what is shown at present.
     pub(crate) fn new(settings: AcmeSettings, state: &Path, shown: Vec<Arc<Certificate>>) -> Self {
         let store = AcmeStore::new(state, &settings);
-        let certificate = store.certificate().map(Arc::new);
+        let certificate = store.load_certificate().map(Arc::new);
         let placeholder_certificates = if certificate.as_ref().is_some_and(|it| !it.has_expired()) {
             Vec::new()
         } else {
@@ -149,7 +149,7 @@ impl ManagedCertificate {
             }
         };
         // One may have done so just now.
-        if let Some(kept) = self.store.certificate()
+        if let Some(kept) = self.store.load_certificate()
             && (kept.is_valid() || !self.has_valid())
         {
             self.serve_certificate(kept);
@@ -309,7 +309,7 @@ impl CertificateSource for ManagedCertificate {
             .collect()
     }
 
-    fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+    fn challenge_certificate(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         self.pending.challenge_certificate(name)
     }
 }
@@ -322,7 +322,7 @@ fn placeholder_certificates(
 ) -> Vec<Arc<Certificate>> {
     let names: Vec<_> = domains.iter().map(|name| name.to_ascii_lowercase()).collect();
     let count = |it: &Certificate| names.iter().filter(|name| it.is_for(name)).count();
-    let kept = store.other_certificates().into_iter().map(Arc::new);
+    let kept = store.load_other_certificates().into_iter().map(Arc::new);
     let all = shown.into_iter().chain(kept);
     let mut good: Vec<_> = all.filter(|it| !it.has_expired() && count(it) > 0).collect();
     // Of equal ones what is shown at present comes first.
@@ -416,7 +416,7 @@ mod tests {
             let got = reason(wrong);
             assert!(got.contains(expected), "{got}");
         }
-        let kept = managed.store.certificate().expect("the good one is kept");
+        let kept = managed.store.load_certificate().expect("the good one is kept");
         assert!(kept.is_valid());
         assert!(managed.accept_issued(&issued("a.test", -1, 90)).is_ok());
     }

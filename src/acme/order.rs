@@ -87,7 +87,7 @@ async fn load_or_create_account(
     store: &AcmeStore,
     retry_after: &Arc<RetryAfter>,
 ) -> Result<Account, String> {
-    if let Some(kept) = store.account() {
+    if let Some(kept) = store.load_account() {
         match serde_json::from_slice(&kept) {
             Ok(credentials) => {
                 let builder = Account::builder_with_http(client(settings, retry_after)?);
@@ -99,7 +99,7 @@ async fn load_or_create_account(
             ),
         }
     }
-    register(settings, store, retry_after).await
+    register_account(settings, store, retry_after).await
 }
 
 /// Whether the authority no longer knows the account (RFC 8555, section 6.7). A deactivated account does not count:
@@ -116,13 +116,13 @@ async fn register_again(
     store: &AcmeStore,
     retry_after: &Arc<RetryAfter>,
 ) -> Result<Account, String> {
-    let kept = store.account().and_then(|kept| {
+    let kept = store.load_account().and_then(|kept| {
         let credentials: AccountCredentials = serde_json::from_slice(&kept).ok()?;
         let der = credentials.private_key().clone_key();
         Some((Key::from_pkcs8_der(der.clone_key()).ok()?, PrivateKeyDer::Pkcs8(der)))
     });
     let (None, Some(key)) = (&settings.external_account, kept) else {
-        return register(settings, store, retry_after).await;
+        return register_account(settings, store, retry_after).await;
     };
     let (account, credentials) = Account::builder_with_http(client(settings, retry_after)?)
         .create_from_key(key, settings.directory.clone())
@@ -143,8 +143,8 @@ async fn register_again(
     Ok(account)
 }
 
-/// A new account with a new key.
-async fn register(
+/// Registers a new account with a new key.
+async fn register_account(
     settings: &AcmeSettings,
     store: &AcmeStore,
     retry_after: &Arc<RetryAfter>,

@@ -37,9 +37,9 @@ impl AcmeStore {
     pub(super) fn new(state: &Path, settings: &AcmeSettings) -> Self {
         let authority = settings.directory.split("://").last().unwrap_or_default();
         let host = authority.split('/').next().unwrap_or_default();
-        let authority = format!("{}-{}", file_name(host), digest([&settings.directory]));
+        let authority = format!("{}-{}", safe_file_name(host), digest([&settings.directory]));
         let name = settings.domains.first().map_or("", String::as_str);
-        let name = format!("{}-{}", file_name(name), digest(&settings.domains));
+        let name = format!("{}-{}", safe_file_name(name), digest(&settings.domains));
         Self { state: state.to_owned(), authority, name }
     }
 
@@ -63,7 +63,7 @@ impl AcmeStore {
     }
 
     /// The certificate that was kept, if there is one that can be used.
-    pub(super) fn certificate(&self) -> Option<Certificate> {
+    pub(super) fn load_certificate(&self) -> Option<Certificate> {
         let name = format!("{}.pem", self.name);
         let kept = String::from_utf8(self.read(&name)?).unwrap_or_default();
         match Certificate::parse(&kept, &kept) {
@@ -80,13 +80,13 @@ impl AcmeStore {
 
     /// The certificates of other orders that are kept beside it: those of the same authority first,
     /// of each authority the longest-lived first. Files that can't be read are ignored.
-    pub(super) fn other_certificates(&self) -> Vec<Certificate> {
-        let mut own = self.certificates_of_others(&self.authority);
+    pub(super) fn load_other_certificates(&self) -> Vec<Certificate> {
+        let mut own = self.load_certificates_of_others(&self.authority);
         let mut foreign: Vec<_> = self
-            .authorities()
+            .list_authorities()
             .iter()
             .filter(|authority| **authority != self.authority)
-            .flat_map(|authority| self.certificates_of_others(authority))
+            .flat_map(|authority| self.load_certificates_of_others(authority))
             .collect();
         for certificates in [&mut own, &mut foreign] {
             certificates.sort_by_key(|certificate| std::cmp::Reverse(certificate.not_after));
@@ -96,20 +96,20 @@ impl AcmeStore {
     }
 
     /// The folders of all authorities, sorted.
-    fn authorities(&self) -> Vec<String> {
+    fn list_authorities(&self) -> Vec<String> {
         // A mere check makes no folder.
         if !self.state.join(ACME_FOLDER).exists() {
             return Vec::new();
         }
         let folder = PrivateFolder::open(&self.state, &[ACME_FOLDER]);
-        let mut names = folder.and_then(|folder| folder.names()).unwrap_or_default();
+        let mut names = folder.and_then(|folder| folder.list_names()).unwrap_or_default();
         names.retain(|name| !name.starts_with('.'));
         names.sort();
         names
     }
 
     /// The certificates of an authority but this one.
-    fn certificates_of_others(&self, authority: &str) -> Vec<Certificate> {
+    fn load_certificates_of_others(&self, authority: &str) -> Vec<Certificate> {
         if !self.state.join(ACME_FOLDER).join(authority).is_dir() {
             return Vec::new();
         }
@@ -117,7 +117,7 @@ impl AcmeStore {
             return Vec::new();
         };
         let own = format!("{}.pem", self.name);
-        let mut names = folder.names().unwrap_or_default();
+        let mut names = folder.list_names().unwrap_or_default();
         names
             .retain(|name| name.ends_with(".pem") && (*name != own || authority != self.authority));
         names.sort();
@@ -133,7 +133,7 @@ impl AcmeStore {
     }
 
     /// The account's credentials, as they were kept.
-    pub(super) fn account(&self) -> Option<Vec<u8>> {
+    pub(super) fn load_account(&self) -> Option<Vec<u8>> {
         self.read(ACCOUNT_FILE)
     }
 
@@ -153,7 +153,7 @@ impl AcmeStore {
 }
 
 /// The name without characters that are special in a file system.
-fn file_name(name: &str) -> String {
+fn safe_file_name(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
     name.chars().map(|c| if is_plain(c) { c } else { '_' }).take(80).collect()
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tidegate_http::query;
 
 /// The lines after line number `after`, at most `limit`.
-pub(super) fn lines(snapshot: &Snapshot, query: &str) -> AdminResult {
+pub(super) fn recent_lines(snapshot: &Snapshot, query: &str) -> AdminResult {
     let number = |name: &str, default: u64| match query::find(query, name).map(|it| it.parse()) {
         None => Ok(default),
         Some(Ok(number)) => Ok(number),
@@ -26,13 +26,13 @@ pub(super) fn lines(snapshot: &Snapshot, query: &str) -> AdminResult {
 }
 
 /// The level of the gateway's own log.
-pub(super) fn level(snapshot: &Snapshot) -> Value {
+pub(super) fn log_level(snapshot: &Snapshot) -> Value {
     let level_name = |level: LevelFilter| level.as_str().to_ascii_lowercase();
     json!({"level": level_name(log::max_level()), "configured": level_name(snapshot.log.0)})
 }
 
 /// Sets the level of the log until the next reload.
-pub(super) fn set_level(snapshot: &Snapshot, query: &str) -> AdminResult {
+pub(super) fn set_log_level(snapshot: &Snapshot, query: &str) -> AdminResult {
     let requested = query::find(query, "level");
     let requested = match requested.as_deref() {
         Some("error") => LevelFilter::Error,
@@ -49,5 +49,5 @@ pub(super) fn set_level(snapshot: &Snapshot, query: &str) -> AdminResult {
         let reason = "the program around the gateway has a log of its own and sets its level";
         return error_result(StatusCode::CONFLICT, reason);
     }
-    Ok(level(snapshot))
+    Ok(log_level(snapshot))
 }

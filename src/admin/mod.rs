@@ -165,9 +165,11 @@ impl Admin {
             (paths::HISTORY, _) => Ok(history::list_versions(self)),
             (paths::RELOAD, _) => history::reload(self).await,
             (paths::ROLLBACK, _) => history::rollback(self, query).await,
-            (paths::LOGS, _) => logs::lines(&self.state.current.load_full(), query),
-            (paths::LOG_LEVEL, "PUT") => logs::set_level(&self.state.current.load_full(), query),
-            (paths::LOG_LEVEL, _) => Ok(logs::level(&self.state.current.load_full())),
+            (paths::LOGS, _) => logs::recent_lines(&self.state.current.load_full(), query),
+            (paths::LOG_LEVEL, "PUT") => {
+                logs::set_log_level(&self.state.current.load_full(), query)
+            }
+            (paths::LOG_LEVEL, _) => Ok(logs::log_level(&self.state.current.load_full())),
             (paths::SESSIONS, _) => sessions::list_sessions(&self.state.sessions, query),
             (paths::SESSIONS_CLOSE, _) => sessions::close(&self.state.sessions, query),
             (paths::SESSIONS_LOG, _) => sessions::log_frames(&self.state.sessions, query),

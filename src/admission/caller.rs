@@ -51,7 +51,7 @@ pub(crate) fn caller(
         false => client,
     };
     let reported_scheme = match headers.get(X_FORWARDED_PROTO) {
-        Some(reported) => first(reported).and_then(forwarded::scheme),
+        Some(reported) => first(reported).and_then(forwarded::normal_scheme),
         None => forwarded_scheme,
     };
     let forwarded_host = match headers.get(X_FORWARDED_HOST) {

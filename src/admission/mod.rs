@@ -179,7 +179,7 @@ impl<'a> RequestTarget<'a> {
                 )));
             }
         }
-        if self.path.is_plain() {
+        if self.path.was_normal() {
             return Ok(None);
         }
         let (prefix, replacement) = match &route.rewrite_prefix {

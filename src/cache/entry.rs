@@ -11,7 +11,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 /// Size of the chunks of a stored body, in bytes: a slow client takes one after the other.
-const CHUNK_SIZE: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Size of an entry besides its head, body and URL, in bytes: its part of the indexes.
 const ENTRY_OVERHEAD: usize = 512;
@@ -66,7 +66,7 @@ impl EntryReader {
 #[async_trait]
 impl HandleHit for EntryReader {
     async fn read_body(&mut self) -> Result<Option<Bytes>> {
-        let next = self.remaining.len().min(CHUNK_SIZE);
+        let next = self.remaining.len().min(CHUNK_BYTES);
         Ok((next > 0).then(|| self.remaining.split_to(next)))
     }
 

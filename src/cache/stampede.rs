@@ -16,7 +16,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 const NO_WAIT_TIME: Duration = Duration::from_secs(2);
 
 /// Number of keys in a shard at which expired ones are first removed.
-const SWEEP_SIZE: usize = 256;
+const SWEEP_KEYS: usize = 256;
 
 const SHARDS: usize = 16;
 
@@ -60,7 +60,7 @@ impl FetchState {
 
 impl StampedeShard {
     fn insert(&mut self, hash: u128, fetching: FetchState) {
-        if self.keys.len() >= self.sweep_at.max(SWEEP_SIZE) {
+        if self.keys.len() >= self.sweep_at.max(SWEEP_KEYS) {
             let now = Instant::now();
             self.keys.retain(|_, fetching| !fetching.is_expired(now));
             self.sweep_at = self.keys.len() * 2;
@@ -252,11 +252,11 @@ mod tests {
         let count = || stampede.shard(0).expect("a shard").keys.len();
         let lock = |number, timeout| lock_one(&stampede, number, timeout);
         let permits: Vec<_> = (0..100).map(|number| lock(number, FETCH_TIMEOUT)).collect();
-        let expired = (100..SWEEP_SIZE as u128).map(|number| lock(number, Duration::ZERO));
+        let expired = (100..SWEEP_KEYS as u128).map(|number| lock(number, Duration::ZERO));
         let expired: Vec<_> = expired.collect();
         {
             let mut shard = stampede.shard(0).expect("a shard");
-            assert_eq!(shard.keys.len(), SWEEP_SIZE);
+            assert_eq!(shard.keys.len(), SWEEP_KEYS);
             shard.insert(1, FetchState::AllRequestsUntil(Instant::now()));
         }
         assert_eq!(count(), 101, "the sweep has left the held keys, and the new one");

@@ -165,12 +165,12 @@ impl CacheStore {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, hash: u128) -> Option<RwLockReadGuard<'_, Slots>> {
+    fn read_shard_of(&self, hash: u128) -> Option<RwLockReadGuard<'_, Slots>> {
         let shard = self.shards.get((hash % SHARDS as u128) as usize)?;
         Some(shard.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn write(&self, hash: u128) -> Option<RwLockWriteGuard<'_, Slots>> {
+    fn write_shard_of(&self, hash: u128) -> Option<RwLockWriteGuard<'_, Slots>> {
         let shard = self.shards.get((hash % SHARDS as u128) as usize)?;
         Some(shard.write().unwrap_or_else(PoisonError::into_inner))
     }
@@ -196,7 +196,7 @@ impl CacheStore {
     /// Announces a response that is being stored, so that others can read it.
     pub(super) fn register_fill(&self, key: &CompactCacheKey, fill: &Arc<Fill>) {
         let hash = hash(key);
-        if let Some(mut slots) = self.write(hash) {
+        if let Some(mut slots) = self.write_shard_of(hash) {
             slots.entry(hash).or_default().fills.push(Arc::clone(fill));
         }
     }
@@ -204,7 +204,7 @@ impl CacheStore {
     /// Withdraws it.
     pub(super) fn unregister_fill(&self, key: &CompactCacheKey, fill: &Arc<Fill>) {
         let hash = hash(key);
-        let Some(mut slots) = self.write(hash) else { return };
+        let Some(mut slots) = self.write_shard_of(hash) else { return };
         if let Some(slot) = slots.get_mut(&hash) {
             slot.fills.retain(|other| other.id != fill.id);
             if slot.fills.is_empty() && slot.entry.is_none() {
@@ -215,18 +215,18 @@ impl CacheStore {
 
     /// The newest response that is being stored and was not purged since.
     pub(super) fn latest_fill(&self, hash: u128) -> Option<Arc<Fill>> {
-        let slots = self.read(hash)?;
+        let slots = self.read_shard_of(hash)?;
         let is_good = |fill: &&Arc<Fill>| self.is_current(fill) && !fill.is_broken();
         slots.get(&hash)?.fills.iter().rev().find(is_good).cloned()
     }
 
     /// The one with this number, for its own request, even if it was purged.
     pub(super) fn fill(&self, hash: u128, id: u64) -> Option<Arc<Fill>> {
-        self.read(hash)?.get(&hash)?.fills.iter().find(|fill| fill.id == id).cloned()
+        self.read_shard_of(hash)?.get(&hash)?.fills.iter().find(|fill| fill.id == id).cloned()
     }
 
     pub(super) fn entry(&self, hash: u128) -> Option<Arc<CacheEntry>> {
-        self.read(hash)?.get(&hash)?.entry.clone()
+        self.read_shard_of(hash)?.get(&hash)?.entry.clone()
     }
 
     fn is_current(&self, fill: &Fill) -> bool {
@@ -237,7 +237,7 @@ impl CacheStore {
     pub(super) fn store_entry(&self, entry: CacheEntry, fill: &Arc<Fill>) -> bool {
         let hash = entry.hash();
         let mut index = self.index();
-        let Some(mut slots) = self.write(hash) else { return false };
+        let Some(mut slots) = self.write_shard_of(hash) else { return false };
         let slot = slots.entry(hash).or_default();
         slot.fills.retain(|other| other.id != fill.id);
         // A purge counts first and looks then: it sees this one, or this one sees it.
@@ -257,7 +257,7 @@ impl CacheStore {
 
     /// Replaces the metadata of an entry.
     pub(super) fn rewrite(&self, hash: u128, written: super::entry::SerializedMeta) -> bool {
-        let Some(mut slots) = self.write(hash) else { return false };
+        let Some(mut slots) = self.write_shard_of(hash) else { return false };
         let Some(entry) = slots.get_mut(&hash).and_then(|slot| slot.entry.as_mut()) else {
             return false;
         };
@@ -277,7 +277,7 @@ impl CacheStore {
 
     fn remove_of(&self, index: &mut UrlIndex, key: &CompactCacheKey) -> bool {
         let hash = hash(key);
-        let Some(mut slots) = self.write(hash) else { return false };
+        let Some(mut slots) = self.write_shard_of(hash) else { return false };
         let Some(slot) = slots.get_mut(&hash) else { return false };
         let entry = slot.entry.take();
         if slot.fills.is_empty() {

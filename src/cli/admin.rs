@@ -30,8 +30,8 @@ pub(super) struct AdminEndpoint {
 }
 
 impl AdminEndpoint {
-    /// The gateway.
-    pub(super) fn gateway(&self) -> Result<AdminClient, ExitCode> {
+    /// Finds the running gateway: by its admin address, or by its configuration file.
+    pub(super) fn find_gateway(&self) -> Result<AdminClient, ExitCode> {
         if let Some(address) = &self.admin {
             return Ok(AdminClient {
                 token: self.token.clone(),
@@ -85,7 +85,7 @@ impl AdminEndpoint {
         target: &str,
         body: &str,
     ) -> Result<Value, ExitCode> {
-        self.gateway()?.request_or_report(method, target, body)
+        self.find_gateway()?.request_or_report(method, target, body)
     }
 }
 
@@ -110,7 +110,7 @@ impl AdminClient {
         target: &str,
         body: &str,
     ) -> Result<Value, ExitCode> {
-        self.exchange(method, target, body).map_err(|failure| {
+        self.send(method, target, body).map_err(|failure| {
             eprintln!("error: {failure}");
             if self.is_by_file && matches!(failure, AdminFailure::Unreachable(..)) {
                 eprintln!(
@@ -122,7 +122,7 @@ impl AdminClient {
         })
     }
 
-    fn exchange(&self, method: &str, target: &str, body: &str) -> Result<Value, AdminFailure> {
+    fn send(&self, method: &str, target: &str, body: &str) -> Result<Value, AdminFailure> {
         let Self { address, token, .. } = self;
         let token = token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n"));
         exchange(address, method, target, &token.unwrap_or_default(), body)

@@ -52,7 +52,7 @@ impl Diff {
         let (difference, live) = match (&*self.files, self.running) {
             ([old, new], false) => (explainer(old)?.difference(&explainer(new)?), None),
             ([new], true) => {
-                let gateway = self.endpoint.gateway()?;
+                let gateway = self.endpoint.find_gateway()?;
                 let answer =
                     gateway.request_or_report("POST", paths::DIFF, &explainer(new)?.outline())?;
                 let difference = Difference::deserialize(&answer["difference"]);

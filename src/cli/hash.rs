@@ -44,7 +44,7 @@ impl Hash {
         if self.new_key {
             let mut random = [0; NEW_KEY_BYTES];
             let filled = SystemRandom::new().fill(&mut random);
-            filled.map_err(|_| fail(EXIT_FAILURE, "the system has no random numbers"))?;
+            filled.map_err(|_| fail(EXIT_FAILURE, "cannot get random numbers from the system"))?;
             let key = format!("{NEW_KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
             println!("key: {key}");
             println!("hash: {}", sha256_text(key.as_bytes()));
@@ -56,7 +56,10 @@ impl Hash {
             return Err(fail(EXIT_USAGE, "standard input is empty"));
         }
         if secret.chars().any(char::is_control) {
-            return Err(fail(EXIT_USAGE, "no client can send control characters"));
+            return Err(fail(
+                EXIT_USAGE,
+                "remove the control characters from standard input; no client can send them",
+            ));
         }
         if !self.key {
             let hash = SlowHash::new(secret.as_bytes()).map_err(|it| fail(EXIT_FAILURE, &it))?;

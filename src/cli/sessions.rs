@@ -51,7 +51,7 @@ pub(super) struct Sessions {
 
 impl Sessions {
     pub(super) fn run(&self) -> Result<(), ExitCode> {
-        let gateway = self.endpoint.gateway()?;
+        let gateway = self.endpoint.find_gateway()?;
         let which = [
             ("user", self.user.as_deref()),
             ("route", self.route.as_deref()),

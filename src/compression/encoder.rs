@@ -13,11 +13,11 @@ use tidegate_http::encoding::Coding;
 use zstd::zstd_safe::{CParameter, Strategy};
 
 /// Bytes that are compressed together. A response whose client reads slowly then holds these and
-/// its [`HISTORY_SIZE`], and not an encoder, which takes 300 kB (gzip) or 1 MB (Brotli).
-const SEGMENT_SIZE: usize = 24 * 1024;
+/// its [`HISTORY_BYTES`], and not an encoder, which takes 300 kB (gzip) or 1 MB (Brotli).
+const SEGMENT_BYTES: usize = 24 * 1024;
 
 /// Maximum number of bytes before a segment that its encoder refers to.
-const HISTORY_SIZE: usize = 32 * 1024;
+const HISTORY_BYTES: usize = 32 * 1024;
 
 /// A segment that is flushed early looks back no further than this many times its own length:
 /// an encoder takes up the history for each segment anew.
@@ -65,7 +65,7 @@ impl SegmentBuffer {
 
     /// Takes bytes up to the end of the segment, and gives the rest back.
     fn fill<'p>(&mut self, piece: &'p [u8]) -> &'p [u8] {
-        let room = SEGMENT_SIZE.saturating_sub(self.pending()).min(piece.len());
+        let room = SEGMENT_BYTES.saturating_sub(self.pending()).min(piece.len());
         let (front, rest) = piece.split_at(room);
         self.grow(self.bytes.len() + front.len());
         self.bytes.extend_from_slice(front);
@@ -79,7 +79,7 @@ impl SegmentBuffer {
         if min_capacity <= capacity {
             return;
         }
-        let most = if self.compressed == 0 { SEGMENT_SIZE } else { HISTORY_SIZE + SEGMENT_SIZE };
+        let most = if self.compressed == 0 { SEGMENT_BYTES } else { HISTORY_BYTES + SEGMENT_BYTES };
         let capacity = self.length.unwrap_or(capacity * 2).min(most).max(min_capacity);
         self.bytes.reserve_exact(capacity - self.bytes.len());
     }
@@ -87,13 +87,13 @@ impl SegmentBuffer {
     /// The history, and the segment.
     fn history_and_segment(&self) -> (&[u8], &[u8]) {
         let (history, segment) = self.bytes.split_at(self.compressed);
-        let length = HISTORY_SIZE.min(segment.len().saturating_mul(HISTORY_FACTOR));
+        let length = HISTORY_BYTES.min(segment.len().saturating_mul(HISTORY_FACTOR));
         (history.get(history.len().saturating_sub(length)..).unwrap_or_default(), segment)
     }
 
     /// The segment has been compressed.
     fn advance(&mut self) {
-        self.bytes.drain(..self.bytes.len().saturating_sub(HISTORY_SIZE));
+        self.bytes.drain(..self.bytes.len().saturating_sub(HISTORY_BYTES));
         self.compressed = self.bytes.len();
     }
 }
@@ -138,7 +138,7 @@ impl Encoder {
         let (mut piece, mut compressed) = (piece, Vec::new());
         loop {
             piece = self.window.fill(piece);
-            if self.window.pending() < SEGMENT_SIZE && !flush {
+            if self.window.pending() < SEGMENT_BYTES && !flush {
                 return Ok(compressed.into());
             }
             self.segment(&mut compressed)?;
@@ -276,13 +276,13 @@ mod tests {
         let text: Vec<u8> =
             (0..40_000_u32).flat_map(|it| (it * it).to_string().into_bytes()).collect();
         for coding in ALL {
-            for size in [1000, 12 * 1024, SEGMENT_SIZE, 100_000, 1_000_000] {
+            for size in [1000, 12 * 1024, SEGMENT_BYTES, 100_000, 1_000_000] {
                 let mut encoder = Encoder::new(coding, LEVELS, None).expect("an encoder");
                 let mut encoded = Vec::new();
                 for piece in text.chunks(size) {
                     encoded.extend(encoder.push(piece, false).expect("a piece"));
-                    assert!(encoder.window.pending() < SEGMENT_SIZE);
-                    assert!(encoder.window.bytes.capacity() <= SEGMENT_SIZE + HISTORY_SIZE);
+                    assert!(encoder.window.pending() < SEGMENT_BYTES);
+                    assert!(encoder.window.bytes.capacity() <= SEGMENT_BYTES + HISTORY_BYTES);
                 }
                 encoded.extend(encoder.finish().expect("the end"));
                 assert!(decode(coding, &encoded).expect("decoded") == text, "{coding:?} {size}");

@@ -169,7 +169,7 @@ mod tests {
         }
     }
 
-    fn takes(status: u16, fields: &[(&'static str, &'static str)]) -> bool {
+    fn compresses_response(status: u16, fields: &[(&'static str, &'static str)]) -> bool {
         let mut head = ResponseHeader::build(status, None).expect("a response");
         for (name, value) in fields {
             head.append_header(*name, *value).expect("a field");
@@ -180,22 +180,22 @@ mod tests {
     #[test]
     fn long_text_responses_are_compressed() {
         let html = ("Content-Type", "text/html; charset=utf-8");
-        assert!(takes(200, &[html]));
-        assert!(takes(404, &[html, ("Content-Length", "100")]));
-        assert!(!takes(200, &[html, ("Content-Length", "99")]));
-        assert!(takes(200, &[("Content-Type", "Application/JSON")]));
-        assert!(takes(200, &[("Content-Type", "application/problem+json")]));
+        assert!(compresses_response(200, &[html]));
+        assert!(compresses_response(404, &[html, ("Content-Length", "100")]));
+        assert!(!compresses_response(200, &[html, ("Content-Length", "99")]));
+        assert!(compresses_response(200, &[("Content-Type", "Application/JSON")]));
+        assert!(compresses_response(200, &[("Content-Type", "application/problem+json")]));
         for other in ["image/png", "text", "", "application/jsonx", "multipart/form-data"] {
-            assert!(!takes(200, &[("Content-Type", other)]), "{other}");
+            assert!(!compresses_response(200, &[("Content-Type", other)]), "{other}");
         }
-        assert!(!takes(200, &[]));
+        assert!(!compresses_response(200, &[]));
     }
 
     #[test]
     fn partial_encoded_and_streamed_responses_are_not_compressed() {
         let html = ("Content-Type", "text/html");
         for status in [204, 205, 206, 304] {
-            assert!(!takes(status, &[html]), "{status}");
+            assert!(!compresses_response(status, &[html]), "{status}");
         }
         for field in [
             ("Content-Encoding", "identity"),
@@ -204,7 +204,7 @@ mod tests {
             ("Content-Range", "bytes 0-1/2"),
             ("Content-Type", "text/event-stream"),
         ] {
-            assert!(!takes(200, &[field, html]), "{field:?}");
+            assert!(!compresses_response(200, &[field, html]), "{field:?}");
         }
     }
 }

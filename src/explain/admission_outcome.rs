@@ -61,7 +61,7 @@ impl AdmissionOutcome<'_> {
             explanation.filters = self.route.describe_filters();
         }
         if self.exchange.is_websocket && self.is_admitted {
-            explanation.cors = cors::handshake_verdict(asked, self.rejection);
+            explanation.cors = cors::handshake_origin_outcome(asked, self.rejection);
         }
         if let Some(decision) = self.decision() {
             if matches!(decision, Decision::Forwarded(_)) {

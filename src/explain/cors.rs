@@ -26,7 +26,7 @@ pub(super) fn response_verdict(
 }
 
 /// Whether a WebSocket handshake passes the gateway's own check of its `Origin`; browsers do not check it.
-pub(super) fn handshake_verdict(
+pub(super) fn handshake_origin_outcome(
     request: &RequestHeader,
     rejection: Option<&Rejection>,
 ) -> Option<String> {

@@ -82,7 +82,7 @@ fn is_guarded(segments: &[String]) -> bool {
     matches!(segments.as_slice(), ["g", ..] | ["a", "g", ..] | ["b"])
 }
 
-fn paths() -> impl Strategy<Value = String> {
+fn any_path() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
         "/", "/", "/", "g", "a", "b", "x", "%67", ".", "..", "%2e%2e", "%2F", "%2f", "%5C", "\\",
         ";", ";x", "/../", "/./", "//",
@@ -94,7 +94,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3_000))]
     #[test]
     fn routing_explanations_and_guards_agree_under_every_setting(
-        path in paths(),
+        path in any_path(),
         form in 0_usize..12,
     ) {
         let ([slash, slashes, dots], explainer) = &FORMS[form];

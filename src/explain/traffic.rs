@@ -31,7 +31,7 @@ const MANY_RULES: usize = 1_000;
 const MAX_RULE_PAIRS: usize = 100_000;
 
 /// Maximum number of hosts, and of methods, in the sample requests for one rule.
-const MAX_VARIANTS: usize = 16;
+const MAX_HOSTS_OR_METHODS: usize = 16;
 
 /// A rule that can be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,11 +126,13 @@ fn sample_requests(before: &Rules<'_>, after: &Rules<'_>) -> Vec<SampleRequest> 
     for rule in &all {
         let Some(first) = SampleRequest::for_rule(rule) else { continue };
         if all.len() <= MANY_RULES {
-            for host in hosts.iter().filter(|host| takes_host(rule, host)).take(MAX_VARIANTS) {
+            for host in
+                hosts.iter().filter(|host| takes_host(rule, host)).take(MAX_HOSTS_OR_METHODS)
+            {
                 probes.push(SampleRequest { host: host.clone(), ..first.clone() });
             }
             let suits = |method: &&Method| rule.takes_method(method);
-            for method in methods.iter().filter(suits).take(MAX_VARIANTS) {
+            for method in methods.iter().filter(suits).take(MAX_HOSTS_OR_METHODS) {
                 probes.push(SampleRequest { method: method.clone(), ..first.clone() });
             }
         }

@@ -85,7 +85,7 @@ impl RenewalFilter {
     }
 
     /// The session that the request names: by header, body, or cookie.
-    fn session(&self, head: &RequestHeader, body: &[u8]) -> Option<Arc<Session>> {
+    fn find_session(&self, head: &RequestHeader, body: &[u8]) -> Option<Arc<Session>> {
         let id = match head.headers.get(X_TIDEGATE_SESSION) {
             Some(id) => RenewalId::parse(id.as_bytes()),
             None if body.is_empty() => {
@@ -175,7 +175,7 @@ impl RenewalFilter {
     }
 
     async fn answer(&self, head: &RequestHeader, body: &[u8], exchange: &mut Exchange) -> Reply {
-        let Some(session) = self.session(head, body) else {
+        let Some(session) = self.find_session(head, body) else {
             let message = "there is no open session with this id; the id is in the warning or in \
                            the cookie of the handshake";
             return Reply::gateway_error(ErrorCode::NoSuchSession, message);

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use store::VersionStore;
 
 /// Maximum number of versions that are kept.
-const MAX_VERSIONS: usize = 20;
+const MAX_KEPT_VERSIONS: usize = 20;
 
 /// The files of a configuration with their texts.
 pub(crate) type VersionFiles = Vec<(PathBuf, String)>;
@@ -108,7 +108,7 @@ impl History {
         let time = SystemTime::now();
         let version = Arc::new(Version { number, time, cause, difference, files });
         inner.versions.push_back(Arc::clone(&version));
-        let surplus = inner.versions.len().saturating_sub(MAX_VERSIONS);
+        let surplus = inner.versions.len().saturating_sub(MAX_KEPT_VERSIONS);
         let forgotten: Vec<_> = inner.versions.drain(..surplus).collect();
         drop(inner);
         if let Some(store) = &self.store {

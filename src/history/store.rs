@@ -1,6 +1,6 @@
 //! The files of the versions below `state_dir`. It knows nothing of what a configuration means.
 
-use super::{MAX_VERSIONS, Version};
+use super::{MAX_KEPT_VERSIONS, Version};
 use sha1::{Digest, Sha1};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -107,7 +107,7 @@ impl VersionStore {
 
     /// All readable versions, newest last.
     pub(super) fn load(&self) -> VecDeque<Arc<Version>> {
-        let names = self.folder.names().unwrap_or_default();
+        let names = self.folder.list_names().unwrap_or_default();
         let mut versions: Vec<Version> = names
             .iter()
             .filter(|name| name.ends_with(".json"))
@@ -134,7 +134,7 @@ impl VersionStore {
             })
             .collect();
         versions.sort_by_key(|version| version.number);
-        let surplus = versions.len().saturating_sub(MAX_VERSIONS);
+        let surplus = versions.len().saturating_sub(MAX_KEPT_VERSIONS);
         versions.into_iter().skip(surplus).map(Arc::new).collect()
     }
 

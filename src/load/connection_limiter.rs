@@ -13,7 +13,7 @@ use tidegate_http::address::Address;
 const RESERVED_FILES: u64 = 48;
 
 /// Minimum number of connections, however few files the process may open.
-const MIN_CONNECTIONS: usize = 8;
+const MIN_CONNECTION_LIMIT: usize = 8;
 
 /// The connections that are held: counted, in all and by client.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub(crate) fn max_connections(files: Option<u64>) -> usize {
     let files = files.unwrap_or(u64::from(u32::MAX));
     usize::try_from(files.saturating_sub(RESERVED_FILES) / 2)
         .unwrap_or(usize::MAX)
-        .max(MIN_CONNECTIONS)
+        .max(MIN_CONNECTION_LIMIT)
 }
 
 impl ConnectionLimiter {
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn half_of_the_file_descriptors_are_for_connections() {
         assert_eq!(max_connections(Some(1024)), 488);
-        assert_eq!(max_connections(Some(20)), MIN_CONNECTIONS);
+        assert_eq!(max_connections(Some(20)), MIN_CONNECTION_LIMIT);
         assert!(max_connections(None) > 1_000_000);
     }
 }

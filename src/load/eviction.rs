@@ -12,7 +12,7 @@ use tidegate_http::websocket::close_code;
 
 /// Minimum number of connections, requests and sessions that an evicted client holds: a browser with a few tabs
 /// holds fewer.
-const MIN_HELD_FOR_EVICTION: usize = 16;
+const MIN_HELD_BY_EVICTED_CLIENT: usize = 16;
 
 /// How long WebSocket sessions may take to close before the client's connections are ended.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -71,7 +71,7 @@ impl Evictor {
             .iter()
             .filter(|it| !self.is_leaving(it))
             .max_by_key(|it| it.held_total() + sessions_of(it))
-            .filter(|it| it.held_total() + sessions_of(it) >= MIN_HELD_FOR_EVICTION)?;
+            .filter(|it| it.held_total() + sessions_of(it) >= MIN_HELD_BY_EVICTED_CLIENT)?;
         let largest = Arc::clone(largest);
         let evicted = EvictionReport {
             address: largest.address(),

@@ -32,7 +32,7 @@ impl InFlight {
     }
 
     /// From now on what ends does so because the gateway stops.
-    pub(crate) fn cut_off(&self) {
+    pub(crate) fn mark_cut_off(&self) {
         self.is_cut_off.store(true, Ordering::Release);
     }
 

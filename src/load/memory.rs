@@ -32,7 +32,7 @@ pub(crate) async fn watch(
     overload: Arc<OverloadControl>,
     mut evictor: Evictor,
 ) {
-    let of_group = group_limit(Path::new("/")).map(|limit| limit / 10 * DEFAULT_LIMIT_TENTHS);
+    let of_group = read_group_limit(Path::new("/")).map(|limit| limit / 10 * DEFAULT_LIMIT_TENTHS);
     let page = rustix::param::page_size() as u64;
     let mut watermark = ShortageThreshold::default();
     let mut pace = EvictionPace::default();
@@ -40,7 +40,7 @@ pub(crate) async fn watch(
     loop {
         tokio::time::sleep(CHECK_INTERVAL).await;
         let limit = current.load().global.limits.memory.or(of_group).unwrap_or(u64::MAX);
-        let Some(used) = resident_pages().map(|pages| pages * page) else { return };
+        let Some(used) = read_resident_pages().map(|pages| pages * page) else { return };
         let changed = watermark.crossing(used, limit);
         let is_due = pace.is_due(used);
         let refused = refuses;
@@ -123,7 +123,7 @@ impl ShortageThreshold {
 }
 
 /// The second field of `/proc/self/statm`.
-fn resident_pages() -> Option<u64> {
+fn read_resident_pages() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     statm.split_ascii_whitespace().nth(1)?.parse().ok()
 }
@@ -133,7 +133,7 @@ const CGROUP_V1_UNLIMITED: u64 = 1 << 62;
 
 /// The least limit of the process's control group and those above it, in the file system that
 /// begins there.
-fn group_limit(root: &Path) -> Option<u64> {
+fn read_group_limit(root: &Path) -> Option<u64> {
     let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let limits = groups.lines().filter_map(|line| {
         // Its number, its controllers, its path: `0::/system.slice`, `4:cpu,memory:/docker/1f`.
@@ -208,7 +208,7 @@ mod tests {
                 fs::create_dir_all(file.parent().unwrap()).unwrap();
                 fs::write(file, limit).unwrap();
             }
-            group_limit(root.path())
+            read_group_limit(root.path())
         };
         let two = [("memory.max", "max\n"), ("a/memory.max", "500\n"), ("a/b/memory.max", "700\n")];
         assert_eq!(of("0::/a/b\n", &two), Some(500));

@@ -32,7 +32,7 @@ use tidegate_http::url;
 const STAMPEDE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum number of ranges in a response: each may be the whole body.
-const MAX_RANGES: usize = 8;
+const MAX_RANGES_PER_REQUEST: usize = 8;
 
 /// Headers by which trusted proxies and the gateway describe the original request.
 const FORWARDING_HEADERS: [HeaderName; 6] = [
@@ -390,7 +390,7 @@ pub(super) fn range(session: &Session, response: &mut ResponseHeader) -> RangeTy
     if head.method != Method::GET || head.headers.get(header::IF_RANGE).is_some_and(is_weak) {
         return RangeType::None;
     }
-    range_header_filter(head, response, Some(MAX_RANGES))
+    range_header_filter(head, response, Some(MAX_RANGES_PER_REQUEST))
 }
 
 /// What the cache did for the request, if its route has one.

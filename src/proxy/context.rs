@@ -242,7 +242,7 @@ impl Context {
     }
 
     /// Records the end of a request that is cut off: Pingora drops it without calling `logging`.
-    pub(super) fn record_drop(&mut self, head: &RequestHeader) {
+    pub(super) fn record_cut_off_request(&mut self, head: &RequestHeader) {
         let is_evicted = self.note_eviction();
         let is_reset = !is_evicted && task_state::is_reset();
         if is_reset {

@@ -113,7 +113,7 @@ impl Drop for Context {
             self.outcome.error = Some(PANIC_REASON.to_owned());
         }
         match std::mem::take(&mut self.head).into_parsed() {
-            Some(head) => self.record_drop(&head),
+            Some(head) => self.record_cut_off_request(&head),
             // Over HTTP/2 the head went with Pingora's session.
             None if std::thread::panicking() => log::error!(
                 "{PANIC_REASON} (route `{}`, request {})",

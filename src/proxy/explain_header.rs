@@ -27,7 +27,11 @@ pub(super) struct ExplainedRequest {
 }
 
 /// Checks the token in the header and removes it.
-pub(super) fn check_token(snapshot: &Arc<Snapshot>, session: &mut Session, ctx: &mut Context) {
+pub(super) fn check_and_remove_admin_token(
+    snapshot: &Arc<Snapshot>,
+    session: &mut Session,
+    ctx: &mut Context,
+) {
     let Some(shown) = session.req_header_mut().remove_header(&X_TIDEGATE_EXPLAIN) else { return };
     let is_admin = snapshot
         .admin_token

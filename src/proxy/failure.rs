@@ -88,7 +88,7 @@ async fn break_off(session: &mut Session, error: &Error, ctx: &mut Context) {
         let mut trailers = HeaderMap::with_capacity(2);
         trailers.insert(
             header_name::GRPC_STATUS,
-            HeaderValue::from_static(grpc::status_of(reply.status)),
+            HeaderValue::from_static(grpc::status_of_http(reply.status)),
         );
         let message = match *error.etype() == FILTER {
             true => "a filter of the gateway ended the response early",

@@ -154,7 +154,12 @@ impl ProxyHttp for Proxy {
                     None => Ok(false),
                     // In a box: few requests need it, and all would pay for its size.
                     Some(_) => {
-                        Box::pin(request_body::check(&self.state.overload, session, ctx)).await
+                        Box::pin(request_body::collect_for_filters(
+                            &self.state.overload,
+                            session,
+                            ctx,
+                        ))
+                        .await
                     }
                 }
             }
@@ -356,7 +361,7 @@ impl ProxyHttp for Proxy {
         // What follows the handshake of a WebSocket is no body, even where the upstream refuses the session.
         if ctx.route.request_body_filters.is_some() && !ctx.exchange.is_websocket {
             // In a box: few requests need it, and all would pay for its size.
-            return Box::pin(pass_filtered(session, body, is_end, ctx)).await;
+            return Box::pin(forward_filtered_body_part(session, body, is_end, ctx)).await;
         }
         mirror::copy_body(body.as_ref(), is_end, ctx);
         pass_body(session, body.as_ref(), is_end, ctx)
@@ -496,7 +501,7 @@ fn pass_body(
 }
 
 /// Passes on a part of the request's body on a route whose filters see bodies. The mirror gets what they make of it.
-async fn pass_filtered(
+async fn forward_filtered_body_part(
     session: &mut Session,
     body: &mut Option<Bytes>,
     is_end: bool,

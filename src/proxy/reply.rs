@@ -86,7 +86,7 @@ fn is_grpc_error(session: &Session, reply: &Reply) -> bool {
 async fn send_to_grpc(session: &mut Session, ctx: &mut Context, reply: Reply) -> Result<()> {
     let mut head = ResponseHeader::build(StatusCode::OK, Some(reply.headers.len() + 8))?;
     head.insert_header(header::CONTENT_TYPE, grpc::GRPC_MEDIA_TYPE)?;
-    head.insert_header(GRPC_STATUS, grpc::status_of(reply.status))?;
+    head.insert_header(GRPC_STATUS, grpc::status_of_http(reply.status))?;
     if let ReplyBody::Error { message, .. } = &reply.body {
         head.insert_header(GRPC_MESSAGE, grpc::message(message))?;
     }

@@ -46,7 +46,7 @@ pub(super) enum KeptBody {
 
 /// Collects the body for the filters that want it whole, and shows it to all that want it. Returns whether the request
 /// has been answered.
-pub(super) async fn check(
+pub(super) async fn collect_for_filters(
     overload: &Arc<OverloadControl>,
     session: &mut Session,
     ctx: &mut Context,

@@ -32,7 +32,7 @@ pub(super) fn admit(
     let survey = HeaderSurvey::from_headers(&session.req_header().headers);
     let admitted = joined.and_then(|()| check(proxy, &snapshot, &survey, session, ctx));
     if survey.has(KnownHeader::Explain) {
-        explain_header::check_token(&snapshot, session, ctx);
+        explain_header::check_and_remove_admin_token(&snapshot, session, ctx);
     }
     if admitted.is_err() {
         ctx.route = Arc::clone(&snapshot.fallback);

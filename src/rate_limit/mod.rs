@@ -73,7 +73,7 @@ impl RateLimit {
     }
 
     /// How many requests were too many so far.
-    pub(crate) fn refused(&self) -> u64 {
+    pub(crate) fn refused_count(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 

@@ -219,7 +219,7 @@ impl Applier {
         if !compiled.0.dns_queries.is_subset(&asked) {
             // A new upstream is not to begin with nothing.
             self.discovery.set_queries(&asked.union(&compiled.0.dns_queries).cloned().collect());
-            let _ = timeout(RESOLVE_TIMEOUT, self.discovery.all_answered()).await;
+            let _ = timeout(RESOLVE_TIMEOUT, self.discovery.wait_until_all_answered()).await;
             compiled = self.compile_once(read).await?;
         }
         let resolve_all = async {

@@ -26,7 +26,7 @@ pub(super) async fn discover(
         return changes;
     }
     discovery.set_queries(&snapshot.dns_queries);
-    let _ = timeout(RESOLVE_TIMEOUT, discovery.all_answered()).await;
+    let _ = timeout(RESOLVE_TIMEOUT, discovery.wait_until_all_answered()).await;
     changes.mark_unchanged();
     let env = CompileEnv {
         previous: Some(snapshot),

@@ -36,7 +36,7 @@ struct VersionTrial {
     /// The snapshot before: requests on its routes are still counted there.
     replaced: Arc<Snapshot>,
     /// The routes whose WebSockets the edit switched off, and how many handshakes had failed there.
-    switched_off: Vec<(Arc<Route>, u64)>,
+    routes_that_stopped_websockets: Vec<(Arc<Route>, u64)>,
 }
 
 impl VersionTrial {
@@ -44,7 +44,7 @@ impl VersionTrial {
     /// are off is a failure of the edit only where it was the edit that switched them off.
     fn totals_since(&self, now: &Snapshot) -> RequestTotals {
         let mut after = difference(self.totals_at_start, totals(now, Some(&self.replaced)));
-        for (route, then) in &self.switched_off {
+        for (route, then) in &self.routes_that_stopped_websockets {
             let failed = route.requests.tally().failed_handshakes;
             after.broken_handshakes += failed.saturating_sub(*then);
         }
@@ -65,7 +65,7 @@ impl RollbackMonitor {
         let begin = self.readings.front().map_or(then, |(_, tally)| *tally);
         let before = difference(begin, totals(&left, None));
         let until = Instant::now() + guard.window;
-        let switched_off = switched_off(&left, now);
+        let routes_that_stopped_websockets = routes_that_stopped_websockets(&left, now);
         self.trial = Some(VersionTrial {
             proven,
             until,
@@ -73,7 +73,7 @@ impl RollbackMonitor {
             totals_at_start: then,
             totals_before: before,
             replaced: left,
-            switched_off,
+            routes_that_stopped_websockets,
         });
         self.readings.clear();
     }
@@ -139,7 +139,7 @@ fn worse_reason(
 }
 
 /// The routes that took WebSockets before the edit and refuse them after it.
-fn switched_off(left: &Snapshot, now: &Snapshot) -> Vec<(Arc<Route>, u64)> {
+fn routes_that_stopped_websockets(left: &Snapshot, now: &Snapshot) -> Vec<(Arc<Route>, u64)> {
     let had = |route: &Route| {
         left.table.iter().any(|(_, before)| {
             before.websocket.is_some() && Arc::ptr_eq(&before.requests, &route.requests)

@@ -29,7 +29,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Heads over `2 × limits.header_size` plus this get a bare 431 from the `h2` crate; smaller ones reach the gateway,
 /// which explains the refusal.
-const HEAD_SIZE_MARGIN: u32 = 16 * 1024;
+const HEAD_SIZE_MARGIN_BYTES: u32 = 16 * 1024;
 
 /// Maximum time that Pingora may take to notice that a stream has to end: its client has reset it, or is evicted.
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -211,7 +211,7 @@ fn options(limits: ConnectionLimits) -> H2Options {
     options
         .max_concurrent_streams(limits.concurrent_streams)
         .max_header_list_size(
-            limits.max_header_size.saturating_mul(2).saturating_add(HEAD_SIZE_MARGIN),
+            limits.max_header_size.saturating_mul(2).saturating_add(HEAD_SIZE_MARGIN_BYTES),
         )
         .max_pending_accept_reset_streams(limits.pending_resets)
         .max_local_error_reset_streams(Some(limits.error_resets))

@@ -7,7 +7,7 @@ use tidegate_http::address::Address;
 
 /// Takes or binds all listeners or none. Pingora would bind them itself, but it tries for half a
 /// minute and then panics when a port is in use.
-pub(super) fn bind(
+pub(super) fn take_or_bind_all(
     addresses: impl IntoIterator<Item = (Address, u32)>,
     taken: &mut Option<InheritedListeners>,
 ) -> Result<Vec<(Address, Socket)>, RunError> {

@@ -115,7 +115,7 @@ impl PreHttpResponse {
     /// reset.
     pub(super) async fn send(self, mut stream: Stream, head: &[u8], current: &CurrentSnapshot) {
         let request_id = request_id::generate();
-        let is_head = head::named(head).is_some_and(|(method, _)| method == b"HEAD");
+        let is_head = head::method_and_target(head).is_some_and(|(method, _)| method == b"HEAD");
         let text = self.text(&request_id, is_head, current.load().global.sends_proxy_status);
         let peer = stream.get_socket_digest();
         let peer = peer.and_then(|it| it.peer_addr().and_then(|it| it.as_inet().copied()));
@@ -179,7 +179,7 @@ impl PreHttpResponse {
 fn parse_for_log(head: &[u8]) -> Option<RequestHeader> {
     /// Maximum length of a logged target, in bytes.
     const MAX_LOGGED_TARGET_BYTES: usize = 1024;
-    let (method, target) = head::named(head).unwrap_or_default();
+    let (method, target) = head::method_and_target(head).unwrap_or_default();
     let method = std::str::from_utf8(method).ok().filter(|it| it.len() <= 32);
     let method = method.and_then(|it| Method::from_bytes(it.as_bytes()).ok());
     let method = method.as_ref().map_or(OTHER_METHOD, Method::as_str);

@@ -42,7 +42,7 @@ fn check_sockets(config: &Config, problems: &mut ProblemCollector) {
         {
             problems
                 .add(written.span, key, format!("cannot create the Unix socket {path}: {error}"))
-                .help(help(&error, Path::new(&**path)));
+                .help(help_for(&error, Path::new(&**path)));
         }
     }
 }
@@ -51,7 +51,9 @@ fn upgrade_socket(config: &Config, problems: &mut ProblemCollector) {
     let Some(written) = &config.upgrade_socket else { return };
     let path = Path::new(written.as_str());
     let handover_socket = HandoverSocket::locate(Some(path), None).filter(|_| path.is_absolute());
-    if let Some(Err(error)) = handover_socket.map(|handover_socket| handover_socket.check()) {
+    if let Some(Err(error)) =
+        handover_socket.map(|handover_socket| handover_socket.check_bindable())
+    {
         let reason = format!("`tidegate upgrade` would fail: {error}");
         problems.add(written.span, "upgrade_socket", reason);
     }
@@ -70,10 +72,10 @@ fn state_dir(
     let history = history.each_ref().map(String::as_str);
     let mut secured = config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
     let orders = secured.any(|tls| tls.acme.is_some());
-    let found = PrivateFolder::check(&root, &history)
+    let found = PrivateFolder::check_openable(&root, &history)
         .map_err(|error| ("cannot store versions of the configuration", error))
         .and_then(|()| match orders {
-            true => PrivateFolder::check(&root, &[acme::ACME_FOLDER])
+            true => PrivateFolder::check_openable(&root, &[acme::ACME_FOLDER])
                 .map_err(|error| ("cannot store certificates", error)),
             false => Ok(()),
         });
@@ -85,7 +87,7 @@ fn state_dir(
     }
 }
 
-fn help(error: &io::Error, path: &Path) -> String {
+fn help_for(error: &io::Error, path: &Path) -> String {
     match (error.kind(), path.parent()) {
         (io::ErrorKind::NotFound, Some(folder)) => format!("`mkdir -p {}`", folder.display()),
         (io::ErrorKind::PermissionDenied, _) => RUN_AS_GATEWAY_HELP.to_owned(),

@@ -84,7 +84,7 @@ pub(super) async fn bind(
     let addresses = startup.listeners.iter().cloned().zip(startup.modes.iter().copied());
     // Who sees a listener's port open may connect to the admin endpoint, so that comes first.
     let addresses = startup.admin.iter().map(|it| (it.clone(), ADMIN_SOCKET_MODE)).chain(addresses);
-    let mut admin = listen::bind(addresses, &mut taken)?;
+    let mut admin = listen::take_or_bind_all(addresses, &mut taken)?;
     let listeners = admin.split_off(usize::from(startup.admin.is_some()));
     let files =
         UnixSocketFiles::from_addresses(listeners.iter().chain(&admin).map(|(address, _)| address));

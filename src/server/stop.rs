@@ -148,7 +148,7 @@ impl Shutdown {
             }
         }
         // The rest is cut off, which the access log shows.
-        in_flight.cut_off();
+        in_flight.mark_cut_off();
         tasks.abort_all();
         let _ = tokio::time::timeout(CUT_OFF_TIMEOUT, in_flight.wait_for_none()).await;
         let rest = deadline.saturating_duration_since(Instant::now());

@@ -210,8 +210,8 @@ struct Compiler<'c> {
     missing_upstreams: BTreeSet<String>,
 }
 
-/// A duration that must not be shorter than this.
-fn at_least(
+/// Adds a problem if the duration is shorter than this.
+fn refuse_shorter_duration(
     written: Option<&Spanned<config::Duration>>,
     shortest: Duration,
     problems: &mut ProblemCollector,

@@ -34,7 +34,7 @@ use crate::filter::{BodyFilters, Filter};
 use crate::rate_limit::RateLimit;
 use crate::routing::{Miss, Query, Table};
 use crate::shared::SharedCounterClient;
-use crate::telemetry::{AccessLog, Requests};
+use crate::telemetry::{AccessLog, RouteRequestCounters};
 use crate::traces::Tracing;
 use crate::upstream::{DnsQuery, Pool, Probe, Probes};
 use crate::websocket::{self, FrameObserver};
@@ -234,7 +234,7 @@ pub(crate) struct Route {
     /// How responses are compressed, if they are.
     pub compression: Option<Arc<Compression>>,
     /// What has become of its requests so far.
-    pub requests: Arc<Requests>,
+    pub requests: Arc<RouteRequestCounters>,
     /// How responses are kept, if they are.
     pub cache: Option<Arc<cache::RouteCachePolicy>>,
     /// How many bytes of its path were matched by a prefix that is replaced, and by what.

@@ -52,7 +52,7 @@ impl Write for Escaping<'_, '_> {
 
 /// Appends a string of JSON (RFC 8259, section 7), with all control characters escaped, not those of
 /// ASCII alone.
-pub(super) fn push_json(text: &mut String, value: &str) {
+pub(super) fn push_json_string(text: &mut String, value: &str) {
     text.push('"');
     for c in value.chars() {
         match c {

@@ -1,7 +1,7 @@
 //! Writes the JSON of a log line into a buffer, without a tree of values. It knows nothing of which keys a
 //! line has.
 
-use super::escape::push_json;
+use super::escape::push_json_string;
 use super::keys::{FieldKey, JsonKey};
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -61,7 +61,7 @@ impl JsonObject {
 
     fn value(&mut self, value: &str) {
         if needs_escape(value) {
-            return push_json(&mut self.text, value);
+            return push_json_string(&mut self.text, value);
         }
         self.text.push('"');
         self.text.push_str(value);

@@ -15,6 +15,6 @@ mod writer;
 
 pub(crate) use access_log::{AccessLog, AccessLogFormat, FieldNames};
 pub(crate) use recent::RecentLines;
-pub(crate) use requests::{RequestTotals, Requests};
+pub(crate) use requests::{RequestTotals, RouteRequestCounters};
 pub(crate) use sampling::Sampling;
 pub(crate) use sink::{LineSink, LogTarget};

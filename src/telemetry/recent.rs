@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 const MAX_KEPT_LINES: usize = 1000;
 
 /// Size of the chunks of memory that hold the lines, in bytes; an allocation for each short line would take more.
-const CHUNK_SIZE: usize = 16 * 1024;
+const CHUNK_BYTES: usize = 16 * 1024;
 
 /// The last lines of a log, for who looks on.
 #[derive(Debug, Default)]
@@ -50,9 +50,9 @@ impl RecentLines {
         let lines = lines.min(MAX_KEPT_LINES);
         recent.line_count += lines;
         match recent.pieces.back_mut() {
-            Some(last) if last.text.len() + text.len() <= CHUNK_SIZE => last.add(text, lines),
+            Some(last) if last.text.len() + text.len() <= CHUNK_BYTES => last.add(text, lines),
             _ => {
-                let room = Vec::with_capacity(text.len().max(CHUNK_SIZE));
+                let room = Vec::with_capacity(text.len().max(CHUNK_BYTES));
                 let mut piece = LineChunk { text: room, lines: 0 };
                 piece.add(text, lines);
                 recent.pieces.push_back(piece);

@@ -18,7 +18,7 @@ const MAX_METHOD_STATUS_PAIRS: usize = 64;
 
 /// The counters of a route: requests by method and status, and their durations.
 #[derive(Debug, Default)]
-pub(crate) struct Requests(OnceLock<Box<RouteCounts>>);
+pub(crate) struct RouteRequestCounters(OnceLock<Box<RouteCounts>>);
 
 #[derive(Debug)]
 struct RouteCounts {
@@ -65,7 +65,7 @@ pub(crate) struct RequestTotals {
     pub broken_handshakes: u64,
 }
 
-impl Requests {
+impl RouteRequestCounters {
     /// Counts an answered request.
     pub(crate) fn count(&self, method: &Method, status: u16, took: Duration) {
         let counts = self.0.get_or_init(Box::default);
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn each_pair_of_method_and_status_is_counted_separately() {
-        let requests = Requests::default();
+        let requests = RouteRequestCounters::default();
         assert!(requests.duration().is_none());
         for status in [200, 404, 200] {
             requests.count(&Method::GET, status, BRIEF);
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn pairs_beyond_the_bound_share_one_counter() {
-        let requests = Requests::default();
+        let requests = RouteRequestCounters::default();
         for status in 100..600 {
             requests.count(&Method::GET, status, BRIEF);
         }
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn concurrent_counting_loses_nothing() {
-        let requests = Requests::default();
+        let requests = RouteRequestCounters::default();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

@@ -22,7 +22,7 @@ pub(crate) trait CertificateSource: Debug + Send + Sync {
     fn certificates(&self) -> Vec<Arc<Certificate>>;
 
     /// The certificate for the handshake of an ACME challenge.
-    fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>>;
+    fn challenge_certificate(&self, name: &str) -> Option<Arc<CertifiedKey>>;
 }
 
 /// The certificates of a listener, by the server names that they are for.
@@ -90,8 +90,8 @@ impl Certificates {
         by_name.or_else(any)
     }
 
-    fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
-        self.sources.iter().find_map(|source| source.challenge(name))
+    fn challenge_certificate(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        self.sources.iter().find_map(|source| source.challenge_certificate(name))
     }
 }
 
@@ -103,7 +103,7 @@ fn is_challenge(hello: &ClientHello<'_>) -> bool {
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         if is_challenge(&hello) {
-            return self.challenge(hello.server_name()?);
+            return self.challenge_certificate(hello.server_name()?);
         }
         self.find(hello.server_name())
     }

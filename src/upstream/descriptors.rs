@@ -33,14 +33,14 @@ trait IdleCloseable: Send + Sync {
     fn is_closing(&self) -> bool;
 
     /// Closes the connection if it is idle.
-    fn close(&self) -> bool;
+    fn close_if_idle(&self) -> bool;
 }
 
 /// The connections to upstreams that may become idle, oldest first.
 static CONNECTIONS: Mutex<BTreeMap<u64, Arc<dyn IdleCloseable>>> = Mutex::new(BTreeMap::new());
 
 /// The number of the next connection in [`CONNECTIONS`].
-static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
+static NEXT_CONNECTION_NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// Maximum number of times that connecting is retried while idle connections are closed.
 const MAX_CONNECT_ATTEMPTS: u32 = 20;
@@ -121,7 +121,7 @@ pub(crate) fn close_idle() -> usize {
     let closing = connections.values().filter(|it| it.is_closing()).count();
     let count = connections.values().filter(|it| it.is_idle()).count();
     let count = (count / 4).max(MIN_CLOSED_TOGETHER).saturating_sub(closing);
-    closing + connections.values().filter(|it| it.close()).take(count).count()
+    closing + connections.values().filter(|it| it.close_if_idle()).take(count).count()
 }
 
 fn connections() -> MutexGuard<'static, BTreeMap<u64, Arc<dyn IdleCloseable>>> {
@@ -134,7 +134,7 @@ struct ConnectionEntry(u64);
 
 impl ConnectionEntry {
     fn new(connection: Arc<dyn IdleCloseable>) -> Self {
-        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+        let number = NEXT_CONNECTION_NUMBER.fetch_add(1, Ordering::Relaxed);
         connections().insert(number, connection);
         Self(number)
     }
@@ -166,7 +166,7 @@ impl IdleCloseable for ConnectionUse {
         self.state.load(Ordering::Relaxed) == CLOSING
     }
 
-    fn close(&self) -> bool {
+    fn close_if_idle(&self) -> bool {
         let closes =
             self.state.compare_exchange(IDLE, CLOSING, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         if closes {
@@ -255,7 +255,7 @@ impl IdleCloseable for RequestCount {
         self.count.load(Ordering::Relaxed) == CLOSED
     }
 
-    fn close(&self) -> bool {
+    fn close_if_idle(&self) -> bool {
         let closes =
             self.count.compare_exchange(0, CLOSED, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         if closes {
@@ -274,7 +274,7 @@ impl Drop for UseGuard {
     fn drop(&mut self) {
         self.0.count.fetch_sub(1, Ordering::AcqRel);
         if is_scarce(self.0.socket.as_raw_fd()) {
-            self.0.close();
+            self.0.close_if_idle();
         }
     }
 }
@@ -287,22 +287,22 @@ mod tests {
     fn shared_connection_is_closed_only_when_unused() {
         let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         let shared = SharedConnection::new(socket.into());
-        assert!(!shared.uses.close(), "its first request comes");
+        assert!(!shared.uses.close_if_idle(), "its first request comes");
         let (one, other) = (shared.start_request().unwrap(), shared.start_request().unwrap());
         drop(one);
-        assert!(!shared.uses.close(), "another uses it");
+        assert!(!shared.uses.close_if_idle(), "another uses it");
         drop(other);
-        assert!(shared.uses.close());
+        assert!(shared.uses.close_if_idle());
         assert!(shared.start_request().is_none(), "it is refused");
-        assert!(!shared.uses.close());
+        assert!(!shared.uses.close_if_idle());
     }
 
     #[test]
     fn connection_is_closed_only_when_idle() {
         let watch = IdleWatch::new();
-        assert!(!watch.state.close(), "it is in use");
+        assert!(!watch.state.close_if_idle(), "it is in use");
         assert!(watch.try_idle(3, Waker::noop()));
-        assert!(watch.state.close());
+        assert!(watch.state.close_if_idle());
         assert!(!watch.try_idle(3, Waker::noop()), "the connection is being closed");
         watch.mark_busy();
         assert!(watch.try_idle(3, Waker::noop()), "it was taken before it was closed");

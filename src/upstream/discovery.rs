@@ -118,7 +118,7 @@ impl Discovery {
     }
 
     /// Waits until each query has an answer.
-    pub(crate) async fn all_answered(&self) {
+    pub(crate) async fn wait_until_all_answered(&self) {
         let mut changes = self.changes();
         while self.lock_tasks().values().any(|asking| asking.last_endpoints.is_none()) {
             if changes.changed().await.is_err() {

@@ -6,7 +6,7 @@ mod kept;
 
 use self::kept::KeptConnection;
 use super::descriptors::is_out_of_files;
-use super::reason::reason;
+use super::reason::failure_reason;
 use super::{Endpoint, Pool};
 use crate::background;
 use crate::tls;
@@ -151,7 +151,7 @@ impl Probe {
                     log::info!("upstream `{name}`: endpoint {written} is healthy again")
                 }
                 Err(error) if changes => {
-                    let reason = reason(&self.check, self.timeout, &error);
+                    let reason = failure_reason(&self.check, self.timeout, &error);
                     log::warn!("upstream `{name}`: endpoint {written} is unhealthy: {reason}");
                     on_unhealthy(written);
                 }
@@ -168,7 +168,7 @@ impl Probe {
         kept: &mut Option<KeptConnection>,
     ) -> Result<()> {
         match kept.take() {
-            Some(connection) if connection.can_check(endpoint, Instant::now()) => {
+            Some(connection) if connection.can_serve_check(endpoint, Instant::now()) => {
                 let (address, opened) = (connection.address().clone(), connection.opened());
                 let peer = self.peer(pool, endpoint, &address)?;
                 if let Some(session) = connection.reuse(&peer).await

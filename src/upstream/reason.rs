@@ -5,7 +5,7 @@ use pingora::{Error, ErrorType};
 use std::time::Duration;
 
 /// Why a health check failed: the request and the response, as text.
-pub(super) fn reason(check: &ProbeCheck, patience: Duration, error: &Error) -> String {
+pub(super) fn failure_reason(check: &ProbeCheck, patience: Duration, error: &Error) -> String {
     let within = humantime::format_duration(patience);
     match error.etype() {
         ErrorType::Custom(_) => match check {
@@ -119,7 +119,7 @@ mod tests {
         let patience = Duration::from_secs(1);
         let http = ProbeCheck::Http("/healthz".to_owned());
         let websocket = ProbeCheck::WebSocket("/ws".to_owned());
-        let of = |check: &ProbeCheck, kind| reason(check, patience, &Error::new(kind));
+        let of = |check: &ProbeCheck, kind| failure_reason(check, patience, &Error::new(kind));
         assert_eq!(of(&http, ErrorType::HTTPStatus(503)), "GET /healthz answered 503");
         assert_eq!(
             of(&websocket, ErrorType::HTTPStatus(400)),
@@ -131,13 +131,13 @@ mod tests {
         let lost = Err::<(), _>(std::io::Error::other("no more files"))
             .or_err(ErrorType::ConnectError, "Fail to connect")
             .expect_err("an error");
-        assert_eq!(reason(&http, patience, &lost), "no more files");
+        assert_eq!(failure_reason(&http, patience, &lost), "no more files");
     }
     #[test]
     fn failure_reason_omits_the_local_port() {
         let local = std::io::Error::other("local address 127.0.0.1:42262");
         let error = Error::because(ErrorType::TLSHandshakeFailure, "certificate expired", local);
-        let reason = reason(&ProbeCheck::Tcp, Duration::from_secs(1), &error);
+        let reason = failure_reason(&ProbeCheck::Tcp, Duration::from_secs(1), &error);
         assert_eq!(reason, "the TLS handshake failed: certificate expired");
     }
 }

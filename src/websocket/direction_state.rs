@@ -6,7 +6,7 @@ use super::session::Session;
 use super::settings::FrameLimits;
 use super::violation::Violation;
 use tidegate_http::websocket::frame::{
-    Close, Direction, Event, FrameCounts, FrameHeader, Opcode, Scanner, close_error, unmask,
+    ClosePayload, Direction, Event, FrameCounts, FrameHeader, Opcode, Scanner, close_error, unmask,
 };
 use tokio::time::Instant;
 
@@ -25,7 +25,7 @@ pub(super) struct DirectionState {
     pub(super) scanner: Scanner,
     pub(super) counts: FrameCounts,
     /// The close frame that the sender sent.
-    pub(super) close: Option<Box<Close>>,
+    pub(super) close: Option<Box<ClosePayload>>,
     /// When the sender last sent anything.
     pub(super) last_activity: Instant,
     injected: Option<Box<InjectionState>>,

@@ -17,12 +17,12 @@ enum At {
 }
 
 /// An authority that does so, with this `Retry-After`, or none.
-struct Stub {
+struct AuthorityStub {
     address: SocketAddr,
     folder: TempDir,
 }
 
-impl Stub {
+impl AuthorityStub {
     async fn start(at: At, retry_after: &'static str) -> Self {
         let folder = TempDir::new().expect("a folder");
         let authority = Authority::new();
@@ -149,7 +149,7 @@ async fn order_is_retried_after_the_authoritys_retry_after() {
         (At::Account(429), "", &["again in 1s"]),
         (At::Account(429), "soon", &["again in 1s"]),
     ] {
-        let stub = Stub::start(at, retry_after).await;
+        let stub = AuthorityStub::start(at, retry_after).await;
         let gateway = stub.gateway().await;
         let line = gateway.says(0, "certificate `site.test` was not issued").await;
         for words in words {

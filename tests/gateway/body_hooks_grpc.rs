@@ -193,7 +193,7 @@ async fn grpc_call_that_a_filter_refuses_has_a_status_of_grpc() {
 
 /// The status of gRPC for a status of HTTP.
 fn grpc_status(status: u16) -> &'static str {
-    tidegate_http::grpc::status_of(http::StatusCode::from_u16(status).expect("a status"))
+    tidegate_http::grpc::status_of_http(http::StatusCode::from_u16(status).expect("a status"))
 }
 
 /// A gateway with a mirror, whose filters see bodies; the upstream and the mirror.

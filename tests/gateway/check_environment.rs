@@ -31,7 +31,7 @@ async fn refused(folder: &Path, yaml: &str, key: &str, words: &str) {
     assert!(error.contains(words), "{words:?} is not said of\n{yaml}\n{said}");
 }
 
-async fn good(folder: &Path, yaml: &str) {
+async fn assert_check_passes(folder: &Path, yaml: &str) {
     let check = tidegate(folder, "check", yaml).await;
     assert_eq!(check.code, Some(0), "{yaml}\n{}", check.all());
 }
@@ -72,11 +72,11 @@ async fn conflicting_addresses_are_refused() {
         &[&at("0.0.0.0"), &"0.0.0.0:1".to_owned()],
     ] {
         let addresses: Vec<&str> = addresses.iter().map(|it| it.as_str()).collect();
-        good(folder.path(), &format!("{}{ROUTE}", listeners(&addresses))).await;
+        assert_check_passes(folder.path(), &format!("{}{ROUTE}", listeners(&addresses))).await;
     }
     // A free port for each.
     let yaml = format!("{}{}{ROUTE}", listeners(&["127.0.0.1:0"]), admin("127.0.0.1:0"));
-    good(folder.path(), &yaml).await;
+    assert_check_passes(folder.path(), &yaml).await;
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn socket_that_cannot_be_created_is_refused() {
     refused(folder.path(), &yaml, "listeners[1].address", "longer than 107 bytes").await;
     for name in ["http.sock", "left.sock", "used.sock"] {
         let socket = format!("unix:{}", path(name));
-        good(folder.path(), &format!("{}{ROUTE}", listeners(&[&socket]))).await;
+        assert_check_passes(folder.path(), &format!("{}{ROUTE}", listeners(&[&socket]))).await;
     }
     assert!(!Path::new(&path("http.sock")).exists(), "a check makes nothing");
 }
@@ -162,7 +162,7 @@ async fn unusable_state_dir_is_refused() {
         let mode = Permissions::from_mode(mode);
         fs::set_permissions(path(name).join("history"), mode).expect("set");
         match words {
-            "" => good(folder.path(), &yaml(name)).await,
+            "" => assert_check_passes(folder.path(), &yaml(name)).await,
             words => refused(folder.path(), &yaml(name), "state_dir", words).await,
         }
     }
@@ -185,7 +185,7 @@ async fn unusable_state_dir_is_refused() {
     if chown(path("stranger/history"), Some(12_345), None).is_ok() {
         refused(folder.path(), &yaml("stranger"), "state_dir", "belongs to another user").await;
     }
-    good(folder.path(), &yaml("new/state")).await;
+    assert_check_passes(folder.path(), &yaml("new/state")).await;
     assert!(!path("new").exists(), "a check makes nothing");
 }
 
@@ -220,7 +220,7 @@ async fn access_log_that_cannot_be_created_is_refused() {
         assert_eq!(run.code, Some(78), "{name}: {}", run.all());
     }
     for name in ["link", "logs/a.log", "/dev/null"] {
-        good(folder.path(), &yaml(name)).await;
+        assert_check_passes(folder.path(), &yaml(name)).await;
     }
     assert!(!path("logs/new.log").exists(), "a check makes nothing");
 }

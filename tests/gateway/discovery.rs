@@ -8,7 +8,7 @@ use tidegate_testing::dns::Dns;
 use tidegate_testing::{Admin, Config, Gateway, Upstream, cli, free_port, replace_file, until};
 use tokio_tungstenite::tungstenite::Message;
 
-fn discovering(dns: &Dns, what: &str) -> Config {
+fn config_with_discovery(dns: &Dns, what: &str) -> Config {
     Config::new()
         .top(&format!("resolver: {{address: \"{}\"}}", dns.address()))
         .upstream("service", &[] as &[&str])
@@ -41,7 +41,7 @@ async fn srv_ports_and_weights_are_used() {
     let name = "_http._tcp.app.test";
     let port = |upstream: &Upstream| upstream.address().port();
     dns.set_services(name, &[(1, 30, port(&a), "host.test."), (1, 10, port(&b), "host.test.")]);
-    let gateway = discovering(&dns, &format!("{{srv: {name}}}")).start().await;
+    let gateway = config_with_discovery(&dns, &format!("{{srv: {name}}}")).start().await;
     let both = answers(&gateway, 40).await;
     assert_eq!(both, BTreeMap::from([("a".to_owned(), 30), ("b".to_owned(), 10)]), "at once");
     dns.set_services(name, &[(1, 10, port(&b), "host.test.")]);
@@ -61,7 +61,7 @@ async fn srv_targets_of_a_later_priority_are_backups() {
     let port = a.address().port();
     let services = [(1, 1, port, "host.test."), (2, 1, b.address().port(), "host.test.")];
     dns.set_services("_http._tcp.app.test", &services);
-    let config = discovering(&dns, "{srv: _http._tcp.app.test}");
+    let config = config_with_discovery(&dns, "{srv: _http._tcp.app.test}");
     let gateway = config.speaking("ejection: {connect_failures: 1, duration: 60s}").start().await;
     are_asked(&gateway, &["a"]).await;
     drop(a);
@@ -78,7 +78,7 @@ async fn address_changes_keep_open_sockets() {
     let dns = Dns::start().await;
     dns.set_addresses("app.test", &[address(2)]);
     let echo = Upstream::echo().await;
-    let config = discovering(&dns, &format!("{{host: \"app.test:{port}\"}}"))
+    let config = config_with_discovery(&dns, &format!("{{host: \"app.test:{port}\"}}"))
         .upstream("echo", &[echo.address()])
         .route("ws", "path_prefix: /ws", "echo");
     let gateway = config.start().await;
@@ -110,7 +110,7 @@ async fn ipv6_addresses_are_endpoints() {
     let admin = Admin::new();
     for (known, answers) in [(&[four, six][..], &["four", "six"][..]), (&[six], &["six"])] {
         dns.set_ips("app.test", known);
-        let config = discovering(&dns, &format!("{{host: \"app.test:{port}\"}}"));
+        let config = config_with_discovery(&dns, &format!("{{host: \"app.test:{port}\"}}"));
         let gateway = config.top(&admin.section()).start().await;
         let listed = admin.get("/upstreams").await;
         let endpoints = listed["upstreams"][0]["endpoints"].as_array().expect("a list").clone();
@@ -130,7 +130,7 @@ async fn last_dns_answer_is_used_while_dns_is_silent() {
     let dns = Dns::start().await;
     dns.set_addresses("app.test", &[Ipv4Addr::LOCALHOST]);
     let host = format!("{{host: \"app.test:{}\"}}", a.address().port());
-    let config = discovering(&dns, &host);
+    let config = config_with_discovery(&dns, &host);
     let gateway = config.start().await;
     are_asked(&gateway, &["a"]).await;
     dns.stop_answering();
@@ -153,7 +153,7 @@ async fn unknown_name_is_503_until_it_resolves() {
     let a = Upstream::saying("a").await;
     let dns = Dns::start().await;
     let host = format!("{{host: \"app.test:{}\"}}", a.address().port());
-    let gateway = discovering(&dns, &host).start().await;
+    let gateway = config_with_discovery(&dns, &host).start().await;
     let answer = gateway.get("/", &[]).await;
     assert_eq!(
         (answer.status(), answer.error()["error"].as_str()),
@@ -170,7 +170,7 @@ async fn reload_can_add_discovery_without_an_error() {
     dns.set_addresses("app.test", &[Ipv4Addr::LOCALHOST]);
     let gateway = Config::to(&a).start().await;
     let host = format!("{{host: \"app.test:{}\"}}", b.address().port());
-    gateway.rewrite(&discovering(&dns, &host));
+    gateway.rewrite(&config_with_discovery(&dns, &host));
     until("the new one answers", async || {
         let answer = gateway.get("/", &[]).await;
         assert_eq!(answer.status(), 200, "never without an endpoint");
@@ -200,7 +200,7 @@ async fn resolvable_srv_targets_are_used_when_others_fail() {
     let name = "_http._tcp.app.test";
     let (a, b) = (a.address().port(), b.address().port());
     dns.set_services(name, &[(1, 1, a, "host.test."), (1, 1, 1, "going.test.")]);
-    let gateway = discovering(&dns, &format!("{{srv: {name}}}")).start().await;
+    let gateway = config_with_discovery(&dns, &format!("{{srv: {name}}}")).start().await;
     are_asked(&gateway, &["a"]).await;
     let told = gateway.says(0, "the target going.test. of").await;
     assert!(told.contains("gets no requests"), "{told}");
@@ -225,7 +225,7 @@ async fn rfc2782_root_target_removes_the_endpoints_and_is_not_looked_up() {
     let dns = Dns::start().await;
     dns.set_addresses("host.test", &[Ipv4Addr::LOCALHOST]);
     dns.set_services("_http._tcp.app.test", &[(1, 1, a.address().port(), "host.test.")]);
-    let gateway = discovering(&dns, "{srv: _http._tcp.app.test}").start().await;
+    let gateway = config_with_discovery(&dns, "{srv: _http._tcp.app.test}").start().await;
     are_asked(&gateway, &["a"]).await;
     let mark = gateway.mark();
     dns.set_services("_http._tcp.app.test", &[(0, 0, 80, ".")]);
@@ -254,7 +254,7 @@ async fn silent_srv_target_does_not_delay_others() {
     let port = a.address().port();
     dns.set_services(name, &[(1, 1, port, "host.test."), (1, 1, port, "loop.test.")]);
     dns.ignore(RecordType::AAAA);
-    let gateway = discovering(&dns, &format!("{{srv: {name}}}")).start().await;
+    let gateway = config_with_discovery(&dns, &format!("{{srv: {name}}}")).start().await;
     are_asked(&gateway, &["a"]).await;
 }
 
@@ -266,7 +266,7 @@ async fn silent_aaaa_query_does_not_delay_ipv4() {
     dns.set_addresses("app.test", &[Ipv4Addr::LOCALHOST]);
     let host = format!("{{host: \"app.test:{}\"}}", a.address().port());
     let began = std::time::Instant::now();
-    let gateway = discovering(&dns, &host).start().await;
+    let gateway = config_with_discovery(&dns, &host).start().await;
     assert_eq!(gateway.get("/", &[]).await.text(), "a", "at once");
     // A resolver asks three times, two seconds each.
     assert!(began.elapsed() < std::time::Duration::from_secs(6), "{:?}", began.elapsed());
@@ -281,7 +281,7 @@ async fn truncated_dns_answer_is_queried_over_tcp() {
     let port = |upstream: &Upstream| upstream.address().port();
     let services = [(1, 65_535, port(&a), "host.test."), (1, 65_535, port(&b), "host.test.")];
     dns.set_services("_http._tcp.app.test", &services);
-    let gateway = discovering(&dns, "{srv: _http._tcp.app.test}").start().await;
+    let gateway = config_with_discovery(&dns, "{srv: _http._tcp.app.test}").start().await;
     let both = answers(&gateway, 40).await;
     assert_eq!(both, BTreeMap::from([("a".to_owned(), 20), ("b".to_owned(), 20)]));
 }
@@ -295,8 +295,8 @@ async fn upstream_without_endpoints_names_its_empty_sources() {
     let folder = tempfile::tempdir().expect("a folder");
     let list = folder.path().join("more.endpoints");
     replace_file(&list, &format!("{}\n", a.address()));
-    let config =
-        discovering(&dns, "{host: \"empty.test:80\"}").speaking("endpoints_file: more.endpoints");
+    let config = config_with_discovery(&dns, "{host: \"empty.test:80\"}")
+        .speaking("endpoints_file: more.endpoints");
     let (port, file) = (free_port(), folder.path().join("tidegate.yaml"));
     std::fs::write(&file, config.yaml(port)).expect("a file");
     let gateway = Gateway::run(folder, file, port).await;
@@ -342,7 +342,7 @@ async fn rfc1034_3_6_2_address_of_an_unrelated_name_is_ignored() {
         format!("{{host: \"alias.test:{port}\"}}"),
         "{srv: _http._tcp.app.test}".to_owned(),
     ] {
-        let gateway = discovering(&dns, &what).start().await;
+        let gateway = config_with_discovery(&dns, &what).start().await;
         let answers = answers(&gateway, 10).await;
         assert_eq!(answers, BTreeMap::from([("right".to_owned(), 10)]), "{what}");
     }

@@ -13,8 +13,8 @@ use tidegate_testing::{TOKEN, WAIT_TIMEOUT, free_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-const TABLES: usize = 8;
-const CLIENTS: usize = 8;
+const ROUTE_TABLES: usize = 8;
+const CONCURRENT_CLIENTS: usize = 8;
 
 /// So many requests in all: `TIDEGATE_EXPLAIN_REQUESTS` (`.ci/run` has 100,000), or what takes a few
 /// seconds.
@@ -27,9 +27,9 @@ fn requests() -> usize {
 async fn explanation_matches_behaviour_for_random_requests_and_tables() {
     let seed = std::env::var("TIDEGATE_EXPLAIN_SEED").ok().and_then(|it| it.parse().ok());
     let base: u64 = seed.unwrap_or(7);
-    let each = requests().div_ceil(TABLES * CLIENTS);
+    let each = requests().div_ceil(ROUTE_TABLES * CONCURRENT_CLIENTS);
     let mut seen = std::collections::BTreeMap::<String, usize>::new();
-    for number in 0..TABLES {
+    for number in 0..ROUTE_TABLES {
         let seed = base.wrapping_mul(1_000).wrapping_add(number as u64);
         let upstreams = [upstream("one").await, upstream("two").await];
         let config = table(&mut Dice::from_seed(seed), number, &upstreams);
@@ -38,7 +38,7 @@ async fn explanation_matches_behaviour_for_random_requests_and_tables() {
         let gateway = config.start().await;
         let explainer = Library::from_file(gateway.file()).explainer().expect("a good file");
         let explainer = Arc::new(explainer);
-        let clients = (0..CLIENTS).map(|client| {
+        let clients = (0..CONCURRENT_CLIENTS).map(|client| {
             let (explainer, address) = (Arc::clone(&explainer), gateway.address());
             let dice = Dice::from_seed(seed.wrapping_mul(100).wrapping_add(client as u64));
             let what = format!("TIDEGATE_EXPLAIN_SEED={base}, table {number}, client {client}");

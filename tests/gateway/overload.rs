@@ -95,13 +95,15 @@ async fn out_of_file_descriptors_requests_are_503_until_it_recovers() {
 
 #[tokio::test]
 async fn connection_storm_is_refused_and_counted() {
-    const MOST: usize = 100;
+    const MAX_CONNECTIONS: usize = 100;
     const STORM: usize = 2_000;
     const AT_ONCE: usize = 200;
     let upstream = Upstream::saying("hello").await;
     let admin = Admin::new();
     let gateway = Config::to(&upstream)
-        .top(&format!("limits: {{connections: {MOST}, connections_per_client: {MOST}}}"))
+        .top(&format!(
+            "limits: {{connections: {MAX_CONNECTIONS}, connections_per_client: {MAX_CONNECTIONS}}}"
+        ))
         .top(&admin.section())
         .start()
         .await;
@@ -117,7 +119,7 @@ async fn connection_storm_is_refused_and_counted() {
         {
             held.push(wire);
         }
-        held.len() == MOST
+        held.len() == MAX_CONNECTIONS
     })
     .await;
     let before = refused().await;

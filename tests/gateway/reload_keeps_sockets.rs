@@ -35,7 +35,7 @@ async fn status(gateway: &Gateway, target: &str) -> u16 {
 }
 
 /// Waits until `/new` is answered with this status.
-async fn live(gateway: &Gateway, expected: u16) {
+async fn wait_for_status_of_new(gateway: &Gateway, expected: u16) {
     until("the new configuration", || async { status(gateway, "/new").await == expected }).await;
 }
 
@@ -45,9 +45,9 @@ async fn edit_in_place_takes_effect() {
     let gateway = without_new(&upstream).start().await;
     assert_eq!(status(&gateway, "/new").await, 404);
     fs::write(gateway.file(), with_new(&upstream).yaml(gateway.port())).expect("written");
-    live(&gateway, 200).await;
+    wait_for_status_of_new(&gateway, 200).await;
     fs::write(gateway.file(), without_new(&upstream).yaml(gateway.port())).expect("written");
-    live(&gateway, 404).await;
+    wait_for_status_of_new(&gateway, 404).await;
     assert_eq!(status(&gateway, "/old").await, 200);
 }
 
@@ -57,7 +57,7 @@ async fn edit_during_the_start_takes_effect() {
     // The gateway accepts connections by now; whether it watches its file, nobody can see.
     let gateway = without_new(&upstream).start().await;
     gateway.rewrite(&with_new(&upstream));
-    live(&gateway, 200).await;
+    wait_for_status_of_new(&gateway, 200).await;
 }
 
 #[tokio::test]
@@ -65,11 +65,11 @@ async fn replacing_the_file_by_rename_takes_effect() {
     let upstream = Upstream::saying("ok").await;
     let gateway = without_new(&upstream).start().await;
     gateway.rewrite(&with_new(&upstream));
-    live(&gateway, 200).await;
+    wait_for_status_of_new(&gateway, 200).await;
     // Others move the old file away first.
     fs::rename(gateway.file(), gateway.file().with_extension("yaml~")).expect("moved away");
     fs::write(gateway.file(), without_new(&upstream).yaml(gateway.port())).expect("written");
-    live(&gateway, 404).await;
+    wait_for_status_of_new(&gateway, 404).await;
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn edit_that_keeps_size_and_time_takes_effect() {
     fs::write(gateway.file(), text).expect("written");
     let file = fs::File::options().write(true).open(gateway.file()).expect("the file");
     file.set_modified(time).expect("the old time");
-    live(&gateway, 404).await;
+    wait_for_status_of_new(&gateway, 404).await;
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn config_map_swap_takes_effect() {
     assert_eq!(status(&gateway, "/new").await, 404);
     publish(gateway.folder(), "..v2", &with_new(&upstream));
     fs::remove_dir_all(gateway.folder().join("..v1")).expect("the old version removed");
-    live(&gateway, 200).await;
+    wait_for_status_of_new(&gateway, 200).await;
 }
 
 #[tokio::test]
@@ -115,9 +115,9 @@ async fn included_file_is_watched() {
     fs::create_dir(&conf).expect("a folder");
     let route = "routes:\n  - name: new\n    match: {path_prefix: /new}\n    upstream: service\n";
     fs::write(conf.join("a.yaml"), route).expect("a new file");
-    live(&gateway, 200).await;
+    wait_for_status_of_new(&gateway, 200).await;
     fs::write(conf.join("a.yaml"), route.replace("/new", "/other")).expect("an edit");
-    live(&gateway, 404).await;
+    wait_for_status_of_new(&gateway, 404).await;
     assert_eq!(status(&gateway, "/other").await, 200);
     fs::remove_file(conf.join("a.yaml")).expect("removed");
     until("the route gone", || async { status(&gateway, "/other").await == 404 }).await;
@@ -176,7 +176,7 @@ async fn invalid_edit_changes_nothing_and_is_logged_once() {
     assert_eq!(told, 1, "told once:\n{}", gateway.log_lines().join("\n"));
     assert!(gateway.is_alive());
     replace_file(gateway.file(), &good);
-    live(&gateway, 200).await;
+    wait_for_status_of_new(&gateway, 200).await;
 }
 
 #[tokio::test]
@@ -189,7 +189,7 @@ async fn removed_file_changes_nothing() {
     gateway.says(mark, "tidegate.yaml").await;
     assert_eq!(status(&gateway, "/old").await, 200);
     gateway.rewrite(&with_new(&upstream));
-    live(&gateway, 200).await;
+    wait_for_status_of_new(&gateway, 200).await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// What each may make the gateway hold, beyond the kernel's buffers; and what a process needs for
 /// a connection and its tasks, built without optimisation: about 60 KiB, with peaks that vary by 25 KiB.
-const MOST: u64 = (256 + 96) * 1024;
+const MAX_BYTES_PER_CLIENT: u64 = (256 + 96) * 1024;
 
 /// An upstream whose response never ends, and how many bytes of it have gone.
 pub(crate) async fn endless(head: &'static str, piece: Vec<u8>) -> (Upstream, Arc<AtomicU64>) {
@@ -76,7 +76,7 @@ pub(crate) fn text() -> Vec<u8> {
 
 pub(crate) fn assert_little(gateway: &Gateway, before: u64, count: u64, what: &str) {
     let each = gateway.peak_memory().saturating_sub(before) / count;
-    assert!(each < MOST, "{what}: {each} bytes for each of {count}");
+    assert!(each < MAX_BYTES_PER_CLIENT, "{what}: {each} bytes for each of {count}");
 }
 
 #[tokio::test]

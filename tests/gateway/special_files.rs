@@ -109,7 +109,7 @@ async fn changing_file_does_not_delay_the_edit_of_another() {
     let is_over = Arc::new(AtomicBool::new(false));
     let writing = tokio::task::spawn_blocking({
         let is_over = Arc::clone(&is_over);
-        move || restless(&endpoints, &is_over)
+        move || rewrite_until_over(&endpoints, &is_over)
     });
     gateway.rewrite(&config("two"));
     until("the edit", async || gateway.get("/", &[]).await.text() == "two").await;
@@ -117,7 +117,7 @@ async fn changing_file_does_not_delay_the_edit_of_another() {
     writing.await.expect("written");
 }
 
-fn restless(path: &Path, is_over: &AtomicBool) {
+fn rewrite_until_over(path: &Path, is_over: &AtomicBool) {
     let mut number = 0_u32;
     while !is_over.load(Relaxed) {
         number += 1;

@@ -69,7 +69,7 @@ fn traffic(masked: bool, any_bytes: bool) -> impl Strategy<Value = Parts> {
 }
 
 /// An upstream that follows the scripts, one a connection.
-async fn scripted(scripts: Arc<Mutex<VecDeque<Script>>>) -> Upstream {
+async fn upstream_with_scripts(scripts: Arc<Mutex<VecDeque<Script>>>) -> Upstream {
     Upstream::scripted(move |mut wire, _| {
         let script = scripts.lock().expect("the scripts").pop_front();
         async move {
@@ -178,7 +178,7 @@ fn without_pings(mut bytes: &[u8]) -> Vec<u8> {
 
 async fn is_transparent(settings: &str, cases: usize, any_bytes: bool, pings: bool) {
     let scripts = Arc::new(Mutex::new(VecDeque::new()));
-    let upstream = scripted(Arc::clone(&scripts)).await;
+    let upstream = upstream_with_scripts(Arc::clone(&scripts)).await;
     let gateway = Config::to(&upstream).with(settings).start().await;
     let mut runner = TestRunner::default();
     for _ in 0..cases {

@@ -12,7 +12,7 @@ const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTran
                       5\r\nfirst\r\n";
 
 /// An upstream over HTTP/1.1 that sends two pieces and is gone.
-async fn breaks_off(pause: Duration) -> Upstream {
+async fn upstream_that_breaks_off(pause: Duration) -> Upstream {
     Upstream::scripted(move |mut wire: Wire, _| async move {
         if wire.try_head().await.is_some() {
             wire.send(EVENTS).await;
@@ -69,7 +69,7 @@ fn config(address: SocketAddr) -> Config {
 #[tokio::test]
 async fn received_body_is_delivered_before_the_reset() {
     for pause in [Duration::ZERO, Duration::from_millis(100)] {
-        let upstream = breaks_off(pause).await;
+        let upstream = upstream_that_breaks_off(pause).await;
         let gateway = config(upstream.address()).start().await;
         for _ in 0..8 {
             let got = ask(&gateway, "/", &[]).await;

@@ -162,7 +162,7 @@ async fn sound_settings_cause_no_warning() {
 }
 
 /// Each route by its match; `never` is the one that gets nothing.
-async fn shadowed(matches: &[(&str, &str)]) -> Vec<String> {
+async fn shadowed_route_warnings(matches: &[(&str, &str)]) -> Vec<String> {
     let routes = matches
         .iter()
         .map(|(name, rule)| format!("  - {{name: {name}, match: {{{rule}}}, upstream: used}}\n"));
@@ -174,7 +174,7 @@ async fn shadowed(matches: &[(&str, &str)]) -> Vec<String> {
 
 #[tokio::test]
 async fn shadowed_route_is_warned_about_with_the_others() {
-    let by_one = shadowed(&[
+    let by_one = shadowed_route_warnings(&[
         ("first", "path_prefix: /a, methods: [GET, POST]"),
         ("never", "path_prefix: /a, methods: [GET]"),
         ("other", "path_prefix: /a, methods: [PUT]"),
@@ -207,14 +207,14 @@ async fn shadowed_route_is_warned_about_with_the_others() {
             ("never", "path_prefix: /a, hosts: [\"*.test\"]"),
         ],
     ] {
-        let told = shadowed(&rules).await;
+        let told = shadowed_route_warnings(&rules).await;
         let is_left_some = rules[2].1.contains("hosts");
         match is_left_some {
             true => assert_eq!(told, [""; 0], "{rules:?}"),
             false => assert_eq!(told, [by_two], "{rules:?}"),
         }
     }
-    let by_hosts = shadowed(&[
+    let by_hosts = shadowed_route_warnings(&[
         ("one", "path_prefix: /a, hosts: [a.test], query: {q: {present: true}}"),
         ("two", "path_prefix: /a, hosts: [a.test, b.test], query: {q: {present: false}}"),
         ("never", "path_prefix: /a, hosts: [a.test]"),

@@ -15,7 +15,7 @@ const MAX_LINE_CHARS: usize = 100;
 const MAX_FORMAT_ROUNDS: usize = 5;
 
 /// Maximum number of closing brackets that are indented.
-const MAX_BRACKETS: usize = 1000;
+const MAX_INDENTED_BRACKETS: usize = 1000;
 
 /// What keeps a blank line from being removed.
 const KEPT_LINE: &str = "\u{e000}kept\u{e000}";
@@ -121,7 +121,7 @@ fn without_marks(text: &str) -> String {
 /// Indents closing brackets where YAML 1.2 has them deeper than their key, and the parser insists on it: after quotes
 /// and brackets.
 fn indent_closing_brackets(mut text: String) -> String {
-    for _ in 0..MAX_BRACKETS {
+    for _ in 0..MAX_INDENTED_BRACKETS {
         let Err(fault) = parse(&text, 0, &mut Vec::new()) else { break };
         let above = usize::try_from(fault.span.line).unwrap_or_default().saturating_sub(1);
         let start: usize = text.split_inclusive('\n').take(above).map(str::len).sum();

@@ -10,7 +10,7 @@ use super::{BrokenParts, Config, FilterSchemas, Filters, schema};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use tidegate_disk::matching;
+use tidegate_disk::files_matching;
 
 /// Maximum size of a file, in bytes.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -72,7 +72,7 @@ pub fn read_with(path: &Path, variables: &Variables, filters: &FilterSchemas) ->
         Err(reason) => {
             let mut sources = FileReader::new(variables, filters).sources;
             sources.is_unread = true;
-            sources.add(path, String::new());
+            sources.register_file(path, String::new());
             let mut problems = ProblemCollector::new(sources.clone());
             problems.add(Span::default(), "", reason);
             LoadedConfig {
@@ -130,8 +130,8 @@ impl<'v> FileReader<'v> {
         Self { variables, stored_files: None, sources, pending_problems: Vec::new() }
     }
 
-    fn matching(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
-        let Some(kept) = self.stored_files else { return matching(pattern) };
+    fn files_matching(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
+        let Some(kept) = self.stored_files else { return files_matching(pattern) };
         let pattern = glob::Pattern::new(pattern).map_err(|error| error.to_string())?;
         let paths = kept.iter().skip(1).map(|(path, _)| path);
         Ok(paths.filter(|path| pattern.matches_path(path)).cloned().collect())
@@ -197,7 +197,7 @@ impl<'v> FileReader<'v> {
         let number = u16::try_from(self.sources.files.len()).ok()?;
         let mut faults = Vec::new();
         let parsed = yaml::parse(&text, number, &mut faults);
-        self.sources.add(path, text);
+        self.sources.register_file(path, text);
         let root = match parsed {
             Ok(root) => root,
             Err(fault) => {
@@ -256,7 +256,7 @@ impl<'v> FileReader<'v> {
         let folder = path.parent().unwrap_or(Path::new(""));
         for (span, pattern) in patterns {
             let pattern = folder.join(pattern).display().to_string();
-            let files = self.matching(&pattern).unwrap_or_else(|reason| {
+            let files = self.files_matching(&pattern).unwrap_or_else(|reason| {
                 let reason = format!("cannot list the files that {pattern} matches: {reason}");
                 self.pending_problems.push((span, "include".to_owned(), reason));
                 Vec::new()

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use tidegate_disk::matching;
+use tidegate_disk::files_matching;
 
 /// Maximum size of all files together, in bytes.
 pub(super) const MAX_TOTAL_BYTES: usize = 64 * 1024 * 1024;
@@ -40,7 +40,7 @@ impl fmt::Debug for ExpandedValues {
 
 impl ExpandedValues {
     /// From this length on, a value is also found inside longer words; shorter ones only as words of their own.
-    const LONG_VALUE_LENGTH: usize = 8;
+    const LONG_VALUE_BYTES: usize = 8;
 
     pub(super) fn add(&mut self, value: &str, name: &str) {
         let value = value.trim();
@@ -52,7 +52,7 @@ impl ExpandedValues {
             ["true", "false", "null", "off", "yes", "info", "warn", "debug", "error", "json"]
                 .contains(&value);
         let is_short =
-            value.len() < Self::LONG_VALUE_LENGTH && (is_number || is_word || value.len() < 3);
+            value.len() < Self::LONG_VALUE_BYTES && (is_number || is_word || value.len() < 3);
         if is_short || self.0.iter().any(|(known, _)| known == value) {
             return;
         }
@@ -77,7 +77,7 @@ impl ExpandedValues {
                     let behind = rest.get(value.len()..).unwrap_or_default();
                     behind.starts_with(|c: char| c.is_alphanumeric())
                 };
-                is_there && (value.len() >= Self::LONG_VALUE_LENGTH || !(is_inner || goes_on()))
+                is_there && (value.len() >= Self::LONG_VALUE_BYTES || !(is_inner || goes_on()))
             });
             let length = match found {
                 Some((value, name)) => {
@@ -110,7 +110,7 @@ impl Sources {
 
     /// Every file that is, or by now would be, part of the configuration.
     pub fn watched(&self) -> BTreeSet<PathBuf> {
-        let included = self.patterns.iter().flat_map(|it| matching(it).unwrap_or_default());
+        let included = self.patterns.iter().flat_map(|it| files_matching(it).unwrap_or_default());
         self.files.iter().map(|(path, _)| path.clone()).chain(included).collect()
     }
 
@@ -156,7 +156,7 @@ impl Sources {
         file.and_then(|(path, _)| path.parent()).unwrap_or(Path::new(""))
     }
 
-    pub(super) fn add(&mut self, path: &Path, text: String) -> Option<u16> {
+    pub(super) fn register_file(&mut self, path: &Path, text: String) -> Option<u16> {
         let number = u16::try_from(self.files.len()).ok()?;
         if self
             .files

@@ -12,7 +12,7 @@ const MAX_MATCHED_FILES: usize = 1000;
 const MAX_VISITED_ENTRIES: usize = 10_000;
 
 /// The files that match a pattern, sorted, or why they cannot be determined.
-pub fn matching(pattern: &str) -> Result<Vec<PathBuf>, String> {
+pub fn files_matching(pattern: &str) -> Result<Vec<PathBuf>, String> {
     let mut parts = Vec::new();
     let mut start = PathBuf::new();
     for component in Path::new(pattern).components() {
@@ -136,7 +136,7 @@ mod tests {
             let mut expected: Vec<PathBuf> =
                 glob::glob(&pattern).expect("a pattern").filter_map(Result::ok).collect();
             expected.sort();
-            let mut found = matching(&pattern).expect(&pattern);
+            let mut found = files_matching(&pattern).expect(&pattern);
             if pattern.ends_with("**") {
                 // The crate lists folders alone there.
                 found.clear();
@@ -152,7 +152,7 @@ mod tests {
         for number in 0..=MAX_MATCHED_FILES {
             fs::write(root.path().join(format!("{number}.yaml")), "").expect("a file");
         }
-        let of = |pattern: &str| matching(&root.path().join(pattern).display().to_string());
+        let of = |pattern: &str| files_matching(&root.path().join(pattern).display().to_string());
         assert_eq!(of("*.yaml"), Err("the pattern matches more than 1000 files".to_owned()));
         assert_eq!(of("1*.yaml").map(|found| found.len()), Ok(112));
         assert!(of("[.yaml").is_err(), "no pattern");

@@ -10,7 +10,7 @@ mod glob;
 mod private;
 mod read;
 
-pub use self::glob::matching;
+pub use self::glob::files_matching;
 pub use append::{can_append, can_create, open_log, set_append_mode};
 pub use private::{PrivateFolder, is_trusted};
 pub use read::{read, read_start, read_text};

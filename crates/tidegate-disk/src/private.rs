@@ -67,7 +67,7 @@ impl PrivateFolder {
     ///
     /// # Errors
     /// Why not.
-    pub fn check(root: &Path, below: &[&str]) -> io::Result<()> {
+    pub fn check_openable(root: &Path, below: &[&str]) -> io::Result<()> {
         let writable = Access::WRITE_OK | Access::EXEC_OK;
         let there = root.ancestors().find(|folder| fs::symlink_metadata(folder).is_ok());
         let there = there.unwrap_or(Path::new("."));
@@ -107,7 +107,7 @@ impl PrivateFolder {
     }
 
     /// The names in it.
-    pub fn names(&self) -> io::Result<Vec<String>> {
+    pub fn list_names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.descriptor)? {
             names.extend(entry?.file_name().to_str().ok().map(str::to_owned));
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&precious).expect("there"), "precious");
         assert_eq!(folder.read("1.json", 100).expect("read"), b"{}");
         assert_eq!(
-            folder.names().expect("names").iter().filter(|it| it.ends_with("new")).count(),
+            folder.list_names().expect("names").iter().filter(|it| it.ends_with("new")).count(),
             0
         );
         symlink(&precious, root.path().join("mine/lock")).expect("a link");

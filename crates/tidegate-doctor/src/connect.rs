@@ -15,7 +15,7 @@ use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 
 /// Maximum number of addresses of a name that are tried.
-const MAX_ADDRESSES: usize = 8;
+const MAX_TRIED_ADDRESSES: usize = 8;
 
 /// The addresses of a host.
 pub(crate) async fn resolve(
@@ -27,7 +27,7 @@ pub(crate) async fn resolve(
         Err(_) => Err(Fault::NameUnknown("the DNS server did not respond in time".to_owned())),
         Ok(Err(error)) => Err(Fault::NameUnknown(error.to_string())),
         Ok(Ok(addresses)) => {
-            let addresses: Vec<_> = addresses.take(MAX_ADDRESSES).collect();
+            let addresses: Vec<_> = addresses.take(MAX_TRIED_ADDRESSES).collect();
             match addresses.is_empty() {
                 true => Err(Fault::NameUnknown("the host name has no address".to_owned())),
                 false => Ok(addresses),
@@ -38,7 +38,7 @@ pub(crate) async fn resolve(
 
 /// A connection to the first address that accepts one. Of several failures a refusal is
 /// reported: it comes from the host itself.
-pub(crate) async fn tcp(
+pub(crate) async fn connect_tcp(
     addresses: &[SocketAddr],
     deadline: Instant,
 ) -> Result<(TcpStream, SocketAddr), Fault> {
@@ -165,7 +165,7 @@ pub(crate) enum TlsOutcome {
 }
 
 /// Performs the TLS handshake over a connection.
-pub(crate) async fn tls(
+pub(crate) async fn connect_tls(
     trust: &ClientTls,
     host: &str,
     stream: TcpStream,

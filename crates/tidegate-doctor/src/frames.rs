@@ -28,8 +28,8 @@ pub(crate) enum Event {
     TimedOut,
 }
 
-/// The next frame.
-pub(crate) async fn next(stream: &mut BufferedStream, deadline: Instant) -> Event {
+/// Waits for the next frame, the end of the stream, or the deadline.
+pub(crate) async fn next_event(stream: &mut BufferedStream, deadline: Instant) -> Event {
     match read(stream, deadline).await {
         Ok(event) => event,
         Err(StreamEnd::Closed | StreamEnd::Reset) => Event::Ended,

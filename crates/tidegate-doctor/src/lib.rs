@@ -42,7 +42,7 @@ use tidegate_http::header_name::spelled;
 use tidegate_http::secret::{REDACTED, is_secret};
 
 /// Maximum number of endpoints that are probed directly.
-const MAX_ENDPOINTS: usize = 8;
+const MAX_EXAMINED_ENDPOINTS: usize = 8;
 
 /// What to examine, and how.
 pub struct Examination {
@@ -170,7 +170,7 @@ impl Examination {
         }
         let endpoints = destination.into_iter().flat_map(|destination| &destination.endpoints);
         endpoints
-            .take(MAX_ENDPOINTS)
+            .take(MAX_EXAMINED_ENDPOINTS)
             .map(|endpoint| {
                 let plan = ProbePlan {
                     host: endpoint.host.clone(),

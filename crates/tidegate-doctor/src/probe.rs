@@ -112,7 +112,7 @@ impl RunningProbe<'_> {
             self.ping(&mut stream, Step::Ping).await?;
             self.complete(Step::Ping, "pong");
             if !self.plan.idle.is_zero() {
-                self.idle(&mut stream).await?;
+                self.check_idle_connection(&mut stream).await?;
             }
             let _ = stream.send(&frames::close(), Instant::now() + self.plan.step_timeout).await;
             Ok(())
@@ -122,12 +122,12 @@ impl RunningProbe<'_> {
     }
 
     async fn connect(&mut self) -> StepResult<BufferedStream> {
-        let stream = self.tcp().await?;
+        let stream = self.connect_tcp().await?;
         let Some(trust) = &self.plan.trust else {
             return Ok(BufferedStream::new(Box::new(stream)));
         };
         let deadline = self.deadline();
-        match connect::tls(trust, self.server_name(), stream, deadline).await {
+        match connect::connect_tls(trust, self.server_name(), stream, deadline).await {
             TlsOutcome::Open(stream) => {
                 let is_verified = trust.verifies();
                 let certificate =
@@ -137,7 +137,7 @@ impl RunningProbe<'_> {
             }
             TlsOutcome::Fault(fault @ Fault::Certificate(..)) => {
                 self.observed.fault = Some((Step::Tls, self.started.elapsed(), fault.clone()));
-                self.unverified().await.ok_or((Step::Tls, fault))
+                self.connect_without_verification().await.ok_or((Step::Tls, fault))
             }
             TlsOutcome::Fault(fault) => Err((Step::Tls, fault)),
             TlsOutcome::Missing(fault) => match self.speaks_plain().await {
@@ -152,18 +152,18 @@ impl RunningProbe<'_> {
     }
 
     /// Connects again without verifying the certificate, to find further faults.
-    async fn unverified(&self) -> Option<BufferedStream> {
+    async fn connect_without_verification(&self) -> Option<BufferedStream> {
         let trust = self.plan.any_certificate.clone();
         let trust = if self.plan.speaks_http2 { trust.over_http2() } else { trust };
         let stream = self.reconnect().await?;
         let deadline = self.side_deadline();
-        match connect::tls(&trust, self.server_name(), stream, deadline).await {
+        match connect::connect_tls(&trust, self.server_name(), stream, deadline).await {
             TlsOutcome::Open(stream) => Some(BufferedStream::new(stream)),
             TlsOutcome::Fault(_) | TlsOutcome::Missing(_) => None,
         }
     }
 
-    async fn tcp(&mut self) -> StepResult<TcpStream> {
+    async fn connect_tcp(&mut self) -> StepResult<TcpStream> {
         let deadline = self.deadline();
         let addresses = connect::resolve(&self.plan.host, self.plan.port, deadline)
             .await
@@ -175,7 +175,7 @@ impl RunningProbe<'_> {
         }
         let deadline = self.deadline();
         let (stream, peer) =
-            connect::tcp(&addresses, deadline).await.map_err(|fault| (Step::Tcp, fault))?;
+            connect::connect_tcp(&addresses, deadline).await.map_err(|fault| (Step::Tcp, fault))?;
         self.observed.peer = Some(peer);
         self.complete(Step::Tcp, peer.to_string());
         Ok(stream)
@@ -193,7 +193,7 @@ impl RunningProbe<'_> {
         }
         let head = self.read_head(stream, &asked.finish()).await?;
         if head.status != 101 {
-            return Err((Step::Handshake, self.unexpected_response(stream, head).await));
+            return Err((Step::Handshake, self.read_unexpected_response(stream, head).await));
         }
         handshake::check(&head, &key, &self.plan.protocols)
             .map_err(|fault| (Step::Handshake, fault))?;
@@ -210,7 +210,7 @@ impl RunningProbe<'_> {
             .header(spelled::CONNECTION, "close");
         let head = self.read_head(stream, &asked.finish()).await?;
         if head.status >= 400 || head.status == 101 {
-            return Err((Step::Response, self.unexpected_response(stream, head).await));
+            return Err((Step::Response, self.read_unexpected_response(stream, head).await));
         }
         let deadline = self.started + self.plan.step_timeout;
         let status = match head.get(header::LOCATION) {
@@ -253,7 +253,7 @@ impl RunningProbe<'_> {
         let head = match http1::exchange(stream, request, deadline).await {
             Ok(head) => head,
             Err(fault @ (Fault::ClosedBeforeAnswer | Fault::NoAnswer)) => {
-                let fault = self.other_protocol().await.unwrap_or(fault);
+                let fault = self.find_other_protocol().await.unwrap_or(fault);
                 return Err((Step::Http, fault));
             }
             Err(fault) => return Err((Step::Http, fault)),
@@ -263,7 +263,7 @@ impl RunningProbe<'_> {
         Ok(head)
     }
 
-    async fn unexpected_response(&self, stream: &mut BufferedStream, head: Head) -> Fault {
+    async fn read_unexpected_response(&self, stream: &mut BufferedStream, head: Head) -> Fault {
         let deadline = Instant::now() + self.plan.step_timeout;
         let response = http1::read_response(stream, head, deadline, self.plan.trusts_json).await;
         // Many TLS servers answer plain HTTP with a 400 in plain HTTP.
@@ -274,7 +274,7 @@ impl RunningProbe<'_> {
     }
 
     /// The protocol that a silent server waits for: TLS or HTTP/2.
-    async fn other_protocol(&self) -> Option<Fault> {
+    async fn find_other_protocol(&self) -> Option<Fault> {
         match tokio::join!(self.speaks_tls(), self.speaks_http2()) {
             (true, _) => Some(Fault::TlsBehindPlain),
             (_, Some(())) => Some(Fault::Http2Only),
@@ -304,7 +304,7 @@ impl RunningProbe<'_> {
         };
         let deadline = self.side_deadline();
         !matches!(
-            connect::tls(&trust, &self.plan.host, stream, deadline).await,
+            connect::connect_tls(&trust, &self.plan.host, stream, deadline).await,
             TlsOutcome::Missing(_)
         )
     }
@@ -322,7 +322,10 @@ impl RunningProbe<'_> {
     /// Another connection to the same address.
     async fn reconnect(&self) -> Option<TcpStream> {
         let deadline = self.side_deadline();
-        connect::tcp(self.observed.peer.as_slice(), deadline).await.ok().map(|(stream, _)| stream)
+        connect::connect_tcp(self.observed.peer.as_slice(), deadline)
+            .await
+            .ok()
+            .map(|(stream, _)| stream)
     }
 
     /// The deadline of an additional probe, which is shorter.
@@ -338,7 +341,7 @@ impl RunningProbe<'_> {
             Err(StreamEnd::TimedOut) => Fault::NoPong,
             // Bytes received before the connection broke can still be read.
             _ => loop {
-                match frames::next(stream, deadline).await {
+                match frames::next_event(stream, deadline).await {
                     Event::Pong(back) if back == payload => {
                         return Ok(());
                     }
@@ -363,12 +366,12 @@ impl RunningProbe<'_> {
     }
 
     /// Stays idle, except for pongs; then a ping shows whether the connection is still alive.
-    async fn idle(&mut self, stream: &mut BufferedStream) -> StepResult<()> {
+    async fn check_idle_connection(&mut self, stream: &mut BufferedStream) -> StepResult<()> {
         let started = Instant::now();
         self.started = started;
         let until = started + self.plan.idle;
         let fault = loop {
-            match frames::next(stream, until).await {
+            match frames::next_event(stream, until).await {
                 Event::Ping(theirs) => {
                     let _ = stream.send(&frames::pong(&theirs), until).await;
                 }

@@ -45,7 +45,7 @@ pub fn negotiate(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
     let elements = || fields.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
     let quality_of = |name: &str| {
         elements().find_map(|element| {
-            let (coding, quality) = parse(element);
+            let (coding, quality) = coding_and_quality(element);
             coding.eq_ignore_ascii_case(name).then_some(quality)
         })
     };
@@ -63,7 +63,7 @@ pub fn negotiate(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
 }
 
 /// A coding and its quality value, in thousandths.
-fn parse(element: &str) -> (&str, u16) {
+fn coding_and_quality(element: &str) -> (&str, u16) {
     let mut parts = element.split(';').map(str::trim);
     let coding = parts.next().unwrap_or_default();
     let quality = parts

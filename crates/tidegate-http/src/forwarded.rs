@@ -128,7 +128,7 @@ fn read_hop(element: &str) -> Option<ForwardedHop<'_>> {
             hop.client = parse_node(&value);
         } else if name.eq_ignore_ascii_case("proto") {
             hop.scheme = match hop.scheme {
-                None => scheme(&value),
+                None => normal_scheme(&value),
                 Some(_) => return None,
             };
         } else if name.eq_ignore_ascii_case("host") {
@@ -186,7 +186,7 @@ fn read_value(text: &str) -> Option<(Cow<'_, str>, &str)> {
 
 /// `http` or `https`, from the name that a proxy uses for the scheme: Traefik reports `ws` and `wss` for WebSocket
 /// handshakes.
-pub fn scheme(written: &str) -> Option<&'static str> {
+pub fn normal_scheme(written: &str) -> Option<&'static str> {
     let is = |name: &str| written.eq_ignore_ascii_case(name);
     if is("https") || is("wss") {
         Some("https")

@@ -79,7 +79,9 @@ pub fn response_length(headers: &HeaderMap) -> ResponseLength {
     let mut fields = headers.get_all(header::CONTENT_LENGTH).iter();
     match (fields.next(), fields.next()) {
         (None, _) => return ResponseLength::None,
-        (Some(only), None) if is_canonical(only.as_bytes()) => return ResponseLength::Canonical,
+        (Some(only), None) if is_canonical_number(only.as_bytes()) => {
+            return ResponseLength::Canonical;
+        }
         _ => {}
     }
     let fields = headers.get_all(header::CONTENT_LENGTH).iter();
@@ -95,7 +97,7 @@ pub fn response_length(headers: &HeaderMap) -> ResponseLength {
 }
 
 /// Whether the text is digits without leading zeros that certainly fit into 64 bits.
-fn is_canonical(written: &[u8]) -> bool {
+fn is_canonical_number(written: &[u8]) -> bool {
     (1..=19).contains(&written.len())
         && written.iter().all(u8::is_ascii_digit)
         && (written.len() == 1 || !written.starts_with(b"0"))
@@ -148,30 +150,30 @@ mod tests {
         headers
     }
 
-    fn lengths(values: &[&'static str]) -> Result<(), FramingError> {
+    fn check_content_lengths(values: &[&'static str]) -> Result<(), FramingError> {
         let fields: Vec<_> = values.iter().map(|value| ("content-length", *value)).collect();
         check(&headers(&fields))
     }
 
-    fn codings(values: &[&'static str]) -> Result<(), FramingError> {
+    fn check_transfer_encodings(values: &[&'static str]) -> Result<(), FramingError> {
         let fields: Vec<_> = values.iter().map(|value| ("transfer-encoding", *value)).collect();
         check(&headers(&fields))
     }
 
     #[test]
     fn rfc9112_6_3_ambiguous_request_framing_is_refused() {
-        assert_eq!(lengths(&[]), Ok(()));
-        assert_eq!(lengths(&["5"]), Ok(()));
-        assert_eq!(lengths(&["005"]), Ok(()));
-        assert_eq!(lengths(&["18446744073709551615"]), Ok(()));
-        assert_eq!(lengths(&["18446744073709551616"]), Err(FramingError::Length));
+        assert_eq!(check_content_lengths(&[]), Ok(()));
+        assert_eq!(check_content_lengths(&["5"]), Ok(()));
+        assert_eq!(check_content_lengths(&["005"]), Ok(()));
+        assert_eq!(check_content_lengths(&["18446744073709551615"]), Ok(()));
+        assert_eq!(check_content_lengths(&["18446744073709551616"]), Err(FramingError::Length));
         for bad in [&["5", "5"][..], &["5, 5"], &["+5"], &[""], &["000000000000000000005"]] {
-            assert_eq!(lengths(bad), Err(FramingError::Length), "{bad:?}");
+            assert_eq!(check_content_lengths(bad), Err(FramingError::Length), "{bad:?}");
         }
-        assert_eq!(codings(&["chunked"]), Ok(()));
-        assert_eq!(codings(&["Chunked"]), Ok(()));
+        assert_eq!(check_transfer_encodings(&["chunked"]), Ok(()));
+        assert_eq!(check_transfer_encodings(&["Chunked"]), Ok(()));
         for bad in [&["chunked", "chunked"][..], &["gzip, chunked"], &["identity"], &[""]] {
-            assert_eq!(codings(bad), Err(FramingError::Coding), "{bad:?}");
+            assert_eq!(check_transfer_encodings(bad), Err(FramingError::Coding), "{bad:?}");
         }
     }
 

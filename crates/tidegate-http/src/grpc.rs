@@ -20,7 +20,7 @@ pub fn is_call(headers: &HeaderMap) -> bool {
 
 /// The status of a call that a proxy answers with this status of HTTP, as Envoy has it.
 /// The specification (doc/http-grpc-status-mapping.md) leaves other statuses to UNKNOWN.
-pub fn status_of(status: StatusCode) -> &'static str {
+pub fn status_of_http(status: StatusCode) -> &'static str {
     match status.as_u16() {
         // INTERNAL
         400 => "13",
@@ -92,7 +92,7 @@ mod tests {
             (500, "2"),
         ] {
             let status = StatusCode::from_u16(http).expect("a status");
-            assert_eq!(status_of(status), grpc, "{http}");
+            assert_eq!(status_of_http(status), grpc, "{http}");
         }
     }
 

@@ -70,7 +70,7 @@ impl<'p> ParsedPath<'p> {
     }
 
     /// Whether the received path was normal.
-    pub fn is_plain(&self) -> bool {
+    pub fn was_normal(&self) -> bool {
         self.unescaped.is_none()
     }
 

@@ -98,7 +98,7 @@ impl Import {
 }
 
 /// The text of a file.
-fn text_of(path: &Path) -> Result<String, ImportError> {
+fn read_text(path: &Path) -> Result<String, ImportError> {
     let failed = |error: std::io::Error| {
         ImportError::new(path, 1, format!("the file cannot be read: {error}"))
     };

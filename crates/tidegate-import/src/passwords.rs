@@ -1,6 +1,6 @@
 //! Files of passwords, as `htpasswd` writes them: whether the gateway accepts each hash. Verifies no password.
 
-use super::text_of;
+use super::read_text;
 use std::path::Path;
 
 /// How the hashes begin that the gateway accepts: bcrypt and Argon2.
@@ -9,7 +9,7 @@ const ACCEPTED: [&str; 4] = ["$2y$", "$2b$", "$2a$", "$argon2id$"];
 /// Why the gateway would not accept this file of passwords, or `None` if it does.
 pub(crate) fn reason_against(path: &Path) -> Option<String> {
     let shown = path.display();
-    let Ok(text) = text_of(path) else { return Some(format!("`{shown}` cannot be read")) };
+    let Ok(text) = read_text(path) else { return Some(format!("`{shown}` cannot be read")) };
     let lines =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let hashes: Vec<&str> =

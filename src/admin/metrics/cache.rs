@@ -15,23 +15,23 @@ pub(super) fn write(to: &mut Exposition, cache: &Cache, snapshot: &Snapshot) {
         ),
         ("tidegate_cache_entries", "Stored responses.", store.entries()),
     ] {
-        to.family(name, MetricKind::Gauge, help).sample(&[], value);
+        to.family(name, MetricKind::Gauge, help).write_sample(&[], value);
     }
     to.family(
         "tidegate_cache_evictions",
         MetricKind::Counter,
         "Responses evicted to make room for others.",
     )
-    .sample(&[], store.evictions());
+    .write_sample(&[], store.evictions());
     to.family("tidegate_cache_purged", MetricKind::Counter, "Purged responses.")
-        .sample(&[], store.purged_count());
+        .write_sample(&[], store.purged_count());
     let help = "Requests, by the result of the cache.";
     let mut family = to.family("tidegate_cache_requests", MetricKind::Counter, help);
     for (_, route) in snapshot.table.iter() {
         let Some(policy) = &route.cache else { continue };
         for status in CacheStatus::ALL {
             let labels = [("route", &*route.name), ("status", status.as_str())];
-            family.sample(&labels, policy.counts.get(status));
+            family.write_sample(&labels, policy.counts.get(status));
         }
     }
 }

@@ -76,18 +76,18 @@ impl Exposition {
 
 impl MetricFamily<'_> {
     /// Writes a sample.
-    pub(super) fn sample(&mut self, labels: Labels<'_>, value: impl Display) {
+    pub(super) fn write_sample(&mut self, labels: Labels<'_>, value: impl Display) {
         self.write(self.suffix, labels, None, &value);
     }
 
     /// Writes the count and the sum of a summary.
-    pub(super) fn summary(&mut self, labels: Labels<'_>, count: u64, seconds: f64) {
+    pub(super) fn write_summary(&mut self, labels: Labels<'_>, count: u64, seconds: f64) {
         self.write("_sum", labels, None, &seconds);
         self.write("_count", labels, None, &count);
     }
 
     /// Writes all buckets of a histogram, with count and sum.
-    pub(super) fn histogram(&mut self, labels: Labels<'_>, histogram: &Histogram) {
+    pub(super) fn write_histogram(&mut self, labels: Labels<'_>, histogram: &Histogram) {
         let counts = histogram.cumulative();
         for (index, count) in counts.iter().enumerate() {
             let bound = BOUNDS.get(index).map_or("+Inf".to_owned(), |bound| format!("{bound:?}"));
@@ -101,7 +101,7 @@ impl MetricFamily<'_> {
             }
         }
         let all = counts.last().copied().unwrap_or_default();
-        self.summary(labels, all, histogram.seconds());
+        self.write_summary(labels, all, histogram.seconds());
     }
 
     fn write(&mut self, suffix: &str, labels: Labels<'_>, le: Option<&str>, value: &dyn Display) {

@@ -8,6 +8,6 @@ pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
     let sink = log.sink();
     let help = "Lines that the access log lost: its queue was full, or they could not be written.";
     let mut family = to.family("tidegate_access_log_lost_lines", MetricKind::Counter, help);
-    family.sample(&[("cause", "queue_full")], sink.dropped_lines());
-    family.sample(&[("cause", "unwritable")], sink.unwritten_lines());
+    family.write_sample(&[("cause", "queue_full")], sink.dropped_lines());
+    family.write_sample(&[("cause", "unwritable")], sink.unwritten_lines());
 }

@@ -11,7 +11,7 @@ pub(super) fn write(to: &mut Exposition) {
         ("features", &features()),
     ];
     to.family("tidegate_build_info", MetricKind::Gauge, "Always 1; the labels describe the build.")
-        .sample(&labels, 1);
+        .write_sample(&labels, 1);
     write_panics(to);
     #[cfg(target_os = "linux")]
     let _ = write_process(to);
@@ -25,12 +25,12 @@ fn write_panics(to: &mut Exposition) {
         .filter(|(_, panics)| panics.state == background::PanickedTaskState::Down)
         .count();
     let help = "Background tasks that have panicked and not started again.";
-    to.family("tidegate_tasks_down", MetricKind::Gauge, help).sample(&[], down);
+    to.family("tidegate_tasks_down", MetricKind::Gauge, help).write_sample(&[], down);
     if !panics.is_empty() {
         let mut family =
             to.family("tidegate_task_panics", MetricKind::Counter, "Panics of background tasks.");
         for (task, panics) in &panics {
-            family.sample(&[("task", task)], panics.count);
+            family.write_sample(&[("task", task)], panics.count);
         }
     }
 }
@@ -59,30 +59,30 @@ fn write_process(to: &mut Exposition) -> Option<()> {
     let ticks = procfs::ticks_per_second() as f64;
     let help = "User and system CPU time of the process.";
     to.family("process_cpu_seconds", MetricKind::Counter, help)
-        .sample(&[], (stat.utime + stat.stime) as f64 / ticks);
+        .write_sample(&[], (stat.utime + stat.stime) as f64 / ticks);
     let memory = stat.rss * rustix::param::page_size() as u64;
     to.family(
         "process_resident_memory_bytes",
         MetricKind::Gauge,
         "Resident memory of the process.",
     )
-    .sample(&[], memory);
+    .write_sample(&[], memory);
     to.family("process_virtual_memory_bytes", MetricKind::Gauge, "Virtual memory of the process.")
-        .sample(&[], stat.vsize);
+        .write_sample(&[], stat.vsize);
     to.family("process_threads", MetricKind::Gauge, "Threads of the process.")
-        .sample(&[], stat.num_threads);
+        .write_sample(&[], stat.num_threads);
     to.family("process_open_fds", MetricKind::Gauge, "Open file descriptors of the process.")
-        .sample(&[], process.fd_count().ok()?);
+        .write_sample(&[], process.fd_count().ok()?);
     if let LimitValue::Value(most) = process.limits().ok()?.max_open_files.soft_limit {
         to.family(
             "process_max_fds",
             MetricKind::Gauge,
             "Maximum number of open file descriptors of the process.",
         )
-        .sample(&[], most);
+        .write_sample(&[], most);
     }
     let since = procfs::boot_time_secs().ok()? as f64 + stat.starttime as f64 / ticks;
     to.family("process_start_time_seconds", MetricKind::Gauge, "Start time of the process.")
-        .sample(&[], since);
+        .write_sample(&[], since);
     Some(())
 }

@@ -12,13 +12,13 @@ pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
             let settings = limit.settings();
             let (by, allowed) = (settings.by.to_string(), settings.to_string());
             let labels = [("route", &*settings.scope), ("by", &*by), ("limit", &*allowed)];
-            family.sample(&labels, limit.refused());
+            family.write_sample(&labels, limit.refused_count());
         }
     }
     let Some(shared) = &snapshot.global.shared else { return };
     let help = "Whether the server of the shared counters can be reached.";
     to.family("tidegate_shared_counters_up", MetricKind::Gauge, help)
-        .sample(&[], u8::from(shared.is_up()));
+        .write_sample(&[], u8::from(shared.is_up()));
     let help = "Requests to the shared counters, by result; `alone`: counted by this gateway, \
                 because the server was unreachable.";
     let mut family = to.family("tidegate_shared_counters_requests", MetricKind::Counter, help);
@@ -26,6 +26,6 @@ pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
     for (outcome, count) in
         [("answered", tally.answered), ("failed", tally.failed), ("alone", tally.unanswered)]
     {
-        family.sample(&[("outcome", outcome)], count);
+        family.write_sample(&[("outcome", outcome)], count);
     }
 }

@@ -13,20 +13,20 @@ pub(super) fn write(to: &mut Exposition, history: &History, current: &CurrentSna
         MetricKind::Gauge,
         "Version of the configuration in force.",
     )
-    .sample(&[], snapshot.number);
+    .write_sample(&[], snapshot.number);
     let help = "Edits of the configuration, by whether they took effect.";
     let mut family = to.family("tidegate_config_reloads", MetricKind::Counter, help);
-    family.sample(&[("result", "applied")], edits.applied);
-    family.sample(&[("result", "refused")], edits.refused);
+    family.write_sample(&[("result", "applied")], edits.applied);
+    family.write_sample(&[("result", "refused")], edits.refused);
     let help = "Whether the newest edit of the configuration took effect.";
     to.family("tidegate_config_last_reload_successful", MetricKind::Gauge, help)
-        .sample(&[], u8::from(edits.last_succeeded));
+        .write_sample(&[], u8::from(edits.last_succeeded));
     let help = "Changed settings that take effect only after a restart.";
     to.family("tidegate_config_restart_needed", MetricKind::Gauge, help)
-        .sample(&[], current.restart_needed().len() as u64);
+        .write_sample(&[], current.restart_needed().len() as u64);
     let since =
         edits.last_edit_time.and_then(|last| last.duration_since(SystemTime::UNIX_EPOCH).ok());
     let help = "Time of the newest attempt to apply an edit; 0 if there was none.";
     to.family("tidegate_config_last_reload_timestamp_seconds", MetricKind::Gauge, help)
-        .sample(&[], since.unwrap_or_default().as_secs_f64());
+        .write_sample(&[], since.unwrap_or_default().as_secs_f64());
 }

@@ -16,7 +16,7 @@ pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
         for (method, code, count) in route.requests.by_code() {
             let code = if code == 0 { "other".to_owned() } else { code.to_string() };
             let labels = [("route", &*route.name), ("method", method), ("code", &code)];
-            family.sample(&labels, count);
+            family.write_sample(&labels, count);
         }
     }
     let mut family = to.family(
@@ -25,14 +25,14 @@ pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
         "WebSocket handshakes that did not become a session.",
     );
     for route in routes() {
-        family.sample(&[("route", &route.name)], route.requests.tally().failed_handshakes);
+        family.write_sample(&[("route", &route.name)], route.requests.tally().failed_handshakes);
     }
     let help = "Time from the head of the request to the end of the response, or of the \
                 WebSocket handshake.";
     let mut family = to.family("tidegate_request_duration_seconds", MetricKind::Histogram, help);
     for route in routes() {
         if let Some(duration) = route.requests.duration() {
-            family.histogram(&[("route", &*route.name)], duration);
+            family.write_histogram(&[("route", &*route.name)], duration);
         }
     }
 }

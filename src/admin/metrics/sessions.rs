@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidegate_http::websocket::frame::Direction;
 
 /// Upper bounds of the histogram of idle times, in seconds.
-const IDLE_BUCKETS: [u64; 8] = [1, 5, 15, 60, 300, 900, 3600, 14_400];
+const IDLE_BUCKETS_SECONDS: [u64; 8] = [1, 5, 15, 60, 300, 900, 3600, 14_400];
 
 /// The totals of a route, and its live sessions.
 struct RouteSessionMetrics {
@@ -45,10 +45,10 @@ pub(super) fn write(to: &mut Exposition, registry: &SessionRegistry) {
         for entry in &entries {
             for (direction, sample) in samples {
                 match direction {
-                    None => family.sample(&[("route", &entry.route)], sample(entry)),
+                    None => family.write_sample(&[("route", &entry.route)], sample(entry)),
                     Some(direction) => {
                         let labels = [("route", &*entry.route), ("direction", *direction)];
-                        family.sample(&labels, sample(entry));
+                        family.write_sample(&labels, sample(entry));
                     }
                 }
             }
@@ -123,21 +123,21 @@ fn write_durations(to: &mut Exposition, entries: &[RouteSessionMetrics]) {
     let mut family = to.family("tidegate_websocket_handshake_seconds", MetricKind::Summary, help);
     for RouteSessionMetrics { route, totals, .. } in entries {
         let (count, sum) = totals.handshakes;
-        family.summary(&[("route", route)], count, sum.as_secs_f64());
+        family.write_summary(&[("route", route)], count, sum.as_secs_f64());
     }
     let help = "Time from the 101 to the end, of ended sessions.";
     let mut family = to.family("tidegate_websocket_duration_seconds", MetricKind::Summary, help);
     for RouteSessionMetrics { route, totals, .. } in entries {
         let (count, sum) = totals.lifetimes;
-        family.summary(&[("route", route)], count, sum.as_secs_f64());
+        family.write_summary(&[("route", route)], count, sum.as_secs_f64());
     }
     let help = "Open sessions without traffic for at least this number of seconds.";
     let mut family = to.family("tidegate_websocket_idle_sessions", MetricKind::Gauge, help);
     for entry in entries {
         let idle: Vec<Duration> = entry.open().map(Session::idle).collect();
-        for least in IDLE_BUCKETS {
+        for least in IDLE_BUCKETS_SECONDS {
             let count = idle.iter().filter(|idle| **idle >= Duration::from_secs(least)).count();
-            family.sample(&[("route", &entry.route), ("seconds", &least.to_string())], count);
+            family.write_sample(&[("route", &entry.route), ("seconds", &least.to_string())], count);
         }
     }
 }
@@ -149,7 +149,7 @@ fn write_ends(to: &mut Exposition, entries: &[RouteSessionMetrics]) {
         for ((initiator, code), count) in &totals.closed {
             let code = code.to_string();
             let labels = [("route", &**route), ("initiator", initiator.as_str()), ("code", &*code)];
-            family.sample(&labels, count);
+            family.write_sample(&labels, count);
         }
     }
 }

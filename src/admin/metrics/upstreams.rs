@@ -34,7 +34,7 @@ pub(super) fn write(to: &mut Exposition, current: &CurrentSnapshot) {
             for endpoint in pool.endpoints() {
                 let labels =
                     [("upstream", upstream.as_str()), ("endpoint", endpoint.address_text())];
-                family.sample(&labels, sample(endpoint));
+                family.write_sample(&labels, sample(endpoint));
             }
         }
     }
@@ -49,41 +49,41 @@ fn write_attempts(to: &mut Exposition, snapshot: &Snapshot) {
     let mut family = to.family("tidegate_upstream_attempts", MetricKind::Counter, help);
     for (upstream, pool) in &snapshot.pools {
         for (result, count) in pool.counts().attempts() {
-            family.sample(&[("upstream", upstream), ("result", result)], count);
+            family.write_sample(&[("upstream", upstream), ("result", result)], count);
         }
     }
     let mut family =
         to.family("tidegate_upstream_retries", MetricKind::Counter, "Attempts after the first.");
     for (upstream, pool) in &snapshot.pools {
-        family.sample(&[("upstream", upstream)], pool.counts().retries());
+        family.write_sample(&[("upstream", upstream)], pool.counts().retries());
     }
     let help = "Retries that the retry budget did not allow.";
     let mut family = to.family("tidegate_upstream_retries_denied", MetricKind::Counter, help);
     for (upstream, pool) in &snapshot.pools {
-        family.sample(&[("upstream", upstream)], pool.counts().retries_denied());
+        family.write_sample(&[("upstream", upstream)], pool.counts().retries_denied());
     }
     let help = "Retries that the retry budget allows now.";
     let mut family = to.family("tidegate_upstream_retry_budget", MetricKind::Gauge, help);
     for (upstream, pool) in &snapshot.pools {
-        family.sample(&[("upstream", upstream)], pool.budget().balance());
+        family.write_sample(&[("upstream", upstream)], pool.budget().balance());
     }
     let help = "Connections of attempts: opened for the attempt, or reused.";
     let mut family = to.family("tidegate_upstream_connections", MetricKind::Counter, help);
     for (upstream, pool) in &snapshot.pools {
         for (kind, count) in pool.counts().connections() {
-            family.sample(&[("upstream", upstream), ("kind", kind)], count);
+            family.write_sample(&[("upstream", upstream), ("kind", kind)], count);
         }
     }
     let help = "Ejections of endpoints.";
     let mut family = to.family("tidegate_upstream_ejections", MetricKind::Counter, help);
     for (upstream, pool) in &snapshot.pools {
-        family.sample(&[("upstream", upstream)], pool.counts().ejections());
+        family.write_sample(&[("upstream", upstream)], pool.counts().ejections());
     }
     let help = "Time from the selection of an endpoint to the head of its response, by attempt.";
     let mut family =
         to.family("tidegate_upstream_request_duration_seconds", MetricKind::Histogram, help);
     for (upstream, pool) in &snapshot.pools {
-        family.histogram(&[("upstream", upstream)], pool.counts().heads());
+        family.write_histogram(&[("upstream", upstream)], pool.counts().heads());
     }
 }
 
@@ -96,7 +96,7 @@ fn write_limits(to: &mut Exposition, snapshot: &Snapshot) {
         for (bound, count) in pool.counts().refusals() {
             // A limit that is gone took its count along, were it left out.
             if count > 0 || is_bounded(bound) {
-                family.sample(&[("upstream", upstream), ("limit", bound.name())], count);
+                family.write_sample(&[("upstream", upstream), ("limit", bound.name())], count);
             }
         }
     }
@@ -118,7 +118,7 @@ fn write_limits(to: &mut Exposition, snapshot: &Snapshot) {
         for (upstream, pool) in &snapshot.pools {
             for (bound, used, limit) in pool.breaker().iter().flat_map(|it| it.usage()) {
                 let labels = [("upstream", upstream.as_str()), ("limit", bound.name())];
-                family.sample(&labels, value((used, limit)));
+                family.write_sample(&labels, value((used, limit)));
             }
         }
     }
@@ -141,7 +141,7 @@ fn certificates(to: &mut Exposition, current: &CurrentSnapshot, snapshot: &Snaps
                 ("number", &number.to_string()),
                 ("name", certificate.name()),
             ];
-            family.sample(&labels, until.unwrap_or_default().as_secs());
+            family.write_sample(&labels, until.unwrap_or_default().as_secs());
         }
     }
     let help = "Certificate orders, by result.";
@@ -149,7 +149,7 @@ fn certificates(to: &mut Exposition, current: &CurrentSnapshot, snapshot: &Snaps
     for managed in snapshot.managed() {
         let name = managed.settings().domains.first().map_or("", String::as_str);
         let (issued, failed) = managed.order_counts();
-        family.sample(&[("name", name), ("result", "issued")], issued);
-        family.sample(&[("name", name), ("result", "failed")], failed);
+        family.write_sample(&[("name", name), ("result", "issued")], issued);
+        family.write_sample(&[("name", name), ("result", "failed")], failed);
     }
 }

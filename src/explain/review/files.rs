@@ -34,7 +34,7 @@ pub(super) fn review(config: &Config, sources: &Sources, problems: &mut ProblemC
 type FileWarning = (&'static str, String, String);
 
 /// A warning if a user other than the operator may change a file or folder.
-fn writable_by_others(path: &Path, is_folder: bool) -> Option<FileWarning> {
+fn warn_if_writable_by_others(path: &Path, is_folder: bool) -> Option<FileWarning> {
     if let Some(fault) = writable_by_all(path, is_folder) {
         return Some(fault);
     }
@@ -48,7 +48,7 @@ fn writable_by_others(path: &Path, is_folder: bool) -> Option<FileWarning> {
 
 /// A warning if every user may change a file or folder.
 fn writable_by_all(path: &Path, is_folder: bool) -> Option<FileWarning> {
-    let mode = mode(path)?;
+    let mode = permission_bits(path)?;
     // In a folder such as `/tmp` nobody may replace what is another's.
     let is_open = mode & OTHERS_WRITE != 0 && !(is_folder && mode & STICKY_BIT != 0);
     is_open.then(|| {
@@ -59,7 +59,7 @@ fn writable_by_all(path: &Path, is_folder: bool) -> Option<FileWarning> {
 }
 
 /// The permissions of a file, if it exists.
-fn mode(path: &Path) -> Option<u32> {
+fn permission_bits(path: &Path) -> Option<u32> {
     fs::metadata(path).ok().map(|problems| problems.mode())
 }
 
@@ -67,7 +67,7 @@ fn review_config_files(sources: &Sources, problems: &mut ProblemCollector) {
     let mut readable = BTreeSet::new();
     let mut folders = BTreeSet::new();
     for (number, (path, _)) in (0_u16..).zip(sources.files()) {
-        let Some(mode) = mode(path) else { continue };
+        let Some(mode) = permission_bits(path) else { continue };
         if mode & OTHERS_READ != 0 {
             readable.insert(number);
         }
@@ -75,14 +75,14 @@ fn review_config_files(sources: &Sources, problems: &mut ProblemCollector) {
         let mut warn = |(code, reason, help): FileWarning| {
             problems.warn(code, span, "", reason).help(help);
         };
-        if let Some(fault) = writable_by_others(path, false) {
+        if let Some(fault) = warn_if_writable_by_others(path, false) {
             warn(fault);
         }
         // Whoever may write in its folder may put another in its place.
         let folder =
             path.parent().map(|it| if it.as_os_str().is_empty() { Path::new(".") } else { it });
         if let Some(folder) = folder.filter(|folder| folders.insert(folder.to_path_buf()))
-            && let Some(fault) = writable_by_others(folder, true)
+            && let Some(fault) = warn_if_writable_by_others(folder, true)
         {
             warn(fault);
         }
@@ -131,7 +131,7 @@ fn secrets(node: &Node, key_path: &str, readable: &BTreeSet<u16>, problems: &mut
 fn trusted_files(config: &Config, sources: &Sources, problems: &mut ProblemCollector) {
     let mut check_file = |file: &Spanned<String>, key_path: String| {
         let path = sources.folder(file.span).join(&file.value);
-        if let Some((code, reason, help)) = writable_by_others(&path, false) {
+        if let Some((code, reason, help)) = warn_if_writable_by_others(&path, false) {
             problems.warn(code, file.span, key_path, reason).help(help);
         }
     };
@@ -194,11 +194,11 @@ fn review_error_pages(config: &Config, sources: &Sources, problems: &mut Problem
 fn review_private_keys(config: &Config, sources: &Sources, problems: &mut ProblemCollector) {
     let mut check_file = |key: &Spanned<String>, key_path: String| {
         let path = sources.folder(key.span).join(&key.value);
-        let can = match mode(&path) {
+        let can = match permission_bits(&path) {
             Some(mode) if mode & OTHERS_WRITE != 0 => "write to",
             Some(mode) if mode & OTHERS_READ != 0 => "read",
             _ => {
-                if let Some((code, reason, help)) = writable_by_others(&path, false) {
+                if let Some((code, reason, help)) = warn_if_writable_by_others(&path, false) {
                     problems.warn(code, key.span, key_path, reason).help(help);
                 }
                 return;
@@ -231,7 +231,7 @@ fn review_private_keys(config: &Config, sources: &Sources, problems: &mut Proble
 fn state_dir(config: &Config, sources: &Sources, problems: &mut ProblemCollector) {
     let Some(written) = &config.state_dir else { return };
     let path = sources.folder(written.span).join(&written.value);
-    if mode(&path).is_some_and(|mode| mode & OTHERS_WRITE != 0) {
+    if permission_bits(&path).is_some_and(|mode| mode & OTHERS_WRITE != 0) {
         let reason = "every user of this machine can write to this folder, which holds keys and \
                       versions of the configuration";
         problems

@@ -10,7 +10,7 @@ use tidegate_config::{Config, ProblemCollector};
 use tidegate_http::host::HostPattern;
 
 /// Maximum number of requests that are tried for one route; a route that needs more is not reviewed.
-const MAX_REQUESTS: usize = 50_000;
+const MAX_TRIED_REQUESTS: usize = 50_000;
 
 /// A host, a method and a value that no rule names.
 const OTHER_HOST: &str = "other.invalid";
@@ -63,7 +63,7 @@ fn routes_taking_all(
     table: &Table<usize>,
 ) -> Option<BTreeSet<usize>> {
     let rules: Vec<&Rule> = rivals.iter().map(|(_, rule, _)| *rule).collect();
-    let (hosts, methods) = (hosts(rule, &rules), methods(rule, &rules));
+    let (hosts, methods) = (distinguished_hosts(rule, &rules), methods(rule, &rules));
     let mut heads = vec![HeaderMap::new()];
     for (name, values) in headers(rule, &rules) {
         heads = with_each(&heads, &values, |head, value| {
@@ -85,7 +85,7 @@ fn routes_taking_all(
         })?;
     }
     let count = [hosts.len(), methods.len(), heads.len(), queries.len()];
-    if count.iter().try_fold(1_usize, |all, count| all.checked_mul(*count))? > MAX_REQUESTS {
+    if count.iter().try_fold(1_usize, |all, count| all.checked_mul(*count))? > MAX_TRIED_REQUESTS {
         return None;
     }
     let path = format!("{}/other", rule.path.as_str());
@@ -114,14 +114,14 @@ fn with_each<T>(
     values: &[Option<&str>],
     with: impl Fn(&T, Option<&str>) -> Option<T>,
 ) -> Option<Vec<T>> {
-    if all.len().saturating_mul(values.len()) > MAX_REQUESTS {
+    if all.len().saturating_mul(values.len()) > MAX_TRIED_REQUESTS {
         return None;
     }
     all.iter().flat_map(|one| values.iter().map(|value| with(one, *value))).collect()
 }
 
 /// The hosts of the rule that rules tell apart, one of each kind.
-fn hosts(rule: &Rule, rules: &[&Rule]) -> Vec<String> {
+fn distinguished_hosts(rule: &Rule, rules: &[&Rule]) -> Vec<String> {
     let named = rules.iter().flat_map(|rule| &rule.hosts).map(|pattern| match pattern {
         HostPattern::Exact(name) => name.clone(),
         HostPattern::Below(suffix) => format!("other{suffix}"),

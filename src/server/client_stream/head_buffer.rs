@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// Maximum number of bytes that are read at once.
-const READ_SIZE: usize = 8 * 1024;
+const READ_BYTES: usize = 8 * 1024;
 
 #[derive(Debug, Default)]
 struct HeadBuffer {
@@ -33,9 +33,9 @@ pub(super) fn poll_read<T>(
     use_bytes: impl FnOnce(&[u8]) -> T,
 ) -> Poll<io::Result<T>> {
     BUFFER.with_borrow_mut(|buffer| {
-        if buffer.bytes.len() != READ_SIZE {
+        if buffer.bytes.len() != READ_BYTES {
             // An unusually large head has been here.
-            buffer.bytes = vec![0; READ_SIZE];
+            buffer.bytes = vec![0; READ_BYTES];
         }
         let mut part = ReadBuf::new(&mut buffer.bytes);
         ready!(Pin::new(stream).poll_read(cx, &mut part))?;

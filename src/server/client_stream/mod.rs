@@ -129,8 +129,8 @@ pub(super) enum Incoming {
 impl ClientStream {
     /// Wraps a connection from which these bytes have already been read.
     pub(super) fn new(stream: Stream, first_bytes: BytesMut) -> Self {
-        static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+        static NEXT_CONNECTION_NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT_CONNECTION_NUMBER.fetch_add(1, Ordering::Relaxed);
         Self {
             inner: Some(stream),
             read_ahead: Some(Box::new(ReadAhead::Pipelined(first_bytes))),

@@ -59,13 +59,13 @@ impl HandoverSocket {
     }
 
     /// Whether [`HandoverSocket::prepare_folder`] and binding would succeed, as far as can be checked without creating anything.
-    pub(crate) fn check(&self) -> io::Result<()> {
+    pub(crate) fn check_bindable(&self) -> io::Result<()> {
         let folder = self.0.parent().unwrap_or(Path::new("/"));
         match fs::metadata(folder) {
             Ok(_) => check_folder(folder)?,
             // It is made at the start.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return PrivateFolder::check(folder, &[]);
+                return PrivateFolder::check_openable(folder, &[]);
             }
             Err(error) => return Err(error),
         }

@@ -1,6 +1,6 @@
 //! Compiles `tls.acme` of a listener. It orders nothing; `acme/` does, once the snapshot is in force.
 
-use super::{Compiler, at_least, duration_or_default};
+use super::{Compiler, duration_or_default, refuse_shorter_duration};
 use crate::acme::{AcmeSettings, ManagedCertificate};
 use crate::tls::CertificateSource;
 use base64::Engine;
@@ -84,7 +84,7 @@ impl Compiler<'_> {
             path
         });
         let (retry, shortest) = (written.retry.as_ref(), Duration::from_secs(1));
-        at_least(retry, shortest, self.problems, &format!("{key_path}.retry"));
+        refuse_shorter_duration(retry, shortest, self.problems, &format!("{key_path}.retry"));
         let state = self.state_dir(written, key_path)?;
         if self.problems.iter().count() > problems_before {
             return None;

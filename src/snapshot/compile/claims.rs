@@ -51,14 +51,14 @@ impl Compiler<'_> {
         let listeners =
             self.config.listeners.iter().enumerate().map(|(index, listener)| AddressClaim {
                 address: listener.address.0.clone(),
-                file: file(&listener.address.0),
+                file: socket_file(&listener.address.0),
                 span: listener.address.span,
                 key: format!("listeners[{index}].address"),
                 owner: "the listener",
             });
         let admin = self.config.admin.iter().map(|admin| AddressClaim {
             address: admin.address.0.clone(),
-            file: file(&admin.address.0),
+            file: socket_file(&admin.address.0),
             span: admin.address.span,
             key: "admin.address".to_owned(),
             owner: "the admin endpoint",
@@ -134,7 +134,7 @@ fn takes_ipv4() -> bool {
     !only.is_ok_and(|only| only.trim() == "1")
 }
 
-fn file(address: &Address) -> Option<PathBuf> {
+fn socket_file(address: &Address) -> Option<PathBuf> {
     match address {
         Address::Unix(path) => Some(real_path(Path::new(&**path))),
         Address::Inet(_) => None,

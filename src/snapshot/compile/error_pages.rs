@@ -15,14 +15,14 @@ impl Compiler<'_> {
     pub(super) fn error_pages(&mut self) -> Option<ErrorPages> {
         let written = &self.config.error_pages;
         let pages = ErrorPages {
-            html: self.pages(&written.pages, PageFormat::Html, "error_pages.pages"),
-            json: self.pages(&written.json, PageFormat::Json, "error_pages.json"),
+            html: self.load_pages(&written.pages, PageFormat::Html, "error_pages.pages"),
+            json: self.load_pages(&written.json, PageFormat::Json, "error_pages.json"),
             intercepts: written.intercept,
         };
         (!written.pages.is_empty() || !written.json.is_empty()).then_some(pages)
     }
 
-    fn pages(
+    fn load_pages(
         &mut self,
         written: &BTreeMap<ErrorStatus, Spanned<String>>,
         kind: PageFormat,

@@ -1,7 +1,7 @@
 //! Compiles `revocation`. It knows nothing of tokens and sessions.
 
 use super::chain::FilterChain;
-use super::{Compiler, at_least, duration_or_default};
+use super::{Compiler, duration_or_default, refuse_shorter_duration};
 use crate::filter::LogoutFilter;
 use crate::identity::SchemeKind;
 use std::sync::Arc;
@@ -13,7 +13,12 @@ impl Compiler<'_> {
     pub(super) fn revocation(&mut self, chain: &FilterChain) -> Duration {
         let written = &self.config.revocation;
         let remember = written.remember.as_ref();
-        at_least(remember, Duration::from_secs(1), self.problems, "revocation.remember");
+        refuse_shorter_duration(
+            remember,
+            Duration::from_secs(1),
+            self.problems,
+            "revocation.remember",
+        );
         if let Some(path) = &written.back_channel_logout {
             let key_path = "revocation.back_channel_logout".to_owned();
             let schemes = self.schemes.values().map(|kept| Arc::clone(&kept.scheme));

@@ -6,7 +6,7 @@ use crate::filter::BodyFilters;
 use crate::routing::{PathRule, Rule, ValueRule};
 use crate::snapshot::route_observer::RouteObserver;
 use crate::snapshot::{GlobalSettings, HostHeader, Route};
-use crate::telemetry::Requests;
+use crate::telemetry::RouteRequestCounters;
 use crate::upstream::Pool;
 use http::HeaderValue;
 use pingora::protocols::ALPN;
@@ -128,7 +128,7 @@ impl Compiler<'_> {
             websocket,
             connect_timeout: or(timeouts.connect, defaults::timeouts::CONNECT),
             tls_timeout: or(timeouts.tls.or(timeouts.connect), defaults::timeouts::CONNECT),
-            first_byte_timeout: self.first_byte(written, key_path, pools),
+            first_byte_timeout: self.first_byte_timeout(written, key_path, pools),
             read_timeout: duration_or_default(timeouts.read.as_ref(), defaults::timeouts::READ),
             write_timeout: or(timeouts.write, defaults::timeouts::WRITE),
             request_timeout: timeouts.request.map(|whole| whole.0),
@@ -147,7 +147,7 @@ impl Compiler<'_> {
     }
 
     /// The counters of the route with this name so far.
-    pub(super) fn requests(&self, name: &str) -> Arc<Requests> {
+    pub(super) fn requests(&self, name: &str) -> Arc<RouteRequestCounters> {
         self.previous_routes.get(name).map(|route| Arc::clone(&route.requests)).unwrap_or_default()
     }
 
@@ -198,8 +198,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// The time for the first byte, where one is written.
-    fn first_byte(
+    /// The first-byte timeout of a route, if it sets one.
+    fn first_byte_timeout(
         &mut self,
         written: &config::Route,
         key_path: &str,
@@ -283,7 +283,7 @@ pub(super) fn without_upstream(
     global: &Arc<GlobalSettings>,
     chain: &FilterChain,
     env: &CompileEnv<'_>,
-    requests: Arc<Requests>,
+    requests: Arc<RouteRequestCounters>,
 ) -> Route {
     let ChainFilters { filters, names: filter_names, origin_check_at } = chain.filters(env);
     Route {

@@ -31,7 +31,8 @@ impl Compiler<'_> {
                 let reason = "the split matches no requests: add `percent`, `headers` or `cookies`";
                 self.problems.add(split.span, &*key_path, reason);
             }
-            let Some(pool) = self.named(&split.upstream, &format!("{key_path}.upstream"), pools)
+            let Some(pool) =
+                self.pool_of_reference(&split.upstream, &format!("{key_path}.upstream"), pools)
             else {
                 continue;
             };
@@ -69,7 +70,11 @@ impl Compiler<'_> {
         pools: &PoolsByName,
     ) -> Option<Mirror> {
         let mirror = written.mirror.as_ref()?;
-        let pool = self.named(&mirror.upstream, &format!("{key_path}.mirror.upstream"), pools)?;
+        let pool = self.pool_of_reference(
+            &mirror.upstream,
+            &format!("{key_path}.mirror.upstream"),
+            pools,
+        )?;
         Some(Mirror {
             pool,
             percent: mirror.percent.unwrap_or(defaults::mirror::PERCENT),
@@ -80,7 +85,7 @@ impl Compiler<'_> {
         })
     }
 
-    fn named(
+    fn pool_of_reference(
         &mut self,
         name: &Spanned<String>,
         key_path: &str,

@@ -1,6 +1,6 @@
 //! Compiles the upstreams: endpoints, health checks, TLS. It connects to nothing and asks no DNS server.
 
-use super::{Compiler, at_least, duration_or_default};
+use super::{Compiler, duration_or_default, refuse_shorter_duration};
 use crate::tls::{self, Certificate, CertificateError, ClientIdentity, ClientOptions, UpstreamTls};
 use crate::upstream::{
     self, AffinityKey, ConcurrencyLimits, DiscoveredEndpoint, DnsQuery, Endpoint, EndpointSources,
@@ -40,7 +40,7 @@ impl Compiler<'_> {
         let mut sources = EndpointSources::default();
         if let Some(file) = &written.endpoints_file {
             let is_needed = listed.is_empty() && written.discover.is_none();
-            let endpoints = self.endpoints_of(file, name, is_needed);
+            let endpoints = self.load_endpoints_file(file, name, is_needed);
             sources.is_file_empty = endpoints.is_empty();
             sources.file = Some(self.sources.folder(file.span).join(&file.value));
             listed.extend(endpoints);
@@ -80,8 +80,18 @@ impl Compiler<'_> {
         if let Some(health) = &written.health {
             let shortest = Duration::from_millis(10);
             let key_path = |key: &str| format!("upstreams.{name}.health.{key}");
-            at_least(health.interval.as_ref(), shortest, self.problems, &key_path("interval"));
-            at_least(health.timeout.as_ref(), shortest, self.problems, &key_path("timeout"));
+            refuse_shorter_duration(
+                health.interval.as_ref(),
+                shortest,
+                self.problems,
+                &key_path("interval"),
+            );
+            refuse_shorter_duration(
+                health.timeout.as_ref(),
+                shortest,
+                self.problems,
+                &key_path("timeout"),
+            );
         }
         let settings = PoolSettings {
             protocol: self.protocol(written, name),
@@ -146,7 +156,7 @@ impl Compiler<'_> {
 
     /// The endpoints of a file, one per line. If there are no others, at least one `is_needed`: a writer on a full disk
     /// leaves an empty file, which must not stop the service.
-    fn endpoints_of(
+    fn load_endpoints_file(
         &mut self,
         file: &Spanned<String>,
         name: &str,

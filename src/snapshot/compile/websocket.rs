@@ -1,7 +1,7 @@
 //! Compiles `websocket` of a route. It knows nothing of sessions that are open.
 
 use super::chain::FilterChain;
-use super::{Compiler, at_least, duration_or_default};
+use super::{Compiler, duration_or_default, refuse_shorter_duration};
 use crate::filter::RenewalFilter;
 use crate::routing::Rule;
 use crate::websocket::{
@@ -73,7 +73,7 @@ pub(super) fn settings(
         (written.ping.as_ref().and_then(|it| it.timeout.as_ref()), "ping.timeout", least_ping),
         (written.renew.as_ref().and_then(|it| it.warn.as_ref()), "renew.warn", no_time),
     ] {
-        at_least(written, shortest, problems, &format!("{key_path}.{key}"));
+        refuse_shorter_duration(written, shortest, problems, &format!("{key_path}.{key}"));
     }
     WebSocketSettings {
         origins: written

@@ -58,11 +58,11 @@ impl Lookups {
         Self { resolver, known: Arc::default() }
     }
 
-    /// The addresses of both families. A family that is answered by an error or not at all holds
+    /// Resolves a name to its addresses of both families. A family that is answered by an error or not at all holds
     /// nothing back: what it was last stands in. Fails when neither is answered.
-    pub(super) async fn addresses(&self, name: &str) -> Result<ResolvedAddresses, String> {
-        let mut ipv4 = self.spawn(name, RecordType::A);
-        let mut ipv6 = self.spawn(name, RecordType::AAAA);
+    pub(super) async fn resolve(&self, name: &str) -> Result<ResolvedAddresses, String> {
+        let mut ipv4 = self.spawn_query(name, RecordType::A);
+        let mut ipv6 = self.spawn_query(name, RecordType::AAAA);
         let (first, other, other_kind) = tokio::select! {
             first = &mut ipv4 => (first, ipv6, RecordType::AAAA),
             first = &mut ipv6 => (first, ipv4, RecordType::A),
@@ -116,10 +116,14 @@ impl Lookups {
     }
 
     /// In a task of its own: an answer that comes late is known the next time.
-    fn spawn(&self, name: &str, kind: RecordType) -> JoinHandle<Result<FamilyAddresses, String>> {
+    fn spawn_query(
+        &self,
+        name: &str,
+        kind: RecordType,
+    ) -> JoinHandle<Result<FamilyAddresses, String>> {
         let (lookups, name) = (self.clone(), name.to_owned());
         tokio::spawn(async move {
-            let answer = lookups.family(&name, kind).await;
+            let answer = lookups.query_family(&name, kind).await;
             if let Ok(family) = &answer {
                 *lookups.lock_known().entry(name).or_default().family(kind) = Some(family.clone());
             }
@@ -127,7 +131,7 @@ impl Lookups {
         })
     }
 
-    async fn family(&self, name: &str, kind: RecordType) -> Result<FamilyAddresses, String> {
+    async fn query_family(&self, name: &str, kind: RecordType) -> Result<FamilyAddresses, String> {
         match self.resolver.lookup(name, kind).await {
             Ok(answer) => {
                 let ips = own_records(&answer).filter_map(|record| match &record.data {

@@ -17,7 +17,7 @@ const OTHER_TARGETS_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_CONCURRENT_LOOKUPS: usize = 32;
 
 /// The largest weight of an endpoint: a schedule has as many entries as the weights add up to.
-const MAX_WEIGHT: u32 = 1000;
+const MAX_ENDPOINT_WEIGHT: u32 = 1000;
 
 /// The endpoints of an answer.
 #[derive(Debug)]
@@ -40,12 +40,12 @@ pub(super) async fn lookup_services(
 ) -> Result<ServiceAnswer, String> {
     match records {
         RecordKind::Addresses(name, port) => hosts(lookups, name, *port).await,
-        RecordKind::Services(name) => services(lookups, name).await,
+        RecordKind::Services(name) => query_service_records(lookups, name).await,
     }
 }
 
 async fn hosts(lookups: &Lookups, name: &str, port: u16) -> Result<ServiceAnswer, String> {
-    let ResolvedAddresses { ips, valid_until: until, is_partial } = lookups.addresses(name).await?;
+    let ResolvedAddresses { ips, valid_until: until, is_partial } = lookups.resolve(name).await?;
     if ips.is_empty() {
         return Err("the name has no address".to_owned());
     }
@@ -66,7 +66,7 @@ async fn hosts(lookups: &Lookups, name: &str, port: u16) -> Result<ServiceAnswer
     })
 }
 
-async fn services(lookups: &Lookups, name: &str) -> Result<ServiceAnswer, String> {
+async fn query_service_records(lookups: &Lookups, name: &str) -> Result<ServiceAnswer, String> {
     let answer = lookups.resolver.lookup(name, RecordType::SRV).await;
     let answer = answer.map_err(|error| error.to_string())?;
     let mut until = answer.valid_until();
@@ -138,7 +138,7 @@ async fn resolve(
         while pending.len() < MAX_CONCURRENT_LOOKUPS {
             let Some(host) = waiting.next().cloned() else { break };
             let lookups = lookups.clone();
-            pending.spawn(async move { (lookups.addresses(&host).await, host) });
+            pending.spawn(async move { (lookups.resolve(&host).await, host) });
         }
         let next = match deadline {
             None => pending.join_next().await,
@@ -182,10 +182,10 @@ fn weights(services: &[SRV]) -> Vec<u32> {
         let weight = u32::from(service.weight);
         if max == 0 {
             1
-        } else if tier.contains(&0) || max / divisor > MAX_WEIGHT {
+        } else if tier.contains(&0) || max / divisor > MAX_ENDPOINT_WEIGHT {
             // 0 is for a very small chance there (RFC 2782), and for none in a schedule.
-            ((weight * MAX_WEIGHT + max / 2) / max).max(1)
-        } else if max > MAX_WEIGHT {
+            ((weight * MAX_ENDPOINT_WEIGHT + max / 2) / max).max(1)
+        } else if max > MAX_ENDPOINT_WEIGHT {
             weight / divisor
         } else {
             weight

@@ -15,7 +15,7 @@ use pingora::{Error, ErrorType, OkOrErr, OrErr, Result};
 use std::sync::LazyLock;
 
 /// The HTTP/2 window of a health check, in bytes.
-const CHECK_WINDOW: u32 = 64 * 1024;
+const CHECK_WINDOW_BYTES: u32 = 64 * 1024;
 
 /// One for all checks: each connector reads the authorities of the machine when it is made. Its pool
 /// stays empty: a check keeps its connection by itself.
@@ -60,8 +60,8 @@ pub(super) async fn open(peer: &HttpPeer) -> Result<HttpSession> {
     }
     let mut settings = H2HandshakeSettings::new();
     settings.max_streams = 1;
-    settings.stream_window_size = Some(CHECK_WINDOW);
-    settings.connection_window_size = Some(CHECK_WINDOW);
+    settings.stream_window_size = Some(CHECK_WINDOW_BYTES);
+    settings.connection_window_size = Some(CHECK_WINDOW_BYTES);
     let connection = handshake(stream, settings).await?;
     let stream = connection.spawn_stream().await?;
     Ok(HttpSession::H2(stream.or_err(ErrorType::H2Error, "the endpoint accepts no HTTP/2 stream")?))

@@ -55,7 +55,7 @@ impl KeptConnection {
     }
 
     /// Whether it may serve a check of the endpoint at this time.
-    pub(super) fn can_check(&self, endpoint: &Endpoint, now: Instant) -> bool {
+    pub(super) fn can_serve_check(&self, endpoint: &Endpoint, now: Instant) -> bool {
         now.saturating_duration_since(self.opened) < CONNECTION_TIMEOUT
             && endpoint.has_address(&self.address)
     }
@@ -152,8 +152,8 @@ mod tests {
         let address = endpoint.address(&[]).unwrap();
         let opened = Instant::now();
         let kept = KeptConnection { address, opened, state: KeptState::Ended };
-        assert!(kept.can_check(&endpoint, opened + Duration::from_secs(59)));
-        assert!(!kept.can_check(&endpoint, opened + CONNECTION_TIMEOUT));
-        assert!(!kept.can_check(&Endpoint::new("192.0.2.2", 443, 1, false), opened));
+        assert!(kept.can_serve_check(&endpoint, opened + Duration::from_secs(59)));
+        assert!(!kept.can_serve_check(&endpoint, opened + CONNECTION_TIMEOUT));
+        assert!(!kept.can_serve_check(&Endpoint::new("192.0.2.2", 443, 1, false), opened));
     }
 }

@@ -149,7 +149,7 @@ fn request_line(head: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 /// The method and the target of a head, as far as they can be read.
-pub fn named(head: &[u8]) -> Option<(&[u8], &[u8])> {
+pub fn method_and_target(head: &[u8]) -> Option<(&[u8], &[u8])> {
     let (_, line) = request_line(head)?;
     let mut parts = line.split(|byte| *byte == b' ');
     Some((parts.next()?, parts.next()?))

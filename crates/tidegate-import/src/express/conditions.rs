@@ -95,23 +95,23 @@ impl Conditions {
 
     /// The conditions that hold for all of these requests.
     pub(super) fn covering(&self, scope: &RequestScope) -> Vec<usize> {
-        self.numbers(|condition| condition.scope.covers(scope))
+        self.matching_numbers(|condition| condition.scope.covers(scope))
     }
 
     /// The conditions that hold for some of these requests.
     pub(super) fn overlapping(&self, scope: &RequestScope) -> Vec<usize> {
-        self.numbers(|condition| condition.scope.intersection(scope).is_some())
+        self.matching_numbers(|condition| condition.scope.intersection(scope).is_some())
     }
 
-    fn numbers(&self, takes: impl Fn(&Condition) -> bool) -> Vec<usize> {
+    fn matching_numbers(&self, takes: impl Fn(&Condition) -> bool) -> Vec<usize> {
         let all = self.0.iter().enumerate();
         all.filter(|(_, condition)| !condition.is_own && takes(condition))
             .map(|(number, _)| number)
             .collect()
     }
 
-    /// The parts of these requests with different conditions; `None` if there are too many.
-    pub(super) fn parts(&self, whole: &RequestScope) -> Option<Vec<RequestScope>> {
+    /// Divides these requests into parts with different conditions; `None` if there are too many.
+    pub(super) fn divide(&self, whole: &RequestScope) -> Option<Vec<RequestScope>> {
         let mut parts = vec![whole.clone()];
         let mut next = 0;
         while let Some(part) = parts.get(next).cloned() {
@@ -144,7 +144,7 @@ mod tests {
         conditions.add(scope("/api/login", &["POST"]), ConditionKind::Guard, 1);
         conditions.add(scope("/api/login/x", &[]), ConditionKind::Guard, 2);
         conditions.add(scope("/other", &[]), ConditionKind::Guard, 3);
-        let parts = conditions.parts(&scope("/api", &[])).expect("not many");
+        let parts = conditions.divide(&scope("/api", &[])).expect("not many");
         assert_eq!(
             parts,
             [
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(conditions.covering(&scope("/api/login", &["GET"])), [0_usize; 0]);
         assert_eq!(conditions.overlapping(&scope("/api", &["POST"])), [0, 1]);
         let exact = RequestScope { path: PathRule::Exact("/api".to_owned()), methods: Vec::new() };
-        assert_eq!(conditions.parts(&exact).expect("one"), [exact]);
+        assert_eq!(conditions.divide(&exact).expect("one"), [exact]);
     }
 
     #[test]
@@ -167,6 +167,6 @@ mod tests {
         for number in 0..MAX_ROUTE_PARTS {
             conditions.add(scope(&format!("/{number}"), &[]), ConditionKind::Guard, 1);
         }
-        assert_eq!(conditions.parts(&scope("/", &[])), None);
+        assert_eq!(conditions.divide(&scope("/", &[])), None);
     }
 }

@@ -43,8 +43,8 @@ impl<'a> Interpreter<'a> {
             Expression::RegExpLiteral(literal) => {
                 Value::Regex(literal.regex.pattern.text.as_str().to_owned())
             }
-            Expression::TemplateLiteral(template) => self.template(template),
-            Expression::Identifier(identifier) => self.named(identifier.name.as_str()),
+            Expression::TemplateLiteral(template) => self.eval_template(template),
+            Expression::Identifier(identifier) => self.eval_identifier(identifier.name.as_str()),
             Expression::ArrayExpression(array) => {
                 let mut items = Vec::new();
                 for element in &array.elements {
@@ -65,7 +65,7 @@ impl<'a> Interpreter<'a> {
                 }
                 Value::List(items)
             }
-            Expression::ObjectExpression(object) => self.object(&object.properties),
+            Expression::ObjectExpression(object) => self.eval_object(&object.properties),
             Expression::ArrowFunctionExpression(arrow) => Value::Function(Function {
                 parameters: &arrow.params,
                 body: &arrow.body,
@@ -96,7 +96,7 @@ impl<'a> Interpreter<'a> {
                     _ => Value::Unknown,
                 }
             }
-            Expression::BinaryExpression(binary) => self.binary(binary),
+            Expression::BinaryExpression(binary) => self.eval_binary(binary),
             Expression::ParenthesizedExpression(inner) => self.eval(&inner.expression),
             Expression::AwaitExpression(inner) => self.eval(&inner.argument),
             Expression::TSAsExpression(inner) => self.eval(&inner.expression),
@@ -158,7 +158,7 @@ impl<'a> Interpreter<'a> {
         }
     }
 
-    fn named(&mut self, name: &str) -> Value<'a> {
+    fn eval_identifier(&mut self, name: &str) -> Value<'a> {
         if let Some(value) = self.lookup(name) {
             return value;
         }
@@ -170,7 +170,7 @@ impl<'a> Interpreter<'a> {
         }
     }
 
-    fn template(&mut self, template: &'a TemplateLiteral<'a>) -> Value<'a> {
+    fn eval_template(&mut self, template: &'a TemplateLiteral<'a>) -> Value<'a> {
         let mut made = TextWithVariables::default();
         for (number, quasi) in template.quasis.iter().enumerate() {
             let text = quasi.value.cooked.as_ref().map(|text| text.as_str());
@@ -185,7 +185,7 @@ impl<'a> Interpreter<'a> {
         Value::Text(made)
     }
 
-    fn binary(&mut self, binary: &'a BinaryExpression<'a>) -> Value<'a> {
+    fn eval_binary(&mut self, binary: &'a BinaryExpression<'a>) -> Value<'a> {
         let (left, right) = (self.eval(&binary.left), self.eval(&binary.right));
         if let (Value::Number(left), Value::Number(right)) = (&left, &right) {
             let made = match binary.operator.as_str() {
@@ -216,7 +216,7 @@ impl<'a> Interpreter<'a> {
         }
     }
 
-    fn object(&mut self, properties: &'a [ObjectPropertyKind<'a>]) -> Value<'a> {
+    fn eval_object(&mut self, properties: &'a [ObjectPropertyKind<'a>]) -> Value<'a> {
         let mut fields: Vec<Field<'a>> = Vec::new();
         for property in properties {
             match property {

@@ -60,7 +60,7 @@ impl<'a> Interpreter<'a> {
             };
         }
         let refuses = refuses(text);
-        let kind = self.proxies(function).or_else(|| self.answer(function));
+        let kind = self.proxies(function).or_else(|| self.fixed_response(function));
         kind.unwrap_or(if refuses { HandlerKind::Guards } else { HandlerKind::Code })
     }
 
@@ -112,7 +112,7 @@ impl<'a> Interpreter<'a> {
     }
 
     /// The fixed response of a function.
-    fn answer(&mut self, function: Function<'a>) -> Option<HandlerKind<'a>> {
+    fn fixed_response(&mut self, function: Function<'a>) -> Option<HandlerKind<'a>> {
         let response = match &function.parameters.items.get(1)?.pattern {
             BindingPattern::BindingIdentifier(identifier) => identifier.name.as_str(),
             _ => return None,

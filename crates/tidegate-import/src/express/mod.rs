@@ -19,7 +19,7 @@ mod value;
 
 use super::draft::Draft;
 use super::note::{Notes, SourcePosition};
-use super::{ImportError, text_of};
+use super::{ImportError, read_text};
 use assemble::RouteAssembly;
 use oxc_allocator::Allocator;
 use oxc_parser::Parser;
@@ -32,13 +32,13 @@ const MAX_BRACKET_DEPTH: usize = 200;
 /// Maximum size of a program, in bytes. Operators nest without brackets, and each byte may be one.
 const MAX_PROGRAM_BYTES: usize = 256 << 10;
 /// Stack size of the parser's thread, in bytes; the system commits only what is used.
-const PARSER_STACK_SIZE: usize = 512 << 20;
+const PARSER_STACK_BYTES: usize = 512 << 20;
 
 /// Reads a program in JavaScript or TypeScript.
 pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, ImportError> {
     let failed = |_| ImportError::new(path, 1, "not enough memory to parse the program");
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(PARSER_STACK_SIZE);
+        let thread = std::thread::Builder::new().stack_size(PARSER_STACK_BYTES);
         let reader = thread.spawn_scoped(scope, || read(path, notes)).map_err(failed)?;
         reader
             .join()
@@ -47,7 +47,7 @@ pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, ImportErro
 }
 
 fn read(path: &Path, notes: &mut Notes) -> Result<Draft, ImportError> {
-    let text = text_of(path)?;
+    let text = read_text(path)?;
     if text.len() > MAX_PROGRAM_BYTES {
         return Err(ImportError::new(
             path,
@@ -94,7 +94,7 @@ fn depth_of(text: &str) -> usize {
 /// The version of http-proxy-middleware that the package.json beside the program names.
 fn version(path: &Path) -> Option<u32> {
     let file = path.parent().unwrap_or(Path::new("")).join("package.json");
-    let json: serde_json::Value = serde_json::from_str(&text_of(&file).ok()?).ok()?;
+    let json: serde_json::Value = serde_json::from_str(&read_text(&file).ok()?).ok()?;
     let written = ["dependencies", "devDependencies"]
         .iter()
         .find_map(|kind| json.get(kind)?.get("http-proxy-middleware")?.as_str())?;

@@ -19,7 +19,7 @@ use std::path::Path;
 /// Maximum nesting of calls and expressions.
 const MAX_CALL_DEPTH: usize = 150;
 /// Maximum number of evaluation steps; lists of services are short.
-const MAX_STEPS: usize = 200_000;
+const MAX_EVALUATION_STEPS: usize = 200_000;
 
 pub(super) struct Interpreter<'a> {
     pub source: &'a str,
@@ -60,12 +60,12 @@ impl<'a> Interpreter<'a> {
 
     pub(super) fn may_go_on(&mut self) -> bool {
         self.steps_taken += 1;
-        self.depth < MAX_CALL_DEPTH && self.steps_taken < MAX_STEPS
+        self.depth < MAX_CALL_DEPTH && self.steps_taken < MAX_EVALUATION_STEPS
     }
 
     /// Whether the step limit was reached.
     pub(super) fn is_exhausted(&self) -> bool {
-        self.steps_taken >= MAX_STEPS
+        self.steps_taken >= MAX_EVALUATION_STEPS
     }
 
     pub(super) fn line_of(&self, span: Span) -> usize {

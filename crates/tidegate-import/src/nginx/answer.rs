@@ -47,7 +47,7 @@ fn return_action(directive: &Directive, scope: &BlockScope<'_>, notes: &mut Note
 }
 
 fn redirect(directive: &Directive, status: u16, to: &str, notes: &mut Notes) -> Action {
-    match values::template(&to.replace("$server_name", "$host")) {
+    match values::translate_template(&to.replace("$server_name", "$host")) {
         Ok(to) => Action::Redirect(status, to),
         Err(variable) => {
             let text = format!(

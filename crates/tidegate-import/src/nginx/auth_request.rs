@@ -58,7 +58,7 @@ impl Importer<'_> {
                 None => {}
             }
         }
-        let timeout = inner.value("proxy_read_timeout").and_then(values::duration);
+        let timeout = inner.value("proxy_read_timeout").and_then(values::translate_duration);
         let timeout = timeout.unwrap_or_else(|| DEFAULT_TIMEOUT.to_owned());
         let text = format!(
             "`{}`: the service at `{url}` gets the headers `authorization` and `cookie`, where nginx sends all \

@@ -72,7 +72,7 @@ pub(super) fn set_files(
             "off" => return None,
             "epoch" | "-1" => Some("no-cache".to_owned()),
             "max" => Some("max-age=315360000".to_owned()),
-            time => values::milliseconds(time).map(|time| format!("max-age={}", time / 1000)),
+            time => values::parse_milliseconds(time).map(|time| format!("max-age={}", time / 1000)),
         };
         if made.is_none() {
             notes.left_out(

@@ -113,7 +113,7 @@ fn set(
                 "`$server_port`: the server listens on several ports",
             ),
         },
-        (_, value) => match values::template(value) {
+        (_, value) => match values::translate_template(value) {
             Ok(template) => route.request.set.push((name.to_owned(), template)),
             Err(variable) => {
                 let text = format!(
@@ -135,7 +135,7 @@ pub(super) fn to_client(route: &mut Route, scope: &BlockScope<'_>, notes: &mut N
         let (Some(name), Some(value)) = (directive.argument(0), directive.argument(1)) else {
             continue;
         };
-        let template = match values::template(value) {
+        let template = match values::translate_template(value) {
             Ok(template) => template,
             Err(variable) => {
                 notes.left_out(

@@ -199,7 +199,8 @@ impl Importer<'_> {
             self.notes.left_out(&condition.position, text);
         }
         // nginx's default is a megabyte; 0 is no limit.
-        let size = scope.value("client_max_body_size").map_or(Some(1 << 20), values::bytes);
+        let size =
+            scope.value("client_max_body_size").map_or(Some(1 << 20), values::parse_size_in_bytes);
         route.max_body_size = size.filter(|size| *size > 0);
         rates::limit(route, scope, self.notes);
         route.compression = scope.is_on("gzip").then(|| Some(compression(scope)));
@@ -302,7 +303,7 @@ fn compression(scope: &BlockScope<'_>) -> Compression {
         }
     }
     let level = scope.value("gzip_comp_level").and_then(|level| level.parse().ok());
-    let size = scope.value("gzip_min_length").map_or(Some(20), values::bytes);
+    let size = scope.value("gzip_min_length").map_or(Some(20), values::parse_size_in_bytes);
     Compression {
         algorithms: vec!["gzip"],
         types,

@@ -145,7 +145,7 @@ impl Importer<'_> {
             ("proxy_send_timeout", &mut timeouts.write),
         ] {
             let Some(directive) = scope.last(name) else { continue };
-            *time = directive.argument(0).and_then(values::duration);
+            *time = directive.argument(0).and_then(values::translate_duration);
             if time.is_none() {
                 let text = format!("`{}` is not a valid time", directive.display());
                 self.notes.left_out(&directive.position, text);

@@ -10,7 +10,7 @@ use std::vec::IntoIter;
 /// Maximum depth of nested blocks, and of includes.
 const MAX_BLOCK_DEPTH: usize = 32;
 /// Maximum number of files.
-const MAX_FILES: usize = 500;
+const MAX_IMPORTED_FILES: usize = 500;
 
 /// `name arguments;` or `name arguments { block }`.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ struct TreeReader<'n> {
 impl TreeReader<'_> {
     fn file(&mut self, path: &Path, depth: usize) -> Result<Vec<Directive>, ImportError> {
         self.files += 1;
-        if self.files > MAX_FILES || depth > MAX_BLOCK_DEPTH {
+        if self.files > MAX_IMPORTED_FILES || depth > MAX_BLOCK_DEPTH {
             return Err(ImportError::new(
                 path,
                 1,
@@ -68,7 +68,7 @@ impl TreeReader<'_> {
                  itself",
             ));
         }
-        let text = super::super::text_of(path)?;
+        let text = super::super::read_text(path)?;
         let tokens = lexer::tokens(&text)
             .map_err(|unclosed| ImportError::new(path, unclosed.0, "a quoted string has no end"))?;
         let mut tokens = tokens.into_iter().peekable();

@@ -17,7 +17,7 @@ pub(super) fn upstream_from_block(block: &Directive, port: u16, notes: &mut Note
     for directive in block.block.iter().flatten() {
         match directive.name.as_str() {
             "keepalive_timeout" => {
-                upstream.idle_timeout = directive.argument(0).and_then(values::duration);
+                upstream.idle_timeout = directive.argument(0).and_then(values::translate_duration);
             }
             "least_conn" => upstream.balance = Some(Balance::LeastRequests),
             "ip_hash" => {
@@ -70,7 +70,7 @@ fn endpoint(
             ("backup", _) => endpoint.backup = true,
             ("max_fails", value) => patience.0 = value.parse().unwrap_or(1),
             ("fail_timeout", value) => {
-                patience.1 = values::duration(value).unwrap_or(patience.1);
+                patience.1 = values::translate_duration(value).unwrap_or(patience.1);
             }
             ("down", _) => {
                 let text = format!(

@@ -1,7 +1,7 @@
 //! nginx's times, sizes and variables in Tidegate's notation. It does not know directives.
 
 /// `90`, `90s`, `1m30s`, `500ms` as milliseconds.
-pub(super) fn milliseconds(written: &str) -> Option<u64> {
+pub(super) fn parse_milliseconds(written: &str) -> Option<u64> {
     let mut rest = written;
     let mut total = 0_u64;
     if rest.is_empty() {
@@ -30,8 +30,8 @@ pub(super) fn milliseconds(written: &str) -> Option<u64> {
 }
 
 /// A duration in the configuration's notation.
-pub(super) fn duration(written: &str) -> Option<String> {
-    let milliseconds = milliseconds(written)?;
+pub(super) fn translate_duration(written: &str) -> Option<String> {
+    let milliseconds = parse_milliseconds(written)?;
     Some(match milliseconds {
         0 => "0s".to_owned(),
         hours if hours % 3_600_000 == 0 => format!("{}h", hours / 3_600_000),
@@ -42,7 +42,7 @@ pub(super) fn duration(written: &str) -> Option<String> {
 }
 
 /// `512`, `8k`, `1m`, `2g` as bytes.
-pub(super) fn bytes(written: &str) -> Option<u64> {
+pub(super) fn parse_size_in_bytes(written: &str) -> Option<u64> {
     let shift = match written.bytes().last()? {
         b'k' | b'K' => 10,
         b'm' | b'M' => 20,
@@ -73,7 +73,7 @@ const VARIABLES: [(&str, &str); 14] = [
 
 /// A text with variables as a template, or the name of the first variable without a counterpart.
 /// `{target}` is `{path}` with the query, as `$uri$is_args$args`.
-pub(super) fn template(written: &str) -> Result<String, String> {
+pub(super) fn translate_template(written: &str) -> Result<String, String> {
     let written = &written.replace("$uri$is_args$args", "$request_uri");
     let mut made = String::new();
     let mut rest = written.as_str();
@@ -107,18 +107,21 @@ mod tests {
         for (written, made) in
             [("90", "90s"), ("60s", "1m"), ("1m30s", "90s"), ("500ms", "500ms"), ("1d", "24h")]
         {
-            assert_eq!(duration(written).as_deref(), Some(made), "{written}");
+            assert_eq!(translate_duration(written).as_deref(), Some(made), "{written}");
         }
-        assert_eq!(duration("soon"), None);
-        assert_eq!(bytes("10m"), Some(10 << 20));
-        assert_eq!(bytes("0"), Some(0));
-        assert_eq!(bytes("99999999999g"), None);
+        assert_eq!(translate_duration("soon"), None);
+        assert_eq!(parse_size_in_bytes("10m"), Some(10 << 20));
+        assert_eq!(parse_size_in_bytes("0"), Some(0));
+        assert_eq!(parse_size_in_bytes("99999999999g"), None);
     }
 
     #[test]
     fn variables_are_translated_and_unknown_ones_named() {
-        assert_eq!(template("https://$host$request_uri").as_deref(), Ok("https://{host}{target}"));
-        assert_eq!(template("${scheme}s {x}").as_deref(), Ok("{scheme}s {{x}}"));
-        assert_eq!(template("a$ssl_client_s_dn"), Err("$ssl_client_s_dn".to_owned()));
+        assert_eq!(
+            translate_template("https://$host$request_uri").as_deref(),
+            Ok("https://{host}{target}")
+        );
+        assert_eq!(translate_template("${scheme}s {x}").as_deref(), Ok("{scheme}s {{x}}"));
+        assert_eq!(translate_template("a$ssl_client_s_dn"), Err("$ssl_client_s_dn".to_owned()));
     }
 }

@@ -13,7 +13,7 @@ mod tree;
 
 use super::draft::Draft;
 use super::note::{Notes, SourcePosition};
-use super::{ImportError, text_of};
+use super::{ImportError, read_text};
 use std::path::Path;
 use tree::Node;
 
@@ -42,7 +42,7 @@ impl Importer<'_> {
 
 /// Imports a file of the file provider, including any static configuration in it.
 pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, ImportError> {
-    let text = text_of(path)?;
+    let text = read_text(path)?;
     let root = tree::read(path, &text)?;
     let Some(http) = root.get("http") else {
         return Err(ImportError::new(path, 1, "the file has no `http` section"));

@@ -57,7 +57,7 @@ impl Importer<'_> {
         let mut upstream = Upstream { name: name.to_owned(), ..Upstream::default() };
         for entry in balancer.entries() {
             match entry.key.as_str() {
-                "servers" => self.servers(&mut upstream, entry),
+                "servers" => self.add_servers(&mut upstream, entry),
                 "healthCheck" => {
                     upstream.health = entry.value.text_at("path").map(str::to_owned);
                     for field in entry.value.entries() {
@@ -104,7 +104,7 @@ impl Importer<'_> {
         upstream
     }
 
-    fn servers(&mut self, upstream: &mut Upstream, servers: &MapEntry) {
+    fn add_servers(&mut self, upstream: &mut Upstream, servers: &MapEntry) {
         let mut spoken = None;
         for server in servers.value.items() {
             let Some(url) = server.text_at("url") else {

@@ -1,6 +1,6 @@
 //! Compiles a scheme of forward authentication. Verifies nothing, and asks no service.
 
-use super::super::{Compiler, at_least, duration_or_default, header_name};
+use super::super::{Compiler, duration_or_default, header_name, refuse_shorter_duration};
 use crate::authentication::{
     CacheKeyParts, ExternalSettings, ForwardScheme, ForwardService, Scheme, TakeSettings,
 };
@@ -74,7 +74,12 @@ impl Compiler<'_> {
             ),
         };
         let timeout = written.timeout.as_ref();
-        at_least(timeout, Duration::from_millis(1), self.problems, &format!("{key_path}.timeout"));
+        refuse_shorter_duration(
+            timeout,
+            Duration::from_millis(1),
+            self.problems,
+            &format!("{key_path}.timeout"),
+        );
         let timeout = duration_or_default(timeout, defaults::TIMEOUT);
         let mut serialised = Self::settings_of(written);
         let roots = match &written.ca {

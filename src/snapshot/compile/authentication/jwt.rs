@@ -98,7 +98,7 @@ impl Compiler<'_> {
         }
         match (&keys.url, &keys.file, &keys.secret) {
             (None, None, Some(secret)) => self.secret_keys(keys, secret, algorithms, &keys_path),
-            (None, Some(file), None) => self.key_file(keys, file, &keys_path),
+            (None, Some(file), None) => self.load_key_file(keys, file, &keys_path),
             (Some(url), None, None) => {
                 let path = format!("{keys_path}.url");
                 let location = self.safe_url(url, &path).map(KeyLocation::Url)?;
@@ -138,7 +138,7 @@ impl Compiler<'_> {
         Some((KeyStore::fixed(keys), String::new()))
     }
 
-    fn key_file(
+    fn load_key_file(
         &mut self,
         keys: &JwtKeys,
         file: &Spanned<String>,

@@ -1,7 +1,7 @@
 //! Compiles a scheme of OpenID Connect and its endpoints. Verifies nothing.
 
 use super::super::chain::FilterChain;
-use super::super::{Compiler, at_least, duration_or_default};
+use super::super::{Compiler, duration_or_default, refuse_shorter_duration};
 use crate::authentication::{OidcScheme, OidcSettings, Scheme, SchemeEndpoint};
 use crate::filter::SchemeEndpointFilter;
 use crate::http_client::{HttpClient, is_safe_url};
@@ -95,7 +95,12 @@ impl Compiler<'_> {
             self.problems.add(name.span, format!("{key_path}.name"), reason);
         }
         let shortest = Duration::from_secs(1);
-        at_least(cookie.ttl.as_ref(), shortest, self.problems, &format!("{key_path}.ttl"));
+        refuse_shorter_duration(
+            cookie.ttl.as_ref(),
+            shortest,
+            self.problems,
+            &format!("{key_path}.ttl"),
+        );
     }
 
     /// Adds the endpoints of all schemes.

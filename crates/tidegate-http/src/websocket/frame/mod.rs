@@ -120,7 +120,7 @@ impl FrameHeader {
 
 /// A close frame's payload (RFC 6455, section 5.5.1).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Close {
+pub struct ClosePayload {
     /// Its code; `None` when it carried none (RFC 6455, section 7.1.5: 1005).
     pub code: Option<u16>,
     /// Its reason; what is not UTF-8 in it is replaced.
@@ -137,7 +137,7 @@ pub enum Event<'b> {
     /// A frame is complete.
     End(FrameHeader),
     /// A close frame is complete; comes before its [`Event::End`].
-    Close(Close),
+    Close(ClosePayload),
     /// The peers have a protocol error on their hands; comes before the frame that has it.
     Error(ProtocolError),
 }
@@ -274,7 +274,7 @@ impl Scanner {
                 }
                 continue;
             }
-            let Some((header, taken)) = self.header(rest) else { return bytes.len() };
+            let Some((header, taken)) = self.read_header(rest) else { return bytes.len() };
             at += taken;
             if !self.start_frame(header, at, &mut note)
                 || header.length == 0 && !self.end_frame(header, at, &mut note)
@@ -286,7 +286,7 @@ impl Scanner {
     }
 
     /// The next header, and how many of the bytes belong to it.
-    fn header(&mut self, bytes: &[u8]) -> Option<(FrameHeader, usize)> {
+    fn read_header(&mut self, bytes: &[u8]) -> Option<(FrameHeader, usize)> {
         if self.partial_length == 0
             && let Some(found) = FrameHeader::parse(bytes)
         {
@@ -427,10 +427,10 @@ pub fn close_error(payload: &[u8]) -> Option<ProtocolError> {
     read_close(payload).1
 }
 
-fn read_close(payload: &[u8]) -> (Close, Option<ProtocolError>) {
+fn read_close(payload: &[u8]) -> (ClosePayload, Option<ProtocolError>) {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         let error = (!payload.is_empty()).then_some(ProtocolError::ClosePayload);
-        return (Close::default(), error);
+        return (ClosePayload::default(), error);
     };
     let code = u16::from_be_bytes(*code);
     let error = if !close_code::is_sendable(code) {
@@ -440,5 +440,5 @@ fn read_close(payload: &[u8]) -> (Close, Option<ProtocolError>) {
     } else {
         None
     };
-    (Close { code: Some(code), reason: String::from_utf8_lossy(reason).into_owned() }, error)
+    (ClosePayload { code: Some(code), reason: String::from_utf8_lossy(reason).into_owned() }, error)
 }

@@ -13,7 +13,7 @@ enum Seen {
     Header(FrameHeader),
     Payload(Vec<u8>),
     End,
-    Close(Close),
+    Close(ClosePayload),
     Error(ProtocolError),
 }
 
@@ -129,7 +129,7 @@ proptest! {
         }).collect();
         let expected: Vec<u64> = frames.iter().map(|(_, _, payload)| payload.len() as u64).collect();
         prop_assert_eq!(lengths, expected);
-        let close = Close { code: Some(code), reason: "tschüß".to_owned() };
+        let close = ClosePayload { code: Some(code), reason: "tschüß".to_owned() };
         prop_assert!(seen.contains(&Seen::Close(close)));
     }
 
@@ -154,7 +154,7 @@ proptest! {
         let (seen, counts) = scan(Scanner::new(role, false), &[&bytes]);
         prop_assert_eq!((counts.close, counts.errors), (1, 0));
         let cut = cut_to(&reason, 123);
-        let ours = Close { code: Some(code), reason: cut.to_owned() };
+        let ours = ClosePayload { code: Some(code), reason: cut.to_owned() };
         prop_assert!(seen.contains(&Seen::Close(ours)));
         let (header, length) = TungsteniteHeader::parse(&mut std::io::Cursor::new(&bytes)).expect("sound").expect("whole");
         let mut payload = bytes[bytes.len() - length as usize..].to_vec();
@@ -264,7 +264,8 @@ fn rfc6455_5_5_1_overlong_close_frame_still_closes() {
     for split in [1, 7, 1000] {
         let parts: Vec<&[u8]> = bytes.chunks(split).collect();
         let (seen, counts) = scan(Scanner::new(Direction::UpstreamToClient, false), &parts);
-        let close = Close { code: Some(1000), reason: "x".repeat(MAX_CONTROL_PAYLOAD_BYTES - 2) };
+        let close =
+            ClosePayload { code: Some(1000), reason: "x".repeat(MAX_CONTROL_PAYLOAD_BYTES - 2) };
         assert!(seen.contains(&Seen::Error(ProtocolError::LongControl)));
         assert!(seen.contains(&Seen::Close(close)));
         assert_eq!((counts.close, counts.errors), (1, 1));

@@ -32,7 +32,7 @@ impl<'a> RouteAssembly<'a> {
             return;
         }
         let whole = RequestScope { path: route.path.clone(), methods: route.methods.clone() };
-        let Some(parts) = self.conditions.parts(&whole) else {
+        let Some(parts) = self.conditions.divide(&whole) else {
             let text = "too many conditions apply to parts of this route; the import applies all of \
                 them to the whole route";
             self.run.notes.changed(&route.position, text);

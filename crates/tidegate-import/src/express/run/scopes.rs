@@ -1,6 +1,6 @@
 //! Names and their values, in nested scopes. Knows no statement.
 
-use super::{Interpreter, MAX_STEPS};
+use super::{Interpreter, MAX_EVALUATION_STEPS};
 use crate::express::value::{Field, Value};
 use oxc_ast::ast::{
     AssignmentExpression, AssignmentTarget, BindingPattern, Expression, StaticMemberExpression,
@@ -12,7 +12,7 @@ impl<'a> Interpreter<'a> {
     pub(in crate::express) fn lookup(&mut self, name: &str) -> Option<Value<'a>> {
         let value = self.scopes.iter().rev().find_map(|scope| scope.get(name))?;
         self.steps_taken += value.size();
-        Some(if self.steps_taken < MAX_STEPS { value.clone() } else { Value::Unknown })
+        Some(if self.steps_taken < MAX_EVALUATION_STEPS { value.clone() } else { Value::Unknown })
     }
 
     pub(super) fn bind(&mut self, name: &str, value: Value<'a>) {
