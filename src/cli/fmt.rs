@@ -63,13 +63,15 @@ impl Fmt {
 /// From standard input to standard output.
 fn format_stdin() -> Result<(), ExitCode> {
     let fail = |code: u8, reason: String| {
-        eprintln!("error: standard input: {reason}");
+        eprintln!("error: {reason}");
         ExitCode::from(code)
     };
     let mut text = String::new();
-    io::stdin().read_to_string(&mut text).map_err(|it| fail(EXIT_FAILURE, it.to_string()))?;
+    io::stdin()
+        .read_to_string(&mut text)
+        .map_err(|error| fail(EXIT_FAILURE, format!("cannot read standard input: {error}")))?;
     let laid_out = crate::config::format_yaml(&text)
-        .map_err(|error| fail(EXIT_BAD_CONFIGURATION, error.to_string()))?;
+        .map_err(|error| fail(EXIT_BAD_CONFIGURATION, format!("standard input: {error}")))?;
     // A closed pipe (`| head`) is no failure.
     let _ = io::stdout().write_all(laid_out.as_bytes());
     Ok(())

@@ -207,7 +207,7 @@ async fn misspelt_value_gets_a_suggestion() {
         ),
         (
             format!("{}tracing: {{otlp: {{endpoint: \"a:1 b\"}}}}\n", upstream(endpoints)),
-            "gate.yaml:5:28: error: tracing.otlp.endpoint: `a:1 b`: ",
+            "gate.yaml:5:28: error: tracing.otlp.endpoint: `a:1 b` is not the URL of a collector: ",
             "write a URL such as `http://127.0.0.1:4318`",
         ),
     ] {

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 use tidegate_testing::{
-    CollectedSpan as Span, Collector, Config, Gateway, Handshake, Upstream, WAIT_TIMEOUT,
+    CollectedSpan as Span, Collector, Config, Gateway, Handshake, Upstream, WAIT_TIMEOUT, cli,
     free_port, next, ok, respond,
 };
 use tokio_tungstenite::tungstenite::Message;
@@ -371,6 +371,24 @@ async fn otel_variables_fill_in_missing_settings() {
     let gateway = start_with(&config, &disabled).await;
     assert_eq!(gateway.get("/disabled", &[FENCE]).await.status(), 200);
     assert!(gateway.access_of("/disabled").await.get("trace_id").is_none());
+}
+
+#[tokio::test]
+async fn bad_collector_url_in_the_environment_is_reported_with_its_variable() {
+    let upstream = Upstream::saying("hello").await;
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("tidegate.yaml");
+    let config = Config::to(&upstream).top("tracing: on").yaml(free_port());
+    std::fs::write(&file, config).expect("a configuration file");
+    for variable in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] {
+        let arguments = ["check", "--config", "tidegate.yaml"];
+        let check = cli(folder.path(), &arguments, &[(variable, "collector:4318")]).await;
+        let said = check.all();
+        assert_eq!(check.code, Some(78), "{said}");
+        let expected = format!("the environment variable {variable} is `collector:4318`, ");
+        assert!(said.contains(&expected), "{said}");
+        assert!(!said.contains("/v1/traces") && !said.contains("otlp.endpoint"), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -81,14 +81,24 @@ impl Compiler<'_> {
                 return None;
             }
         };
-        let (endpoint, span) = match &written.endpoint {
-            Some(endpoint) => (endpoint_from_file(endpoint, protocol), endpoint.span),
-            None => (environment.endpoint(protocol), Span::default()),
+        let (endpoint, variable) = match &written.endpoint {
+            Some(written) => (endpoint_from_file(written, protocol), None),
+            None => environment.endpoint(protocol),
         };
         if let Err(reason) = check(&endpoint) {
-            let written = written.endpoint.as_ref().map_or(&*endpoint, |written| &written.value);
+            let (span, key, value) = match (&written.endpoint, variable) {
+                (None, Some((name, value))) => {
+                    let value = format!("the environment variable {name} is `{value}`, which");
+                    (Span::default(), "tracing", value)
+                }
+                (written, _) => {
+                    let value = written.as_ref().map_or(&*endpoint, |written| &written.value);
+                    let span = written.as_ref().map_or(Span::default(), |written| written.span);
+                    (span, "tracing.otlp.endpoint", format!("`{value}`"))
+                }
+            };
             self.problems
-                .add(span, "tracing.otlp.endpoint", format!("`{written}`: {reason}"))
+                .add(span, key, format!("{value} is not the URL of a collector: {reason}"))
                 .help("write a URL such as `http://127.0.0.1:4318`");
         }
         let mut headers = Vec::new();
@@ -122,10 +132,10 @@ fn with_path(base: &str) -> String {
 }
 
 fn check(endpoint: &str) -> Result<(), &'static str> {
-    let uri: Uri = endpoint.parse().map_err(|_| "not a URL")?;
+    let uri: Uri = endpoint.parse().map_err(|_| "it is not a URL")?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(()),
-        _ => Err("must be a URL that begins with http:// or https://"),
+        _ => Err("it must begin with http:// or https://, and have a host"),
     }
 }
 
@@ -137,10 +147,12 @@ impl TracingEnvironment<'_> {
         (self.0)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    /// The variable of traces, or else that of everything.
-    fn otlp_variable(&self, name: &str) -> Option<String> {
-        self.variable(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"))
-            .or_else(|| self.variable(&format!("OTEL_EXPORTER_OTLP_{name}")))
+    /// The name and value of the variable of traces, or else of that of all signals.
+    fn otlp_variable(&self, suffix: &str) -> Option<(String, String)> {
+        ["OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"].iter().find_map(|prefix| {
+            let name = format!("{prefix}{suffix}");
+            self.variable(&name).map(|value| (name, value))
+        })
     }
 
     fn is_disabled(&self) -> bool {
@@ -173,31 +185,36 @@ impl TracingEnvironment<'_> {
     }
 
     fn protocol(&self) -> Result<CollectorProtocol, String> {
-        match self.otlp_variable("PROTOCOL").as_deref() {
-            None | Some("http/protobuf") => Ok(CollectorProtocol::Http),
-            Some("grpc") => Ok(CollectorProtocol::Grpc),
-            Some(other) => Err(format!(
-                "the environment variable OTEL_EXPORTER_OTLP_PROTOCOL is `{other}`, which the \
-                 gateway does not support; set `protocol` to `http` or `grpc` here"
+        match self.otlp_variable("PROTOCOL") {
+            None => Ok(CollectorProtocol::Http),
+            Some((_, value)) if value == "http/protobuf" => Ok(CollectorProtocol::Http),
+            Some((_, value)) if value == "grpc" => Ok(CollectorProtocol::Grpc),
+            Some((name, value)) => Err(format!(
+                "the environment variable {name} is `{value}`, which the gateway does not support; \
+                 set `protocol` to `http` or `grpc` here"
             )),
         }
     }
 
-    fn endpoint(&self, protocol: CollectorProtocol) -> String {
-        if let Some(endpoint) = self.variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
-            return endpoint;
-        }
-        let base = self.variable("OTEL_EXPORTER_OTLP_ENDPOINT");
-        match protocol {
-            CollectorProtocol::Http => {
-                with_path(base.as_deref().unwrap_or("http://localhost:4318"))
-            }
-            CollectorProtocol::Grpc => base.unwrap_or_else(|| "http://localhost:4317".to_owned()),
-        }
+    /// The URL of the collector, and the name and value of the variable that sets it.
+    fn endpoint(&self, protocol: CollectorProtocol) -> (String, Option<(String, String)>) {
+        let Some((name, value)) = self.otlp_variable("ENDPOINT") else {
+            let default = match protocol {
+                CollectorProtocol::Http => with_path("http://localhost:4318"),
+                CollectorProtocol::Grpc => "http://localhost:4317".to_owned(),
+            };
+            return (default, None);
+        };
+        let is_base = name == "OTEL_EXPORTER_OTLP_ENDPOINT";
+        let endpoint = match protocol {
+            CollectorProtocol::Http if is_base => with_path(&value),
+            _ => value.clone(),
+        };
+        (endpoint, Some((name, value)))
     }
 
     fn timeout(&self) -> Duration {
-        let written = self.otlp_variable("TIMEOUT").and_then(|millis| millis.parse().ok());
+        let written = self.otlp_variable("TIMEOUT").and_then(|(_, millis)| millis.parse().ok());
         written.map_or(EXPORT_TIMEOUT, Duration::from_millis)
     }
 
@@ -246,7 +263,7 @@ mod tests {
         let words = &schema["$defs"]["Otlp"]["properties"]["endpoint"]["x-default"];
         let words = words.as_str().expect("words");
         for protocol in [CollectorProtocol::Http, CollectorProtocol::Grpc] {
-            let endpoint = with(&[], |it| it.endpoint(protocol));
+            let endpoint = with(&[], |it| it.endpoint(protocol).0);
             let base = endpoint.trim_end_matches("/v1/traces");
             assert!(words.contains(base), "{base}: {words}");
         }
@@ -278,21 +295,24 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500"),
         ];
         with(&both, |it| {
-            assert_eq!(it.endpoint(CollectorProtocol::Http), "http://traces:4318/as/is");
+            assert_eq!(it.endpoint(CollectorProtocol::Http).0, "http://traces:4318/as/is");
             assert_eq!(it.protocol(), Ok(CollectorProtocol::Grpc));
             assert_eq!(it.timeout(), Duration::from_millis(1500));
         });
         with(&both[..1], |it| {
-            assert_eq!(it.endpoint(CollectorProtocol::Http), "http://all:4318/base/v1/traces");
-            assert_eq!(it.endpoint(CollectorProtocol::Grpc), "http://all:4318/base/");
+            assert_eq!(it.endpoint(CollectorProtocol::Http).0, "http://all:4318/base/v1/traces");
+            assert_eq!(it.endpoint(CollectorProtocol::Grpc).0, "http://all:4318/base/");
         });
         with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")], |it| {
-            assert_eq!(it.endpoint(CollectorProtocol::Http), "http://localhost:4318/v1/traces");
+            assert_eq!(it.endpoint(CollectorProtocol::Http).0, "http://localhost:4318/v1/traces");
             assert_eq!(it.protocol(), Ok(CollectorProtocol::Http));
         });
-        with(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")], |it| {
-            assert!(it.protocol().is_err());
-        });
+        for name in ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] {
+            with(&[(name, "http/json")], |it| {
+                let reason = it.protocol().expect_err("unsupported");
+                assert!(reason.contains(&format!("variable {name} is `http/json`")), "{reason}");
+            });
+        }
     }
 
     #[test]
