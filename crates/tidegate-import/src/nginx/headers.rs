@@ -1,6 +1,6 @@
 //! `proxy_set_header`, `proxy_hide_header` and `add_header` as header changes. It does not know how routes are matched.
 
-use super::auth_request;
+use super::auth_request_set::taken_header;
 use super::known;
 use super::scope::BlockScope;
 use super::tree::Directive;
@@ -25,7 +25,7 @@ pub(super) fn to_upstream(
             continue;
         };
         // `take` of the scheme has it.
-        if auth_request::taken_header(scope, value).is_some() {
+        if taken_header(scope, value).is_some() {
             continue;
         }
         match name.to_ascii_lowercase().as_str() {

@@ -4,6 +4,7 @@
 mod access;
 mod answer;
 mod auth_request;
+mod auth_request_set;
 mod files;
 mod headers;
 mod known;
