@@ -170,10 +170,11 @@ impl DirectionState {
         if self.close.is_some() || matches!(injected.waiting, Some(WaitingFrame::Close(_))) {
             // The session ends: nobody needs the message any more, and none may follow a close frame.
             injected.message = None;
-        } else if self.scanner.is_between_messages() && injected.held_back.is_empty() {
-            if let Some(mut frame) = injected.message.take() {
-                injected.pending.append(&mut frame);
-            }
+        } else if self.scanner.is_between_messages()
+            && injected.held_back.is_empty()
+            && let Some(mut frame) = injected.message.take()
+        {
+            injected.pending.append(&mut frame);
         }
         self.flush_waiting();
     }

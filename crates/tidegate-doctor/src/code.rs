@@ -188,7 +188,7 @@ codes! {
     Unauthorized: "unauthorized",
         "The server answered 401: credentials are missing or wrong.",
         "The server requires a token or a cookie.",
-        "Send the credentials with --header, or in the query.";
+        "Send the credentials with --header, as a subprotocol with --protocol, or in the query.";
     Forbidden: "forbidden",
         "The server answered 403: access is forbidden.",
         "The credentials do not grant access, or a rule of the server forbids the request.",
