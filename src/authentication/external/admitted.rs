@@ -120,6 +120,9 @@ fn time(written: &str) -> Option<SystemTime> {
 mod tests {
     use super::*;
 
+    /// A header of an answer.
+    type Line = (&'static str, &'static [u8]);
+
     fn admitted(lines: &[(&'static str, &[u8])]) -> Result<Admitted, String> {
         let names =
             |names: &[&'static str]| names.iter().map(|it| HeaderName::from_static(it)).collect();
@@ -157,7 +160,7 @@ mod tests {
 
     #[test]
     fn answer_with_an_ambiguous_user_or_expiry_is_not_read() {
-        let cases: [(&[(&str, &[u8])], &str); 5] = [
+        let cases: [(&[Line], &str); 5] = [
             (&[("x-user-id", b"a"), ("x-user-id", b"b")], "it sends several headers `x-user-id`"),
             (&[("x-user-id", b"\xff")], "its header `x-user-id` is not UTF-8"),
             (&[("x-expires", b"soon")], "its header `x-expires` is not a time"),
