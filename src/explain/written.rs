@@ -245,9 +245,8 @@ impl<'s> ValueReader<'s> {
             Schema::Array(items) => {
                 let items_of = choices.iter().find_map(|choice| choice.get("items"));
                 let choices = self.choices(items_of.unwrap_or(&Schema::Null));
-                let shown: Vec<String> = items.iter().map(scalar).collect();
-                let whole: Vec<String> =
-                    shown.iter().map(|it| normalized_scalar(&choices, it)).collect();
+                let items = items.iter().map(|item| self.default_item(item, &choices));
+                let (shown, whole): (Vec<String>, Vec<String>) = items.unzip();
                 Some((shown.join(", "), whole.join(", ")))
             }
             default => {
@@ -256,6 +255,25 @@ impl<'s> ValueReader<'s> {
                 Some((shown, whole))
             }
         }
+    }
+
+    /// An item of a default, as [`render`](Self::render) writes it.
+    fn default_item(&self, item: &Schema, choices: &[&'s Schema]) -> (String, String) {
+        let Some(entries) = item.as_object() else {
+            let shown = scalar(item);
+            let whole = normalized_scalar(choices, &shown);
+            return (shown, whole);
+        };
+        let (mut shown, mut whole) = (Vec::new(), BTreeSet::new());
+        for (key, value) in entries {
+            let of_key = |choice: &&'s Schema| choice.get("properties")?.get(key);
+            let property = choices.iter().find_map(of_key).unwrap_or(&Schema::Null);
+            let value = scalar(value);
+            whole.insert(format!("{key}: {}", normalized_scalar(&self.choices(property), &value)));
+            shown.push(format!("{key}: {value}"));
+        }
+        let whole: Vec<String> = whole.into_iter().collect();
+        (format!("{{{}}}", shown.join(", ")), format!("{{{}}}", whole.join(", ")))
     }
 
     /// A value in one line: as it may be shown, and the whole of it in one of the ways in which it
