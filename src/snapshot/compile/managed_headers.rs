@@ -100,7 +100,17 @@ impl Compiler<'_> {
                 written.push(name);
             }
         }
-        let written = written.into_iter().filter_map(header_name);
+        // Where clients put tokens and keys if nothing is written of that.
+        let by_default = config.authentication.values().filter_map(|scheme| match &scheme.value {
+            config::AuthenticationScheme::Jwt(jwt) if jwt.from.is_empty() => {
+                Some(header::AUTHORIZATION)
+            }
+            config::AuthenticationScheme::ApiKeys(keys) if keys.from.is_empty() => {
+                Some(header_name::X_API_KEY)
+            }
+            _ => None,
+        });
+        let written = written.into_iter().filter_map(header_name).chain(by_default);
         let fixed = BUILT_IN.into_iter().chain(CONNECTION_HEADERS.iter().cloned());
         let underscores = match config
             .limits
