@@ -32,6 +32,8 @@ pub enum SchemeKind {
     Basic,
     /// Another service.
     Forward,
+    /// Another service, asked by Envoy's protocol.
+    ExtAuthz,
     /// A login with OpenID Connect.
     Oidc,
 }
@@ -44,6 +46,7 @@ impl SchemeKind {
             Self::ApiKey => "api_keys",
             Self::Basic => "basic",
             Self::Forward => "forward",
+            Self::ExtAuthz => "ext_authz",
             Self::Oidc => "oidc",
         }
     }

@@ -145,7 +145,7 @@ fn lifetime(headers: &HeaderMap) -> Duration {
 }
 
 /// The response as the client gets it: whole, but for what belongs to the connection of the service.
-fn for_client(mut response: Response<Bytes>) -> Response<Bytes> {
+pub(super) fn for_client(mut response: Response<Bytes>) -> Response<Bytes> {
     let headers = response.headers_mut();
     for name in head::nominated(headers).iter().chain(&HOP_BY_HOP) {
         headers.remove(name);

@@ -3,6 +3,8 @@
 
 mod api_keys;
 mod basic;
+#[cfg(feature = "ext-authz")]
+mod ext_authz;
 mod external;
 mod forward;
 pub(crate) mod jwt;
@@ -16,6 +18,8 @@ mod verifier;
 
 pub(crate) use api_keys::{ApiKeyScheme, KeyHash, sha256_text};
 pub(crate) use basic::BasicScheme;
+#[cfg(feature = "ext-authz")]
+pub(crate) use ext_authz::{ExtAuthzScheme, ExtAuthzService};
 pub(crate) use external::{CacheKeyParts, ExternalSettings, TakeSettings};
 pub(crate) use forward::{ForwardScheme, ForwardService};
 pub(crate) use oidc::{OidcScheme, OidcSettings};

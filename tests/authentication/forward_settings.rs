@@ -92,3 +92,15 @@ async fn explain_asks_nobody_and_says_so() {
     assert!(!told.contains("from=gateway"), "{told}");
     assert_eq!((service.connections(), upstream.connections()), (0, 0));
 }
+
+#[cfg(not(feature = "ext-authz"))]
+#[tokio::test]
+async fn build_without_grpc_refuses_ext_authz_at_its_line() {
+    let text = "listeners: [{address: \"127.0.0.1:3000\"}]\nauthentication:\n  \
+                opa: {ext_authz: {url: \"http://127.0.0.1:9191\"}}\n";
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("t.yaml"), text).unwrap();
+    let told = cli(folder.path(), &["check", "--config", "t.yaml"], &[]).await.all();
+    let expected = "t.yaml:3:26: error: authentication.opa.ext_authz: this binary was built without `ext_authz`";
+    assert!(told.contains(expected), "{told}");
+}

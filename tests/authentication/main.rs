@@ -6,6 +6,8 @@ mod api_keys;
 mod basic;
 mod client_addresses;
 mod documented;
+#[cfg(feature = "ext-authz")]
+mod ext_authz;
 mod forward;
 mod forward_cache;
 mod forward_failures;

@@ -3,6 +3,7 @@
 
 mod api_keys;
 mod basic;
+mod ext_authz;
 mod forward;
 mod jwt;
 mod oidc;
@@ -56,6 +57,9 @@ impl Compiler<'_> {
                 }
                 AuthenticationScheme::Forward(forward) => {
                     self.forward(name, forward, &format!("{key_path}.forward"))
+                }
+                AuthenticationScheme::ExtAuthz(written) => {
+                    self.ext_authz(name, written, &format!("{key_path}.ext_authz"))
                 }
                 AuthenticationScheme::Oidc(oidc) => {
                     self.oidc(name, oidc, &format!("{key_path}.oidc"))

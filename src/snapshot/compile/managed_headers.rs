@@ -67,7 +67,8 @@ impl Compiler<'_> {
         }
         for scheme in config.authentication.values() {
             let from: &[_] = match &scheme.value {
-                config::AuthenticationScheme::Forward(forward) => {
+                config::AuthenticationScheme::Forward(forward)
+                | config::AuthenticationScheme::ExtAuthz(forward) => {
                     written.extend(forward.take.iter().map(|name| &name.value));
                     &[]
                 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Forward {
-    /// URL of the service, asked by GET. It receives method, URI, host, scheme and client address as
+    /// URL of the service; `ext_authz` uses its scheme, host and port alone. `forward` asks it by GET. It receives method, URI, host, scheme and client address as
     /// `X-Forwarded-Method`, `-Uri`, `-Host`, `-Proto` and `-For`; method and URI as `X-Original-Method`
     /// and `X-Original-URI` too.
     pub url: Spanned<String>,

@@ -37,6 +37,10 @@ pub enum AuthenticationScheme {
     Basic(Basic),
     /// Another service decides, as with nginx's `auth_request`.
     Forward(Box<Forward>),
+    /// Another service decides, asked over gRPC by Envoy's protocol
+    /// (`envoy.service.auth.v3.Authorization`). Only a gateway that is built with the feature
+    /// `ext-authz` has it.
+    ExtAuthz(Box<Forward>),
     /// A login with OpenID Connect, for browsers.
     Oidc(Box<Oidc>),
 }

@@ -1,11 +1,11 @@
-//! Compiles a scheme of forward authentication. Verifies nothing, and asks no service.
+//! Compiles schemes that ask a service, and forward authentication. Verifies nothing, and asks no service.
 
 use super::super::{Compiler, duration_or_default, header_name, refuse_shorter_duration};
 use crate::authentication::{
     CacheKeyParts, ExternalSettings, ForwardScheme, ForwardService, Scheme, TakeSettings,
 };
 use crate::http_client::HttpClient;
-use crate::tls;
+use crate::tls::{self, Roots};
 use http::{HeaderName, Uri, header};
 use ring::digest::{SHA256, digest};
 use rustls::RootCertStore;
@@ -44,6 +44,18 @@ static SET_FOR_UPSTREAM: [HeaderName; 8] = [
     X_REQUEST_ID,
 ];
 
+/// What schemes have in common that ask a service.
+pub(super) struct AskedService {
+    /// Its URL.
+    pub(super) url: Uri,
+    /// The authorities that may sign its certificate, in PEM; `None` for those of the system.
+    pub(super) authorities: Option<(Roots, Vec<u8>)>,
+    /// How it is asked.
+    pub(super) settings: ExternalSettings,
+    /// The settings in a serialised form.
+    pub(super) serialised: String,
+}
+
 impl Compiler<'_> {
     /// The scheme, and its settings in a serialised form.
     pub(super) fn forward(
@@ -52,76 +64,17 @@ impl Compiler<'_> {
         written: &Forward,
         key_path: &str,
     ) -> Option<(Arc<dyn Scheme>, String)> {
-        let problems_before = self.problems.iter().count();
-        let url = self.service_url(&written.url, &format!("{key_path}.url"));
-        let is_https = url.as_ref().is_some_and(|url| url.scheme_str() == Some("https"));
-        let default_send = defaults::SEND.map(HeaderName::from_static);
-        let send = match &written.send {
-            None => default_send.into(),
-            Some(names) => self.names(names, &format!("{key_path}.send"), |name| {
-                is_of_message(name) || SET_FOR_SERVICE.contains(name)
-            }),
-        };
-        let take = TakeSettings {
-            headers: self.names(&written.take, &format!("{key_path}.take"), |name| {
-                is_of_message(name) || SET_FOR_UPSTREAM.contains(name)
-            }),
-            user: self.taken(written.user.as_ref(), &written.take, &format!("{key_path}.user")),
-            expires: self.taken(
-                written.expires.as_ref(),
-                &written.take,
-                &format!("{key_path}.expires"),
-            ),
-        };
-        let timeout = written.timeout.as_ref();
-        refuse_shorter_duration(
-            timeout,
-            Duration::from_millis(1),
-            self.problems,
-            &format!("{key_path}.timeout"),
-        );
-        let timeout = duration_or_default(timeout, defaults::TIMEOUT);
-        let mut serialised = Self::settings_of(written);
-        let roots = match &written.ca {
+        let AskedService { url, authorities, settings, serialised } =
+            self.asked_service(written, key_path)?;
+        let roots = match (authorities, url.scheme_str()) {
+            (Some((roots, _)), _) => Some(roots),
+            (None, Some("https")) => None,
             // What the system trusts takes time to load, and nobody asks for it here.
-            None => (!is_https).then(|| Arc::new(RootCertStore::empty())),
-            Some(ca) => {
-                let key_path = format!("{key_path}.ca");
-                if url.is_some() && !is_https {
-                    let reason = "needs a `url` that begins with https://";
-                    self.problems.add(ca.span, &*key_path, reason);
-                }
-                let path = self.path(ca);
-                let read = tls::roots(&path).and_then(|roots| {
-                    let pem = tls::read_pem(&path).map_err(|error| error.to_string())?;
-                    Ok((roots, pem))
-                });
-                match read {
-                    Ok((roots, pem)) => {
-                        serialised.push_str(&format!("{:?}", digest(&SHA256, &pem)));
-                        Some(roots)
-                    }
-                    Err(reason) => {
-                        self.problems.add(ca.span, key_path, reason);
-                        None
-                    }
-                }
-            }
-        };
-        if self.problems.iter().count() > problems_before {
-            return None;
-        }
-        let settings = ExternalSettings {
-            send,
-            take,
-            cache: duration_or_default(written.cache.as_ref(), defaults::CACHE),
-            cache_by: cache_key_parts(written.cache_by.as_deref()),
-            timeout,
-            admits_on_error: written.on_error == OnError::Allow,
+            (None, _) => Some(Arc::new(RootCertStore::empty())),
         };
         match HttpClient::new(roots) {
             Ok(client) => {
-                let service = ForwardService::new(client, url?, timeout);
+                let service = ForwardService::new(client, url, settings.timeout);
                 Some((Arc::new(ForwardScheme::new(name, settings, service)), serialised))
             }
             Err(reason) => {
@@ -129,6 +82,63 @@ impl Compiler<'_> {
                 None
             }
         }
+    }
+
+    /// What is written of a service that is asked, and how.
+    pub(super) fn asked_service(
+        &mut self,
+        written: &Forward,
+        key_path: &str,
+    ) -> Option<AskedService> {
+        let problems_before = self.problems.iter().count();
+        let url = self.service_url(&written.url, &format!("{key_path}.url"));
+        let is_https = url.as_ref().is_some_and(|url| url.scheme_str() == Some("https"));
+        let send = match &written.send {
+            None => defaults::SEND.map(HeaderName::from_static).into(),
+            Some(names) => self.names(names, &format!("{key_path}.send"), |name| {
+                is_of_message(name) || SET_FOR_SERVICE.contains(name)
+            }),
+        };
+        let headers = self.names(&written.take, &format!("{key_path}.take"), |name| {
+            is_of_message(name) || SET_FOR_UPSTREAM.contains(name)
+        });
+        let user = self.taken(written.user.as_ref(), &written.take, &format!("{key_path}.user"));
+        let expires = format!("{key_path}.expires");
+        let expires = self.taken(written.expires.as_ref(), &written.take, &expires);
+        let timeout = written.timeout.as_ref();
+        refuse_shorter_duration(
+            timeout,
+            Duration::from_millis(1),
+            self.problems,
+            &format!("{key_path}.timeout"),
+        );
+        let mut serialised = Self::settings_of(written);
+        let authorities = written.ca.as_ref().and_then(|ca| {
+            let key_path = format!("{key_path}.ca");
+            if url.is_some() && !is_https {
+                self.problems.add(ca.span, &*key_path, "needs a `url` that begins with https://");
+            }
+            let path = self.path(ca);
+            let read = tls::roots(&path).and_then(|roots| {
+                Ok((roots, tls::read_pem(&path).map_err(|error| error.to_string())?))
+            });
+            read.map_err(|reason| self.problems.add(ca.span, key_path, reason)).ok()
+        });
+        if let Some((_, pem)) = &authorities {
+            serialised.push_str(&format!("{:?}", digest(&SHA256, pem)));
+        }
+        if self.problems.iter().count() > problems_before {
+            return None;
+        }
+        let settings = ExternalSettings {
+            send,
+            take: TakeSettings { headers, user, expires },
+            cache: duration_or_default(written.cache.as_ref(), defaults::CACHE),
+            cache_by: cache_key_parts(written.cache_by.as_deref()),
+            timeout: duration_or_default(timeout, defaults::TIMEOUT),
+            admits_on_error: written.on_error == OnError::Allow,
+        };
+        Some(AskedService { url: url?, authorities, settings, serialised })
     }
 
     /// The URL of a service, without anything secret.
