@@ -2,22 +2,20 @@
 //! nothing of sessions and of other gateways; these read what it has.
 
 mod logout_token;
+#[cfg(feature = "valkey")]
+mod sharing;
 
 use logout_token::LogoutTokens;
 
 use super::Scheme;
 use crate::identity::VerifiedIdentity;
 use ring::digest::{Context, SHA256};
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tidegate_config::defaults;
 use tokio::sync::Notify;
-
-/// Longest time for which a revocation of another gateway is remembered, in seconds: 400 days.
-const MAX_REMEMBER: u64 = 400 * 24 * 60 * 60;
 
 /// Maximum number of revocations that are remembered; beyond it, those that end first are forgotten. Only issuers and
 /// operators add any.
@@ -116,11 +114,6 @@ impl Revocations {
         self.remember.store(time.as_secs().max(1), Ordering::Relaxed);
     }
 
-    /// For how long revocations are remembered.
-    pub(crate) fn remember(&self) -> Duration {
-        Duration::from_secs(self.remember.load(Ordering::Relaxed))
-    }
-
     /// Revokes a login as of this time, for all gateways.
     pub(crate) fn revoke(&self, login: RevokedLogin<'_>, at: SystemTime) {
         let now = seconds(SystemTime::now());
@@ -147,27 +140,6 @@ impl Revocations {
         schemes: &[Arc<dyn Scheme>],
     ) -> Result<(), &'static str> {
         self.logout_tokens.accept(token, schemes, self)
-    }
-
-    /// Takes over a revocation of another gateway. Returns whether it is new here.
-    pub(crate) fn take_over(&self, revocation: Revocation) -> bool {
-        let now = seconds(SystemTime::now());
-        // Whoever may write to the shared server must not fill the list forever.
-        let until = revocation.until.min(now.saturating_add(MAX_REMEMBER));
-        let mut list = self.lock();
-        let is_new = list.add(Revocation { until, ..revocation }, now);
-        self.count.store(list.entries.len(), Ordering::Release);
-        is_new
-    }
-
-    /// Those that other gateways have not been told of, once.
-    pub(crate) fn take_untold(&self) -> Vec<Revocation> {
-        std::mem::take(&mut self.lock().untold)
-    }
-
-    /// All, for other gateways that may have lost them.
-    pub(crate) fn all(&self) -> Vec<Revocation> {
-        self.lock().entries.values().copied().collect()
     }
 
     /// Whether this identity is refused. `user` is its user id.
@@ -235,35 +207,6 @@ impl List {
         self.by_end.insert((merged.until, merged.key));
         self.entries.insert(merged.key, merged);
         true
-    }
-}
-
-impl Revocation {
-    /// As text for other gateways: key, time, end.
-    pub(crate) fn to_text(self) -> String {
-        use std::fmt::Write;
-        let mut text = String::with_capacity(64);
-        for byte in self.key.0 {
-            // A `String` takes all that is written to it.
-            let _ = write!(text, "{byte:02x}");
-        }
-        let issued_until =
-            self.issued_until.map_or(Cow::Borrowed("-"), |at| Cow::Owned(at.to_string()));
-        let _ = write!(text, " {issued_until} {}", self.until);
-        text
-    }
-
-    /// The revocation in this text of another gateway.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut words = text.split(' ');
-        let (key, issued_until, until) = (words.next()?, words.next()?, words.next()?);
-        let key = u128::from_str_radix(key, 16).ok().filter(|_| key.len() == 32)?;
-        let issued_until = match issued_until {
-            "-" => None,
-            at => Some(at.parse().ok()?),
-        };
-        let until = until.parse().ok().filter(|_| words.next().is_none())?;
-        Some(Self { key: RevocationKey(key.to_be_bytes()), issued_until, until })
     }
 }
 

@@ -64,6 +64,7 @@ fn revocations_are_forgotten_after_their_time_and_bounded() {
     assert!(!list.entries.contains_key(&number(3)), "the first to end makes room");
 }
 
+#[cfg(feature = "valkey")]
 #[test]
 fn revocation_of_another_gateway_is_read_as_it_was_written() {
     for issued_until in [None, Some(NOW)] {
