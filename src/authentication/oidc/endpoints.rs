@@ -82,7 +82,9 @@ impl OidcScheme {
             return refused("issuer_refused", format!("the issuer refuses the login: {error}"));
         };
         let PendingLogin { redirect_uri, verifier, nonce, .. } = &pending;
-        let tokens = match self.provider.exchange(&code, redirect_uri, verifier, nonce).await {
+        let client = request.exchange.client_address();
+        let exchanged = self.provider.exchange(client, &code, redirect_uri, verifier, nonce).await;
+        let tokens = match exchanged {
             Ok(tokens) => tokens,
             Err(TokenError::Refused(refusal)) => {
                 return EndpointVerdict::Refused(ErrorCode::AuthenticationFailed, refusal);

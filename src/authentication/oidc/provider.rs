@@ -6,6 +6,7 @@ use super::messages::{ProviderMetadata, TokenResponse, is_error_code};
 use super::record::{Login, now};
 use crate::authentication::Refusal;
 use crate::authentication::jwt::KeySet;
+use crate::authentication::verifier::{AttemptLimits, Attempts};
 use crate::background;
 use crate::http_client::HttpClient;
 use crate::rate_limited_log::RateLimitedLog;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request, StatusCode};
 use serde_json::{Map, Value};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -37,8 +39,13 @@ const RETRY_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::
 /// Minimum time between two fetches because of a token with an unknown key.
 const MIN_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Maximum number of concurrent requests to the token endpoint.
-const MAX_TOKEN_REQUESTS: usize = 64;
+/// Maximum number of concurrent exchanges of codes. Whoever begins a login may try codes of their own; so one address has
+/// only some of them, and must wait after codes that the issuer refuses.
+const MAX_EXCHANGES: AttemptLimits =
+    AttemptLimits { in_flight: 64, per_client: 16, without_address: 48 };
+
+/// Maximum number of concurrent refreshes. Only browsers with a login cause one, and no exchange takes their place.
+const MAX_REFRESHES: usize = 64;
 
 /// What an issuer needs to know of the gateway, and the gateway of it.
 pub(super) struct ClientSettings {
@@ -58,7 +65,8 @@ pub(super) struct Provider {
     fetched: watch::Sender<u64>,
     /// Asks for a fetch before its time.
     wanted: Notify,
-    token_requests: Semaphore,
+    exchanges: Arc<Attempts>,
+    refreshes: Semaphore,
     has_started: AtomicBool,
     failures: RateLimitedLog,
 }
@@ -95,7 +103,8 @@ impl Provider {
             known: ArcSwapOption::empty(),
             fetched: watch::Sender::new(0),
             wanted: Notify::new(),
-            token_requests: Semaphore::new(MAX_TOKEN_REQUESTS),
+            exchanges: Attempts::new(MAX_EXCHANGES),
+            refreshes: Semaphore::new(MAX_REFRESHES),
             has_started: AtomicBool::new(false),
             failures: RateLimitedLog::default(),
         }
@@ -116,14 +125,18 @@ impl Provider {
         }
     }
 
-    /// Exchanges a code for tokens (RFC 6749, section 4.1.3).
+    /// Exchanges a code for tokens (RFC 6749, section 4.1.3), for the client with this address.
     pub(super) async fn exchange(
         &self,
+        client: Option<IpAddr>,
         code: &str,
         redirect_uri: &str,
         verifier: &str,
         nonce: &str,
     ) -> Result<Tokens, TokenError> {
+        // Waiting requests would pile up.
+        let begun = self.exchanges.begin(client);
+        let mut attempt = begun.map_err(|busy| TokenError::Unavailable(busy.refusal()))?;
         let form = [
             ("grant_type", "authorization_code"),
             ("code", code),
@@ -131,15 +144,21 @@ impl Provider {
             ("code_verifier", verifier),
         ];
         let expected = Expected { nonce, is_nonce_required: true, subject: None };
-        let tokens = self.tokens(&form, &expected).await?;
-        match tokens.claims {
-            Some(_) => Ok(tokens),
-            None => Err(self.malformed("its token endpoint gives no ID token")),
+        let tokens = match self.tokens(&form, &expected).await {
+            Ok(tokens) if tokens.claims.is_none() => {
+                Err(self.malformed("its token endpoint gives no ID token"))
+            }
+            tokens => tokens,
+        };
+        if let Err(TokenError::Refused(_)) = tokens {
+            attempt.fail(1);
         }
+        tokens
     }
 
     /// New tokens for a login, by its refresh token (OpenID Connect Core 1.0, section 12).
     pub(super) async fn refresh(&self, login: &Login) -> Result<Tokens, TokenError> {
+        let Ok(_permit) = self.refreshes.try_acquire() else { return Err(unavailable()) };
         let form = [
             ("grant_type", "refresh_token"),
             ("refresh_token", login.refresh_token.as_deref().unwrap_or_default()),
@@ -155,8 +174,6 @@ impl Provider {
         expected: &Expected<'_>,
     ) -> Result<Tokens, TokenError> {
         let Some(known) = self.known() else { return Err(unavailable()) };
-        // Waiting requests would pile up.
-        let Ok(_permit) = self.token_requests.try_acquire() else { return Err(unavailable()) };
         let request = self.token_request(&known.metadata, form).ok_or_else(unavailable)?;
         let response = match self.http.send(request, TIMEOUT, MAX_RESPONSE_BYTES).await {
             Ok(response) => response,

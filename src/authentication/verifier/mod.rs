@@ -4,12 +4,12 @@
 mod attempts;
 mod verified;
 
-pub(crate) use attempts::Busy;
+pub(crate) use attempts::{AttemptLimits, Attempts, Busy};
 
 use super::Refusal;
 use super::password::SlowHash;
 use crate::background;
-use attempts::{AttemptGuard, Attempts};
+use attempts::AttemptGuard;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -19,6 +19,13 @@ use verified::{Tag, VerifiedSecrets};
 
 /// Maximum time that a verification waits for its turn. A client that has to wait longer is better off trying again.
 const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// How many verifications may be in flight. Each holds a password of at most two kilobytes and a request; at 50 ms per
+/// hash one core works on them for 13 seconds, which is longer than any of them may wait. A page that loads its parts in
+/// parallel before the first is verified needs some; eight clients are needed to fill the queue. Those without an address
+/// are many clients, and fill a quarter of it, which is worked off within [`MAX_WAIT`].
+const LIMITS: AttemptLimits =
+    AttemptLimits { in_flight: 256, per_client: 32, without_address: 64 };
 
 /// What runs the hashes, in `GET /status`.
 const TASK_NAME: &str = "password hashes";
@@ -73,7 +80,7 @@ impl PasswordVerifier {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             running: Arc::new(Semaphore::new((cores / 2).max(1))),
-            attempts: Arc::default(),
+            attempts: Attempts::new(LIMITS),
             verified: VerifiedSecrets::new(),
         }
     }
@@ -142,7 +149,7 @@ impl Work {
         let Self { mut guard, permit, secret, hashes, tags } = self;
         let found = hashes.iter().position(|hash| hash.verify(&secret)).filter(|_| !is_decoy);
         match found {
-            None if !is_dry_run => guard.fail(),
+            None if !is_dry_run => guard.fail(hashes.len()),
             None => {}
             Some(index) => {
                 if let Some(Some(tag)) = tags.get(index) {
