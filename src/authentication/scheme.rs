@@ -96,6 +96,11 @@ pub(crate) trait Scheme: Send + Sync + Debug {
     /// Reads the credential of the request and verifies it. Never waits for anything that no credential needs.
     async fn verify(&self, credentials: Credentials<'_>) -> Verdict;
 
+    /// The same for the renewal of a session: what can be made to last longer is.
+    async fn verify_renewal(&self, credentials: Credentials<'_>) -> Verdict {
+        self.verify(credentials).await
+    }
+
     /// The challenge that tells a client how to authenticate (`WWW-Authenticate`, RFC 9110, section 11.6.1); with the
     /// reason where a credential was refused.
     fn challenge(&self, refusal: Option<&Refusal>) -> Option<HeaderValue>;

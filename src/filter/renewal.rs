@@ -107,7 +107,7 @@ impl RenewalFilter {
     ) -> Result<(Arc<VerifiedIdentity>, Vec<HeaderValue>), Reply> {
         let own = self.requirement.schemes.iter().find(|it| **it.name() == *before.scheme());
         let verdict = match own {
-            Some(scheme) => scheme.verify(credentials).await,
+            Some(scheme) => scheme.verify_renewal(credentials).await,
             None => Verdict::Missing,
         };
         let challenge = |reply: Reply, refusal: Option<&Refusal>| {

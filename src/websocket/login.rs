@@ -94,8 +94,12 @@ impl SessionLogin {
 
     /// Puts a fresh identity in the place of the previous one.
     pub(super) fn renew(&self, identity: Arc<VerifiedIdentity>) {
-        self.identity.store(identity);
-        self.is_warned.store(false, Ordering::Release);
+        let expires_at = identity.expires_at();
+        let before = self.identity.swap(identity);
+        // A warning that changes nothing would only lead to the next one.
+        if before.expires_at() != expires_at {
+            self.is_warned.store(false, Ordering::Release);
+        }
     }
 
     /// The id for its renewal, where it can be renewed.

@@ -103,6 +103,7 @@ impl OidcScheme {
             refresh_token: tokens.refresh_token,
             refresh_at: 0,
             tokens_expire: 0,
+            tokens_since: 0,
             ends,
         };
         login.renew(tokens.claims.unwrap_or_default(), tokens.expire.unwrap_or(ends), now);

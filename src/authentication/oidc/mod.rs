@@ -178,11 +178,10 @@ impl OidcScheme {
         (pending.id == id && !pending.is_expired(now())).then_some(pending)
     }
 
-    /// Accepts a login, after a refresh where its tokens expire soon.
-    async fn accept(&self, login: Login, request: Credentials<'_>) -> Verdict {
+    /// Accepts a login, after a refresh where its tokens expire soon or a session is renewed.
+    async fn accept(&self, login: Login, request: Credentials<'_>, is_renewal: bool) -> Verdict {
         let verified = |login: &Login| Verdict::Verified(login.identity(&self.name), Vec::new());
-        let is_due = login.refresh_token.is_some() && login.refresh_at <= now();
-        if !is_due || request.exchange.is_dry_run() {
+        if !login.is_refresh_due(is_renewal, now()) || request.exchange.is_dry_run() {
             return verified(&login);
         }
         let refreshed = self.refreshes.refresh(&self.provider, &login).await;
@@ -315,10 +314,17 @@ impl Scheme for OidcScheme {
 
     async fn verify(&self, request: Credentials<'_>) -> Verdict {
         match self.find(&request.head.headers) {
-            Found::Login(login) => self.accept(*login, request).await,
+            Found::Login(login) => self.accept(*login, request, false).await,
             Found::Refused(refusal) => self.refuse(refusal, request),
             Found::Nothing if is_navigation(&request) => self.redirect(request),
             Found::Nothing => Verdict::Missing,
+        }
+    }
+
+    async fn verify_renewal(&self, request: Credentials<'_>) -> Verdict {
+        match self.find(&request.head.headers) {
+            Found::Login(login) => self.accept(*login, request, true).await,
+            _ => self.verify(request).await,
         }
     }
 

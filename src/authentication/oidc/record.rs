@@ -22,6 +22,9 @@ pub(super) const PENDING_TTL: Duration = Duration::from_secs(10 * 60);
 /// Maximum time before the tokens expire at which the gateway refreshes them.
 const REFRESH_BEFORE: u64 = 30;
 
+/// Time for which new tokens are fresh: renewals of several sessions of a login refresh them once.
+const FRESH: u64 = 10;
+
 /// A login. Times are in seconds since 1970.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Login {
@@ -38,6 +41,9 @@ pub(super) struct Login {
     pub(super) refresh_at: u64,
     /// The time at which the tokens expire.
     pub(super) tokens_expire: u64,
+    /// The time at which the gateway got them.
+    #[serde(default)]
+    pub(super) tokens_since: u64,
     /// The time at which the login ends, whatever the tokens say.
     pub(super) ends: u64,
 }
@@ -65,9 +71,15 @@ impl Login {
 
     /// Takes over the times of new tokens.
     pub(super) fn extend(&mut self, tokens_expire: u64, now: u64) {
-        self.tokens_expire = tokens_expire;
+        (self.tokens_expire, self.tokens_since) = (tokens_expire, now);
         let lifetime = tokens_expire.saturating_sub(now);
         self.refresh_at = tokens_expire.saturating_sub(REFRESH_BEFORE.min(lifetime / 4));
+    }
+
+    /// Whether the gateway refreshes the tokens now: shortly before they expire, and where a session is to go on.
+    pub(super) fn is_refresh_due(&self, is_renewal: bool, now: u64) -> bool {
+        let is_stale = is_renewal && self.tokens_since.saturating_add(FRESH) <= now;
+        self.refresh_token.is_some() && (self.refresh_at <= now || is_stale)
     }
 
     /// The time at which the gateway no longer accepts the login: its end, or that of tokens that cannot be refreshed.
@@ -78,9 +90,11 @@ impl Login {
         }
     }
 
-    /// The identity that it proves.
+    /// The identity that it proves: as long as the tokens are valid. Requests refresh them, open sessions do not: these
+    /// end, unless they are renewed, so that what the issuer withdraws ends them too.
     pub(super) fn identity(&self, scheme: &Arc<str>) -> Arc<VerifiedIdentity> {
-        let expires = UNIX_EPOCH.checked_add(Duration::from_secs(self.expires()));
+        let expires = self.ends.min(self.tokens_expire);
+        let expires = UNIX_EPOCH.checked_add(Duration::from_secs(expires));
         let (scheme, mut claims) = (Arc::clone(scheme), self.claims.clone());
         // What names a token names the login here, through all its tokens: a logout revokes it by this.
         claims.insert("jti".to_owned(), self.id.clone().into());
@@ -131,6 +145,7 @@ mod tests {
             refresh_token: None,
             refresh_at: 0,
             tokens_expire: 0,
+            tokens_since: 0,
             ends: 10_000,
         };
         let Value::Object(claims) = json!({"sub": "u", "nonce": "n", "sid": "s", "aud": "c"})
@@ -142,6 +157,11 @@ mod tests {
         assert_eq!((login.refresh_at, login.expires()), (970, 1_000));
         login.refresh_token = Some("r".into());
         assert_eq!(login.expires(), 10_000);
+        let identity = login.identity(&"browser".into());
+        let expires_at = UNIX_EPOCH + Duration::from_secs(1_000);
+        assert_eq!(identity.expires_at(), Some(expires_at), "sessions end with the tokens");
+        assert!(login.is_refresh_due(false, 970) && !login.is_refresh_due(false, 969));
+        assert!(login.is_refresh_due(true, 110) && !login.is_refresh_due(true, 109));
         login.extend(108, 100);
         assert_eq!(login.refresh_at, 106);
     }
@@ -155,6 +175,7 @@ mod tests {
             refresh_token: Some("r".into()),
             refresh_at: 0,
             tokens_expire: 0,
+            tokens_since: 0,
             ends: 10_000,
         };
         let object = |value: Value| value.as_object().cloned().unwrap_or_default();

@@ -24,8 +24,7 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 /// hash one core works on them for 13 seconds, which is longer than any of them may wait. A page that loads its parts in
 /// parallel before the first is verified needs some; eight clients are needed to fill the queue. Those without an address
 /// are many clients, and fill a quarter of it, which is worked off within [`MAX_WAIT`].
-const LIMITS: AttemptLimits =
-    AttemptLimits { in_flight: 256, per_client: 32, without_address: 64 };
+const LIMITS: AttemptLimits = AttemptLimits { in_flight: 256, per_client: 32, without_address: 64 };
 
 /// What runs the hashes, in `GET /status`.
 const TASK_NAME: &str = "password hashes";

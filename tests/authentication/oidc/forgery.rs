@@ -1,6 +1,6 @@
 //! What strangers make up or copy logs in nobody: cookies, states, returns, ID tokens.
 
-use super::browser::{Browser, CALLBACK};
+use super::browser::{Browser, CALLBACK, HTML};
 use super::issuer::{Issuer, now};
 use serde_json::{Value, json};
 use tidegate_testing::{Config, Gateway, IdentityProvider, Upstream};
@@ -146,6 +146,37 @@ async fn code_that_the_issuer_refuses_logs_in_nobody() {
         (503, &json!("authentication_unavailable"))
     );
     assert!(!browser.cookies.contains_key("tg"));
+}
+
+#[tokio::test]
+async fn codes_that_the_issuer_refuses_hold_up_their_sender_alone() {
+    let (issuer, upstream) = (Issuer::start().await, Upstream::saying("page").await);
+    {
+        let mut state = issuer.state();
+        state.refreshes = true;
+        state.expires_in = vec![0];
+    }
+    let gateway = issuer.config(&upstream).top("trusted_proxies: [127.0.0.0/8]").start().await;
+    let mut user = Browser::logged_in(&gateway, &issuer, "alice").await;
+    let stranger = [HTML, "X-Forwarded-For: 203.0.113.9"];
+    let mut refused = 0;
+    let requests = loop {
+        let requests = issuer.token_requests().len();
+        let mut browser = Browser::default();
+        let location = browser.begin(&gateway, "/").await;
+        let target = issuer.log_in(&location, "eve").replace("code=code", "code=junk");
+        match browser.send(&gateway, &target, &stranger).await.status() {
+            401 => refused += 1,
+            503 => break requests,
+            status => panic!("{status}"),
+        }
+        assert!(refused < 200, "the issuer is asked about every code");
+    };
+    assert!(refused >= 20, "{refused}");
+    assert_eq!(issuer.token_requests().len(), requests, "the issuer is asked no more");
+    Browser::logged_in(&gateway, &issuer, "bob").await;
+    assert_eq!(user.fetch(&gateway, "/").await.status(), 200);
+    assert_eq!(issuer.token_requests().len(), requests + 2, "a login and a refresh");
 }
 
 #[tokio::test]
