@@ -21,6 +21,9 @@ use tokio::sync::Notify;
 /// operators add any.
 const MAX_REVOCATIONS: usize = 100_000;
 
+/// For how long a scheme may admit a credential that has expired, in seconds: longer than the maximum of `leeway`.
+const EXPIRY_MARGIN: u64 = 10 * 60;
+
 /// Who or what is revoked, each at its issuer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RevokedLogin<'l> {
@@ -124,9 +127,7 @@ impl Revocations {
         };
         let mut list = self.lock();
         list.add(revocation, now);
-        if list.untold.len() < MAX_REVOCATIONS {
-            list.untold.push(revocation);
-        }
+        list.tell(revocation);
         self.count.store(list.entries.len(), Ordering::Release);
         drop(list);
         self.added.notify_one();
@@ -142,7 +143,7 @@ impl Revocations {
         self.logout_tokens.accept(token, schemes, self)
     }
 
-    /// Whether this identity is refused. `user` is its user id.
+    /// Whether this identity is refused. `user` is its user id. What refuses it is remembered until it has expired.
     pub(crate) fn refuse(&self, identity: &VerifiedIdentity, user: Option<&str>) -> bool {
         if self.count.load(Ordering::Acquire) == 0 {
             return false;
@@ -159,16 +160,26 @@ impl Revocations {
         ];
         let keys = logins.map(|login| login.map(RevokedLogin::key));
         let now = seconds(SystemTime::now());
-        let list = self.lock();
-        let mut found = keys.iter().flatten().filter_map(|key| list.entries.get(key));
-        found.any(|revocation| {
+        let mut list = self.lock();
+        let found = keys.iter().flatten().filter_map(|key| list.entries.get(key));
+        let refusing = found.filter(|revocation| {
             let is_issued_later = revocation
                 .issued_until
                 .zip(issued_at)
                 // A token without `iat` may be older.
                 .is_some_and(|(until, issued_at)| issued_at > until as f64);
             revocation.until > now && !is_issued_later
-        })
+        });
+        let Some(revocation) = refusing.max_by_key(|it| it.until).copied() else { return false };
+        let expires = identity.expires_at().map(|at| seconds(at).saturating_add(EXPIRY_MARGIN));
+        if let Some(until) = expires.filter(|until| *until > revocation.until) {
+            let revocation = Revocation { until, ..revocation };
+            list.add(revocation, now);
+            list.tell(revocation);
+            drop(list);
+            self.added.notify_one();
+        }
+        true
     }
 
     /// Locks the list; its state is consistent between any two statements.
@@ -178,6 +189,13 @@ impl Revocations {
 }
 
 impl List {
+    /// Lets the other gateways know of a revocation, unless too many wait for that already.
+    fn tell(&mut self, revocation: Revocation) {
+        if self.untold.len() < MAX_REVOCATIONS {
+            self.untold.push(revocation);
+        }
+    }
+
     /// Adds a revocation, and forgets those that are over or too many. Returns whether it changes anything.
     fn add(&mut self, revocation: Revocation, now: u64) -> bool {
         while let Some(&(until, key)) = self.by_end.first()

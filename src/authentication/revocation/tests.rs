@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::identity::SchemeKind;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 const NOW: u64 = 2_000_000_000;
 
@@ -89,4 +89,26 @@ fn revocation_of_another_gateway_is_read_as_it_was_written() {
     assert!(other.refuse(&identity(json!({"iat": NOW})), Some("u")));
     assert!(one.take_untold().is_empty() && other.take_untold().is_empty());
     assert_eq!(one.all(), other.all());
+}
+
+#[test]
+fn revocation_is_remembered_until_what_it_refuses_has_expired() {
+    let revocations = Revocations::default();
+    revocations.set_remember(Duration::from_secs(60));
+    let now = SystemTime::now();
+    revocations.revoke(RevokedLogin::User { id: "u" }, now);
+    let expires_at = now + Duration::from_secs(30 * 24 * 60 * 60);
+    let identity = |expires_at| {
+        VerifiedIdentity::new("accounts".into(), SchemeKind::Jwt, Map::new(), expires_at)
+    };
+    assert!(!revocations.refuse(&identity(Some(expires_at)), Some("v")));
+    let until = || revocations.all().first().map(|revocation| revocation.until).unwrap_or(0);
+    assert!(until() <= seconds(now) + 61, "nothing that it refuses is known");
+    revocations.take_untold();
+    assert!(revocations.refuse(&identity(Some(expires_at)), Some("u")));
+    assert!(until() > seconds(expires_at));
+    assert_eq!(revocations.take_untold(), revocations.all(), "others learn of it");
+    assert!(revocations.refuse(&identity(Some(now)), Some("u")));
+    assert!(revocations.refuse(&identity(None), Some("u")));
+    assert!(revocations.take_untold().is_empty(), "nothing has changed");
 }
