@@ -41,6 +41,7 @@ pub(crate) use signals::{HandledSignals, RequestedSignals, ShutdownSignal};
 use crate::filter::FilterRegistry;
 use crate::snapshot::Snapshot;
 use crate::telemetry::log as own_log;
+use handover::InheritedListeners;
 use signals::Signals;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,6 +90,9 @@ impl Server {
         let Some(bound) = bound else { return Ok(()) };
         let sources = start::ConfigSources { read, file, filters, takes_over };
         let built = start::build_state(snapshot, sources, &bound.listeners).await;
+        for revocation in bound.inherited.iter().flat_map(InheritedListeners::revoked) {
+            built.state.sessions.revocations().take_over(*revocation);
+        }
         let (stop_admin, admin_stopping) = watch::channel(false);
         let mut guard = TasksGuard {
             connections: Arc::clone(&built.tasks),

@@ -141,6 +141,11 @@ pub(super) async fn build_state(
     let cache = Arc::new(Cache::default());
     cache.apply(snapshot.cache);
     snapshot_tasks::start(&mut snapshot, &sessions);
+    if let Some(shared) = &snapshot.global.shared
+        && !snapshot.schemes.is_empty()
+    {
+        shared.wait_for_revocations().await;
+    }
     let file = file.as_ref().map(|(file, _)| file.as_path());
     let history = Arc::new(History::open(read.state_dir().as_deref(), file, *takes_over));
     snapshot.number = history.record_start(apply::files(&read.sources));
@@ -311,7 +316,9 @@ pub(super) async fn announce(
     let current = &built.state.current;
     let addresses: Vec<_> = current.bound_addresses().iter().map(ToString::to_string).collect();
     let serving = format!("listening on {}, {} routes", addresses.join(", "), built.routes);
-    let running = RunningAdmin { address: admin.address.clone(), current: Arc::clone(current) };
+    let sessions = Arc::clone(&built.state.sessions);
+    let running =
+        RunningAdmin { address: admin.address.clone(), current: Arc::clone(current), sessions };
     let donor =
         kept.and_then(|(handover_socket, sockets)| open_donor(handover_socket, sockets, running));
     if let Some(taken) = taken {

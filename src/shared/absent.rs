@@ -48,6 +48,11 @@ impl SharedCounterClient {
         match *self {}
     }
 
+    /// Waits for revocations.
+    pub(crate) async fn wait_for_revocations(&self) {
+        match *self {}
+    }
+
     /// Whether the server is reachable.
     pub(crate) fn is_up(&self) -> bool {
         match *self {}

@@ -19,7 +19,7 @@ use sha1::{Digest, Sha1};
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 /// The shared counters, as one gateway uses them.
@@ -34,6 +34,8 @@ pub(crate) struct SharedCounterClient {
     has_begun: AtomicBool,
     /// Whether the task that exchanges revocations runs.
     exchanges_revocations: AtomicBool,
+    /// Whether the revocations of the other gateways have been read.
+    has_revocations: watch::Sender<bool>,
     sessions: Mutex<CountedSessions>,
     answered: AtomicU64,
     failed: AtomicU64,
@@ -57,6 +59,7 @@ impl SharedCounterClient {
             stirred: Arc::default(),
             has_begun: AtomicBool::new(false),
             exchanges_revocations: AtomicBool::new(false),
+            has_revocations: watch::Sender::new(false),
             sessions: Mutex::default(),
             answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),

@@ -3,6 +3,8 @@
 use crate::session_support::{closed, config, handshake, open, post};
 use futures_util::SinkExt;
 use futures_util::future::join_all;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::time::Instant;
 use tidegate_testing::{
@@ -253,6 +255,33 @@ async fn gateway_that_was_away_catches_up_with_logouts() {
     })
     .await;
     assert_eq!(status(&third, &token("three")).await, 200);
+}
+
+/// A process that ends with the test.
+struct Successor(Pid);
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGKILL);
+    }
+}
+
+#[tokio::test]
+async fn gateway_that_takes_over_knows_what_was_revoked_before() {
+    let (issuer, service) = (IdentityProvider::start().await, service().await);
+    let gateway = with_service(&issuer, &service).start().await;
+    gateway.says(0, "ready").await;
+    let token = |sub: &str| issuer.token(json!({"sub": sub, "sid": sub}));
+    let logout = issuer.logout_token(json!({"sid": "alice"}));
+    assert_eq!(log_out(&gateway, &logout).await.status(), 200);
+    let file = gateway.file().to_str().expect("a path");
+    let run = cli(gateway.folder(), &["upgrade", "--config", file], &[]).await;
+    assert_eq!(run.code, Some(0), "{}", run.all());
+    let process = run.stdout.split("process ").nth(1).and_then(|rest| rest.split(' ').next());
+    let process = process.and_then(|process| process.parse().ok()).expect("a process");
+    let _successor = Successor(Pid::from_raw(process));
+    until("the keys of the issuer", async || status(&gateway, &token("bob")).await == 200).await;
+    assert_eq!(status(&gateway, &token("alice")).await, 401);
 }
 
 #[tokio::test]

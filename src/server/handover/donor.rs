@@ -3,7 +3,8 @@
 
 use super::HANDOVER_TIMEOUT;
 use super::{
-    ASK_ADMIN, HandoverSocket, MAX_ADDRESSES_BYTES, MAX_SOCKETS, READY, RECEIVED, RunningAdmin,
+    ASK_ADMIN, ASK_REVOCATIONS, HandoverSocket, MAX_ADDRESSES_BYTES, MAX_SOCKETS, READY, RECEIVED,
+    RunningAdmin,
 };
 use crate::background;
 use crate::server::socket::Socket;
@@ -134,6 +135,10 @@ async fn listen(
                 Ok(Ok(ASK_ADMIN)) => {
                     // Whoever asked may be gone.
                     let _ = timeout(HANDOVER_TIMEOUT, connection.write_all(&admin.answer())).await;
+                }
+                Ok(Ok(ASK_REVOCATIONS)) => {
+                    let revoked = admin.revocations();
+                    let _ = timeout(HANDOVER_TIMEOUT, connection.write_all(&revoked)).await;
                 }
                 _ => {}
             }

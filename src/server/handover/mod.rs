@@ -24,6 +24,9 @@ const RECEIVED: u8 = b't';
 /// The byte by which a command asks for the admin endpoint's address and token.
 const ASK_ADMIN: u8 = b'a';
 
+/// The byte by which a receiver asks for the logins that were revoked.
+const ASK_REVOCATIONS: u8 = b'v';
+
 /// The receiver's byte once it serves.
 const READY: u8 = b'r';
 

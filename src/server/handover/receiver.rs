@@ -2,7 +2,8 @@
 //! configurations.
 
 use super::HANDOVER_TIMEOUT;
-use super::{HandoverSocket, MAX_ADDRESSES_BYTES, MAX_SOCKETS, READY, RECEIVED};
+use super::{ASK_REVOCATIONS, HandoverSocket, MAX_ADDRESSES_BYTES, MAX_SOCKETS, READY, RECEIVED};
+use crate::authentication::Revocation;
 use crate::server::socket::Socket;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,16 +12,21 @@ use std::fs;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use tidegate_disk::is_trusted;
 use tidegate_http::address::Address;
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
+
+/// Maximum size of the list of revoked logins, in bytes: more than the most that are remembered take.
+const MAX_REVOCATIONS_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The listening sockets of the gateway that ran before.
 pub(crate) struct InheritedListeners {
     sockets: HashMap<Address, Socket>,
     control: UnixStream,
+    revoked: Vec<Revocation>,
 }
 
 impl InheritedListeners {
@@ -60,14 +66,26 @@ impl InheritedListeners {
                  {HANDOVER_TIMEOUT:?}"
             ))
         })??;
+        let revoked = match timeout(HANDOVER_TIMEOUT, query_revocations(&control)).await {
+            Ok(Ok(revoked)) => revoked,
+            Ok(Err(_)) | Err(_) => {
+                log::warn!("the running gateway did not say which logins were revoked");
+                Vec::new()
+            }
+        };
         let mut control = UnixStream::connect(&control).await?;
         control.write_u8(RECEIVED).await?;
-        Ok(Self { sockets, control })
+        Ok(Self { sockets, control, revoked })
     }
 
     /// The socket of this address, if there was one.
     pub(crate) fn socket(&mut self, address: &Address) -> Option<Socket> {
         self.sockets.remove(address)
+    }
+
+    /// The logins that were revoked at the old gateway.
+    pub(crate) fn revoked(&self) -> &[Revocation] {
+        &self.revoked
     }
 
     /// Tells the old gateway that this one serves, and closes the sockets that no listener uses.
@@ -85,6 +103,15 @@ impl InheritedListeners {
             );
         }
     }
+}
+
+/// Asks the gateway at this control socket for the logins that were revoked. An older one has none to tell.
+async fn query_revocations(control: &Path) -> io::Result<Vec<Revocation>> {
+    let mut connection = UnixStream::connect(control).await?;
+    connection.write_u8(ASK_REVOCATIONS).await?;
+    let mut answer = String::new();
+    connection.take(MAX_REVOCATIONS_BYTES).read_to_string(&mut answer).await?;
+    Ok(answer.lines().filter_map(Revocation::parse).collect())
 }
 
 /// The socket that receives the listening sockets; its file is removed at drop.

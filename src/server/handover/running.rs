@@ -2,6 +2,7 @@
 
 use super::ASK_ADMIN;
 use crate::snapshot::CurrentSnapshot;
+use crate::websocket::SessionRegistry;
 use rustix::net::sockopt::socket_peercred;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -25,6 +26,8 @@ pub(crate) struct RunningAdmin {
     pub address: Option<Address>,
     /// What knows its token.
     pub current: Arc<CurrentSnapshot>,
+    /// What has the logins that were revoked.
+    pub sessions: Arc<SessionRegistry>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -50,6 +53,12 @@ impl RunningAdmin {
         let token = self.current.load().admin_token.as_ref().map(|token| token.to_string());
         let listener = self.current.bound_addresses().first().map(ToString::to_string);
         serde_json::to_vec(&RunningAnswer { address, token, listener }).unwrap_or_default()
+    }
+
+    /// The logins that were revoked, one a line, for the gateway that comes next.
+    pub(super) fn revocations(&self) -> Vec<u8> {
+        let all = self.sessions.revocations().all();
+        all.into_iter().flat_map(|it| (it.to_text() + "\n").into_bytes()).collect()
     }
 }
 

@@ -17,6 +17,9 @@ static ADD_REVOCATIONS: LazyLock<Script> =
 /// How often the others' revocations are read: they take effect within 2 s.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How long a new gateway waits for the others' revocations before it serves.
+const FIRST_EXCHANGE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Maximum number of revocations in one command.
 const BATCH: usize = 500;
 
@@ -55,6 +58,17 @@ impl SharedCounterClient {
             let (this, sessions) = (Arc::downgrade(self), Arc::downgrade(sessions));
             let exchange = move || exchange(Weak::clone(&this), Weak::clone(&sessions));
             background::spawn_restarting("shared revocations", exchange);
+        }
+    }
+
+    /// Waits until the revocations of the other gateways have been read, a little while.
+    pub(crate) async fn wait_for_revocations(&self) {
+        let mut has_revocations = self.has_revocations.subscribe();
+        if timeout(FIRST_EXCHANGE_TIMEOUT, has_revocations.wait_for(|it| *it)).await.is_err() {
+            log::warn!(
+                "shared_counters: the logins that other gateways have revoked are not known yet; \
+                 until the server answers, this gateway admits them"
+            );
         }
     }
 
@@ -101,6 +115,7 @@ impl SharedCounterClient {
             is_new |= Revocation::parse(&text).is_some_and(|it| revocations.take_over(it));
         }
         *cursor = Some(last);
+        self.has_revocations.send_replace(true);
         is_new
     }
 }
