@@ -50,6 +50,11 @@ impl SchemeKind {
             Self::Oidc => "oidc",
         }
     }
+
+    /// Whether the place that a request asks for is part of the decision: another service may know rights to paths.
+    pub(crate) fn decides_by_target(self) -> bool {
+        !matches!(self, Self::Jwt | Self::ApiKey | Self::Basic | Self::Oidc)
+    }
 }
 
 impl VerifiedIdentity {

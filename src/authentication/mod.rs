@@ -20,7 +20,7 @@ pub(crate) use api_keys::{ApiKeyScheme, KeyHash, sha256_text};
 pub(crate) use basic::BasicScheme;
 #[cfg(feature = "ext-authz")]
 pub(crate) use ext_authz::{ExtAuthzScheme, ExtAuthzService};
-pub(crate) use external::{CacheKeyParts, ExternalSettings, TakeSettings};
+pub(crate) use external::{CacheKeyParts, ExternalSettings, HandshakeTarget, TakeSettings};
 pub(crate) use forward::{ForwardScheme, ForwardService};
 pub(crate) use oidc::{OidcScheme, OidcSettings};
 pub(crate) use password::SlowHash;

@@ -1,5 +1,6 @@
 //! What each scheme of `authentication` can do. Knows none of them.
 
+use super::HandshakeTarget;
 use crate::exchange::Exchange;
 use crate::identity::{SchemeKind, VerifiedIdentity};
 use async_trait::async_trait;
@@ -96,8 +97,13 @@ pub(crate) trait Scheme: Send + Sync + Debug {
     /// Reads the credential of the request and verifies it. Never waits for anything that no credential needs.
     async fn verify(&self, credentials: Credentials<'_>) -> Verdict;
 
-    /// The same for the renewal of a session: what can be made to last longer is.
-    async fn verify_renewal(&self, credentials: Credentials<'_>) -> Verdict {
+    /// The same for the renewal of a session whose handshake went to this place. What can be made to last longer is.
+    async fn verify_renewal(
+        &self,
+        credentials: Credentials<'_>,
+        session: Option<&HandshakeTarget>,
+    ) -> Verdict {
+        let _ = session;
         self.verify(credentials).await
     }
 

@@ -3,7 +3,9 @@
 
 use super::user_id::UserIdFilter;
 use super::{BodyAccess, Error, Filter, Flow, Reply, Request, RequestBody, refuse_origin};
-use crate::authentication::{Credentials, Decision, Refusal, Requirement, Verdict};
+use crate::authentication::{
+    Credentials, Decision, HandshakeTarget, Refusal, Requirement, Verdict,
+};
 use crate::exchange::{Exchange, UserId};
 use crate::identity::{AuthenticationOutcome, AuthenticationResult, VerifiedIdentity};
 use crate::rate_limit::{CountBy, RateLimit, RateLimitSettings};
@@ -104,10 +106,11 @@ impl RenewalFilter {
         &self,
         credentials: Credentials<'_>,
         before: &VerifiedIdentity,
+        target: Option<&HandshakeTarget>,
     ) -> Result<(Arc<VerifiedIdentity>, Vec<HeaderValue>), Reply> {
         let own = self.requirement.schemes.iter().find(|it| **it.name() == *before.scheme());
         let verdict = match own {
-            Some(scheme) => scheme.verify_renewal(credentials).await,
+            Some(scheme) => scheme.verify_renewal(credentials, target).await,
             None => Verdict::Missing,
         };
         let challenge = |reply: Reply, refusal: Option<&Refusal>| {
@@ -184,7 +187,8 @@ impl RenewalFilter {
             return Reply::gateway_error(ErrorCode::NoSuchSession, "the session has no login");
         };
         let before = login.identity();
-        let (identity, cookies) = match self.verify(Credentials { head, exchange }, &before).await {
+        let verified = self.verify(Credentials { head, exchange }, &before, login.target()).await;
+        let (identity, cookies) = match verified {
             Ok(verified) => verified,
             Err(reply) => {
                 let is_missing = reply.is_error(ErrorCode::AuthenticationRequired);

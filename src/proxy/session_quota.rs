@@ -3,6 +3,7 @@
 
 use super::{Context, task_state};
 use crate::admission::Rejection;
+use crate::authentication::{Credentials, HandshakeTarget};
 use crate::filter::RETRY_SOON;
 use crate::filter::Reply;
 use crate::load::{ConnectionLimiter, LimitExceeded};
@@ -76,7 +77,12 @@ pub(super) fn register(
     };
     let mut new_session = WebSocketSession::new(identity, settings.log_frames);
     if let Some(verified) = ctx.exchange.shared_identity() {
-        new_session = new_session.with_login(SessionLogin::new(verified, Arc::clone(&settings)));
+        let kind = verified.kind();
+        let login = SessionLogin::new(verified, Arc::clone(&settings));
+        let needs_target = login.renewal_id().is_some() && kind.decides_by_target();
+        let credentials = Credentials { head, exchange: &ctx.exchange };
+        let target = needs_target.then(|| HandshakeTarget::of(credentials)).flatten();
+        new_session = new_session.with_login(login.with_target(target));
     }
     let new_session = Arc::new(new_session);
     match registry.register(new_session, &settings.quota) {

@@ -3,6 +3,7 @@
 
 use super::end::End;
 use super::settings::{Renewal, Warning, WebSocketSettings};
+use crate::authentication::HandshakeTarget;
 use crate::exchange::Initiator;
 use crate::identity::VerifiedIdentity;
 use arc_swap::ArcSwap;
@@ -29,6 +30,8 @@ pub(crate) struct SessionLogin {
     identity: ArcSwap<VerifiedIdentity>,
     settings: Arc<WebSocketSettings>,
     renewal_id: Option<RenewalId>,
+    /// The place of its handshake, where its renewal needs that.
+    target: Option<HandshakeTarget>,
     /// Whether the client has been warned of the current expiry.
     is_warned: AtomicBool,
 }
@@ -83,8 +86,19 @@ impl SessionLogin {
             identity: ArcSwap::new(identity),
             settings,
             renewal_id: is_renewable.then(RenewalId::generate).flatten(),
+            target: None,
             is_warned: AtomicBool::new(false),
         }
+    }
+
+    /// With the place of its handshake.
+    pub(crate) fn with_target(self, target: Option<HandshakeTarget>) -> Self {
+        Self { target, ..self }
+    }
+
+    /// The place of its handshake, if it is known.
+    pub(crate) fn target(&self) -> Option<&HandshakeTarget> {
+        self.target.as_ref()
     }
 
     /// The identity that is verified now.

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::time::{Duration, SystemTime};
 use tidegate_testing::{
     Admin, Config, Gateway, Handshake, IdentityProvider, Response, Socket, Upstream, Wire, next,
-    switch,
+    respond, switch,
 };
 use tokio_tungstenite::tungstenite::Message;
 
@@ -267,6 +267,42 @@ async fn cookie_of_the_handshake_renews_the_session() {
     assert_eq!(answer.status(), 200, "{}", answer.text());
     while SystemTime::now() <= at(expires + 1) {
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    echoes(&mut socket).await;
+}
+
+#[tokio::test]
+async fn service_decides_about_the_place_of_the_session_that_is_renewed() {
+    let service = Upstream::answering(move |request| {
+        let head = &request.head;
+        let place = ["x-forwarded-method", "x-forwarded-host", "x-forwarded-uri"]
+            .map(|name| head.only(name).unwrap_or_default().to_owned());
+        let may_enter = head.only("cookie").is_some_and(|it| it.contains("room=7"));
+        if place == ["GET", "chat.test", "/ws/7?a=b"].map(str::to_owned) && may_enter {
+            let expires = format!("X-Expires: {}", now() + 600);
+            return respond("200 OK", &["X-User-Id: ann", &expires], "");
+        }
+        respond("403 Forbidden", &[], "")
+    })
+    .await;
+    let upstream = Upstream::echo().await;
+    let gateway = Config::to(&upstream)
+        .with("require: legacy")
+        .with(&format!("websocket: {{renew: {{path: {RENEW}}}}}"))
+        .top(&format!(
+            "authentication: {{legacy: {{forward: {{url: \"http://{}/check\", user: x-user-id, \
+             take: [x-user-id], expires: x-expires}}}}}}",
+            service.address()
+        ))
+        .start()
+        .await;
+    let handshake = Handshake::to("/ws/7?a=b").set("Host", "chat.test").set("Cookie", "room=7");
+    let (head, mut socket) = handshake.open(&gateway).await;
+    let (session, _) = head.only("set-cookie").expect("a cookie").split_once("; ").expect("more");
+    for (room, status) in [("room=7", 200), ("room=8", 401)] {
+        let cookie = format!("Cookie: {session}; {room}");
+        let answer = post(&gateway, RENEW, &[&cookie], "").await;
+        assert_eq!(answer.status(), status, "{room}: {}", answer.text());
     }
     echoes(&mut socket).await;
 }

@@ -8,7 +8,7 @@ mod question;
 
 pub(crate) use admitted::TakeSettings;
 pub(crate) use key::CacheKeyParts;
-pub(crate) use question::Question;
+pub(crate) use question::{HandshakeTarget, Question};
 
 use self::admission_cache::{AdmissionCache, Lookup};
 use self::admitted::Admitted;
@@ -249,6 +249,19 @@ impl<S: DecidingService> Scheme for ExternalScheme<S> {
         }
         drop(turn);
         verdict
+    }
+
+    async fn verify_renewal(
+        &self,
+        credentials: Credentials<'_>,
+        session: Option<&HandshakeTarget>,
+    ) -> Verdict {
+        // What it says of the path of renewals is no decision about the session.
+        let Some(session) = session else {
+            return self.unusable("no_target", "the place of the session's handshake is unknown");
+        };
+        let (head, exchange) = session.repeat(credentials);
+        self.verify(Credentials { head: &head, exchange: &exchange }).await
     }
 
     fn challenge(&self, _: Option<&Refusal>) -> Option<HeaderValue> {

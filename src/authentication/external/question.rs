@@ -1,11 +1,14 @@
 //! What a service that decides about a request learns of it. Knows no protocol to ask with.
 
 use super::super::Credentials;
+use crate::exchange::Exchange;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Version};
+use http::{Method, Uri, Version};
 use pingora::http::RequestHeader;
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use tidegate_http::path;
 use tidegate_http::trace_context::TraceParent;
 
@@ -55,6 +58,52 @@ impl Question {
             trace: exchange.trace,
             headers,
         }
+    }
+}
+
+/// The place of the handshake of a session: what a service decides about again when the session is renewed.
+#[derive(Clone)]
+pub(crate) struct HandshakeTarget {
+    uri: Uri,
+    host: Box<str>,
+}
+
+impl fmt::Debug for HandshakeTarget {
+    /// Without the query, which may have a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandshakeTarget").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+impl HandshakeTarget {
+    /// The place of this handshake; `None` if it cannot be written as a URI.
+    pub(crate) fn of(credentials: Credentials<'_>) -> Option<Self> {
+        let mut target = path_of(credentials).into_owned();
+        if let Some(query) = query_of(credentials.head) {
+            target.push('?');
+            target.push_str(&query);
+        }
+        Some(Self { uri: target.parse().ok()?, host: host_of(credentials).into() })
+    }
+
+    /// A handshake at this place with the credentials of a renewal.
+    pub(super) fn repeat(&self, renewal: Credentials<'_>) -> (RequestHeader, Exchange) {
+        let mut head = renewal.head.clone();
+        head.set_method(Method::GET);
+        head.set_uri(self.uri.clone());
+        head.set_version(Version::HTTP_11);
+        let of = renewal.exchange;
+        let exchange = Exchange {
+            client_address: of.client_address,
+            tls: of.tls.clone(),
+            scheme: of.scheme,
+            forwarded_host: Some(self.host.clone()),
+            is_websocket: true,
+            is_dry_run: of.is_dry_run,
+            trace: of.trace,
+            ..Exchange::new(Arc::clone(&of.route), of.request_id.clone())
+        };
+        (head, exchange)
     }
 }
 

@@ -16,7 +16,9 @@ mod record;
 mod refresh;
 mod seal;
 
-use super::{Credentials, EndpointVerdict, Refusal, Scheme, SchemeEndpoint, Verdict};
+use super::{
+    Credentials, EndpointVerdict, HandshakeTarget, Refusal, Scheme, SchemeEndpoint, Verdict,
+};
 use crate::http_client::HttpClient;
 use crate::identity::SchemeKind;
 use async_trait::async_trait;
@@ -321,7 +323,11 @@ impl Scheme for OidcScheme {
         }
     }
 
-    async fn verify_renewal(&self, request: Credentials<'_>) -> Verdict {
+    async fn verify_renewal(
+        &self,
+        request: Credentials<'_>,
+        _: Option<&HandshakeTarget>,
+    ) -> Verdict {
         match self.find(&request.head.headers) {
             Found::Login(login) => self.accept(*login, request, true).await,
             _ => self.verify(request).await,
