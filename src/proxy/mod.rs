@@ -134,7 +134,7 @@ impl ProxyHttp for Proxy {
                         .or_else(|| {
                             session_quota::claim_connection(&self.state.connection_limiter, ctx)
                         })
-                        .or_else(|| session_quota::register(&self.state.sessions, session, ctx));
+                        .or_else(|| session_quota::register(&self.state, session, ctx));
                     ctx.outcome.is_intended |= rejection.is_some();
                     rejection
                 }

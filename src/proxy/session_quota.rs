@@ -8,6 +8,7 @@ use crate::filter::RETRY_SOON;
 use crate::filter::Reply;
 use crate::load::{ConnectionLimiter, LimitExceeded};
 use crate::shared::SharedSessionOutcome;
+use crate::state::State;
 use crate::websocket::{
     End, Identity, Initiator, QuotaExceeded, RENEWAL_COOKIE, Session as WebSocketSession,
     SessionLogin, SessionPermit, SessionQuota, SessionRegistry, WebSocketSettings,
@@ -46,11 +47,8 @@ pub(super) fn claim_connection(
 }
 
 /// Registers a handshake, unless it cannot become a session.
-pub(super) fn register(
-    registry: &SessionRegistry,
-    session: &Session,
-    ctx: &mut Context,
-) -> Option<Rejection> {
+pub(super) fn register(state: &State, session: &Session, ctx: &mut Context) -> Option<Rejection> {
+    let registry = &state.sessions;
     if !ctx.exchange.is_websocket {
         return None;
     }
@@ -89,6 +87,11 @@ pub(super) fn register(
         Ok(permit) => {
             // The registry has it by now: who revokes its login from here on finds it.
             registry.close_if_revoked(permit.session());
+            // Nor does it escape a reload that has gone through the sessions meanwhile.
+            let current = state.current.load();
+            SessionRegistry::close_if_dismissed(permit.session(), |identity| {
+                current.still_admits(identity)
+            });
             task_state::set_session(Some(permit.session()));
             ctx.session.permit = Some(permit);
             None

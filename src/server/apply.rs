@@ -186,11 +186,8 @@ impl Applier {
     /// Applies `websocket.on_change` of their routes to live sessions; returns the number of affected ones.
     fn touch_sessions(&self) -> Option<String> {
         let current = self.state.current.load();
-        let dismissed = self.state.sessions.close_dismissed(|identity| {
-            let kept = current.schemes.get(identity.scheme());
-            // Whether a route still requires a scheme, the route's own change decides.
-            kept.is_none_or(|kept| kept.scheme.still_admits(identity))
-        });
+        let dismissed =
+            self.state.sessions.close_dismissed(|identity| current.still_admits(identity));
         if dismissed > 0 {
             log::info!(
                 "{dismissed} WebSocket sessions end: their API keys or users have left the files of \

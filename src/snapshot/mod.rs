@@ -31,6 +31,7 @@ use crate::compression::Compression;
 use crate::error_pages::ErrorPages;
 use crate::exchange::Exchange;
 use crate::filter::{BodyFilters, Filter};
+use crate::identity::VerifiedIdentity;
 use crate::rate_limit::RateLimit;
 use crate::routing::{Miss, Query, Table};
 use crate::shared::SharedCounterClient;
@@ -384,6 +385,13 @@ impl StableHash for HostHeader {
 }
 
 impl Snapshot {
+    /// Whether the scheme of an identity still admits it. Where the scheme is gone, the route's own change decides what
+    /// becomes of its sessions.
+    pub(crate) fn still_admits(&self, identity: &VerifiedIdentity) -> bool {
+        let kept = self.schemes.get(identity.scheme());
+        kept.is_none_or(|kept| kept.scheme.still_admits(identity))
+    }
+
     /// The certificates that are ordered by ACME.
     pub(crate) fn managed(&self) -> impl Iterator<Item = &Arc<ManagedCertificate>> {
         self.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.acme.as_ref())

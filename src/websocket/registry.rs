@@ -193,12 +193,20 @@ impl SessionRegistry {
     /// Requests the sessions to close whose logins are not admitted any more; returns their number.
     pub(crate) fn close_dismissed(&self, admits: impl Fn(&VerifiedIdentity) -> bool) -> usize {
         let sessions = self.select(&SessionSelector::default());
-        let dismissed = sessions.iter().filter_map(|session| {
-            let login = session.login()?;
-            let is_open = session.close_request().is_none();
-            (is_open && !admits(&login.identity())).then(|| session.request_close(login.revoked()))
-        });
-        dismissed.count()
+        sessions.iter().filter(|session| Self::close_if_dismissed(session, &admits)).count()
+    }
+
+    /// Requests a session to close if its login is not admitted any more. Returns whether it has asked for that now.
+    pub(crate) fn close_if_dismissed(
+        session: &Session,
+        admits: impl Fn(&VerifiedIdentity) -> bool,
+    ) -> bool {
+        let Some(login) = session.login() else { return false };
+        let is_dismissed = session.close_request().is_none() && !admits(&login.identity());
+        if is_dismissed {
+            session.request_close(login.revoked());
+        }
+        is_dismissed
     }
 
     /// Requests a session to close if its login is revoked. Returns whether it has asked for that now.
