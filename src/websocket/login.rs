@@ -31,7 +31,7 @@ pub(crate) struct SessionLogin {
     settings: Arc<WebSocketSettings>,
     renewal_id: Option<RenewalId>,
     /// The place of its handshake, where its renewal needs that.
-    target: Option<HandshakeTarget>,
+    target: Option<Box<HandshakeTarget>>,
     /// Whether the client has been warned of the current expiry.
     is_warned: AtomicBool,
 }
@@ -93,12 +93,12 @@ impl SessionLogin {
 
     /// With the place of its handshake.
     pub(crate) fn with_target(self, target: Option<HandshakeTarget>) -> Self {
-        Self { target, ..self }
+        Self { target: target.map(Box::new), ..self }
     }
 
     /// The place of its handshake, if it is known.
     pub(crate) fn target(&self) -> Option<&HandshakeTarget> {
-        self.target.as_ref()
+        self.target.as_deref()
     }
 
     /// The identity that is verified now.
