@@ -108,12 +108,8 @@ impl SessionLogin {
 
     /// Puts a fresh identity in the place of the previous one.
     pub(super) fn renew(&self, identity: Arc<VerifiedIdentity>) {
-        let expires_at = identity.expires_at();
-        let before = self.identity.swap(identity);
-        // A warning that changes nothing would only lead to the next one.
-        if before.expires_at() != expires_at {
-            self.is_warned.store(false, Ordering::Release);
-        }
+        self.identity.store(identity);
+        self.is_warned.store(false, Ordering::Release);
     }
 
     /// The id for its renewal, where it can be renewed.

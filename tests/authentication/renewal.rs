@@ -291,7 +291,7 @@ async fn service_decides_about_the_place_of_the_session_that_is_renewed() {
         .with(&format!("websocket: {{renew: {{path: {RENEW}}}}}"))
         .top(&format!(
             "authentication: {{legacy: {{forward: {{url: \"http://{}/check\", user: x-user-id, \
-             take: [x-user-id], expires: x-expires}}}}}}",
+             take: [x-user-id, x-expires], expires: x-expires}}}}}}",
             service.address()
         ))
         .start()
