@@ -25,9 +25,7 @@ pub(crate) use forward::{ForwardScheme, ForwardService};
 pub(crate) use oidc::{OidcScheme, OidcSettings};
 pub(crate) use password::SlowHash;
 pub(crate) use requirement::{ClaimRule, ClaimTest, Decision, Requirement, UserSource};
-#[cfg(feature = "valkey")]
-pub(crate) use revocation::Revocation;
-pub(crate) use revocation::{Revocations, RevokedLogin};
+pub(crate) use revocation::{Revocation, Revocations, RevokedLogin};
 pub(crate) use scheme::{
     Credentials, EndpointVerdict, Refusal, Scheme, SchemeEndpoint, Verdict, quoted_challenge,
 };

@@ -2,7 +2,6 @@
 //! nothing of sessions and of other gateways; these read what it has.
 
 mod logout_token;
-#[cfg(feature = "valkey")]
 mod sharing;
 
 use logout_token::LogoutTokens;

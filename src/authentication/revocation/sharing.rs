@@ -3,15 +3,16 @@
 use super::{Revocation, RevocationKey, Revocations, seconds};
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 /// Longest time for which a revocation of another gateway is remembered, in seconds: 400 days.
 const MAX_REMEMBER: u64 = 400 * 24 * 60 * 60;
 
 impl Revocations {
     /// For how long revocations are remembered.
-    pub(crate) fn remember(&self) -> Duration {
-        Duration::from_secs(self.remember.load(Ordering::Relaxed))
+    #[cfg(feature = "valkey")]
+    pub(crate) fn remember(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.remember.load(Ordering::Relaxed))
     }
 
     /// Takes over a revocation of another gateway. Returns whether it is new here.
@@ -26,6 +27,7 @@ impl Revocations {
     }
 
     /// Those that other gateways have not been told of, once.
+    #[cfg(any(test, feature = "valkey"))]
     pub(crate) fn take_untold(&self) -> Vec<Revocation> {
         std::mem::take(&mut self.lock().untold)
     }
