@@ -246,4 +246,16 @@ mod tests {
         let right = Attempt { client: client(1), ..attempt("hunter2", &hashes) };
         assert_eq!(verifier.verify(right).await, Verification::Right(0));
     }
+
+    #[tokio::test]
+    async fn attempt_fails_once_for_each_hash_that_it_costs() {
+        let (verifier, hashes) = (verifier(), hashes(&[HASH; 4]));
+        let client = Some(IpAddr::from([192, 0, 2, 3]));
+        let wrong = Attempt { client, ..attempt("hunter3", &hashes) };
+        let mut verdicts = Vec::new();
+        for _ in 0..15 {
+            verdicts.push(verifier.verify(wrong).await);
+        }
+        assert!(verdicts.contains(&Verification::Busy(Busy::Failures)), "{verdicts:?}");
+    }
 }
