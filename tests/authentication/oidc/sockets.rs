@@ -2,6 +2,7 @@
 
 use super::browser::Browser;
 use super::issuer::Issuer;
+use crate::session_support::closed;
 use futures_util::SinkExt;
 use serde_json::json;
 use tidegate_testing::{Handshake, Upstream, next};
@@ -37,4 +38,20 @@ async fn handshake_refreshes_the_login_and_sets_the_new_cookie() {
     let (head, _socket) = browser.handshake("/ws", "http://localhost").open(&gateway).await;
     assert!(head.only("set-cookie").expect("the new cookie").starts_with("tg=1."));
     assert_eq!(issuer.token_requests().len(), 2);
+}
+
+#[tokio::test]
+async fn socket_ends_with_the_tokens_even_with_a_refresh_token() {
+    let (issuer, upstream) = (Issuer::start().await, Upstream::echo().await);
+    {
+        let mut state = issuer.state();
+        state.refreshes = true;
+        // The handshake refreshes the first ones.
+        state.expires_in = vec![0, 3];
+    }
+    let gateway = issuer.config(&upstream).start().await;
+    let browser = Browser::logged_in(&gateway, &issuer, "alice").await;
+    let (_, mut socket) = browser.handshake("/ws", "http://localhost").open(&gateway).await;
+    assert_eq!(closed(&mut socket).await, (3000, "the login has expired".to_owned()));
+    assert_eq!(issuer.token_requests().len(), 2, "an open socket refreshes nothing");
 }
