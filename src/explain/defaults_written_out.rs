@@ -11,7 +11,9 @@ use std::path::Path;
 use tidegate_config::{FilterSchemas, Variables, parse_tree, read_with};
 
 /// Keys whose default is refused wherever it is written out.
-const REFUSED_KEYS: [&str; 1] = [
+const REFUSED_KEYS: [&str; 2] = [
+    // The example's `user` is one of these headers.
+    ".authentication.*.forward.take",
     // A gateway needs an address to listen on.
     ".listeners",
 ];

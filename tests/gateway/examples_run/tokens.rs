@@ -1,11 +1,11 @@
-//! The example of a route for users with a JSON Web Token.
+//! The examples of routes for users with a JSON Web Token, and of admitted client addresses.
 
 use crate::example::Example;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use serde_json::{Value, json};
-use tidegate_testing::{IdentityProvider, Upstream};
+use tidegate_testing::{IdentityProvider, Upstream, free_port};
 
 #[tokio::test]
 async fn authentication_jwt() {
@@ -50,5 +50,58 @@ async fn authentication_jwt() {
     for request in &requests[1..] {
         assert_eq!(request.head.only("x-user-id"), Some("alice"));
         assert_eq!(request.head.get("authorization"), None);
+    }
+}
+
+#[tokio::test]
+async fn authentication_everywhere() {
+    let (shop, issuer) = (Upstream::saying("shop").await, IdentityProvider::start().await);
+    let gateway = Example::from_file("examples/authentication-everywhere.yaml")
+        .at("127.0.0.1:3000")
+        .with("127.0.0.1:4001", shop.address())
+        .with("https://id.example.com/keys", issuer.jwks_url())
+        .with("https://id.example.com/", issuer.issuer())
+        .run()
+        .await;
+    let token = |claims: Value| {
+        let mut all = json!({"aud": "shop", "scope": "shop"});
+        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+        issuer.token(all)
+    };
+    let customer = token(json!({"role": "customer"}));
+    assert_eq!(gateway.get("/public/a", &[]).await.status(), 200);
+    for (target, token, field, status) in [
+        ("/", &customer, "X-A: b", 200),
+        ("/", &token(json!({"role": "robot"})), "X-A: b", 403),
+        ("/orders?userId=alice", &customer, "X-A: b", 200),
+        ("/orders?userId=bob", &customer, "X-A: b", 403),
+        ("/basket", &customer, "Cookie: basket_of=alice", 200),
+        ("/basket", &customer, "Cookie: basket_of=bob", 403),
+        ("/reports", &customer, "X-User-Id: alice", 401),
+    ] {
+        let answer = gateway.get(target, &[&format!("Authorization: Bearer {token}"), field]).await;
+        assert_eq!(answer.status(), status, "{target} {field}: {}", answer.text());
+    }
+    assert_eq!(gateway.get("/", &[]).await.status(), 401);
+}
+
+#[tokio::test]
+async fn clients() {
+    let service = Upstream::saying("ok").await;
+    let gateway = Example::from_file("examples/clients.yaml")
+        .at("127.0.0.1:3000")
+        .with("127.0.0.1:3001", format!("127.0.0.1:{}", free_port()))
+        .with("127.0.0.1:4001", service.address())
+        .run()
+        .await;
+    for (target, client, status) in [
+        ("/", "192.0.2.1", 200),
+        ("/", "192.0.2.66", 403),
+        ("/metrics", "10.0.0.1", 200),
+        ("/metrics", "10.0.9.1", 403),
+        ("/metrics", "192.0.2.1", 403),
+    ] {
+        let answer = gateway.get(target, &[&format!("X-Forwarded-For: {client}")]).await;
+        assert_eq!(answer.status(), status, "{target} {client}");
     }
 }
