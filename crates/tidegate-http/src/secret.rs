@@ -159,7 +159,7 @@ const FILTERS_KEY: &str = "filters";
 /// Whether the last key of this path of the configuration, such as `admin.token`, is that of a secret.
 pub fn is_secret_path(path: &str) -> bool {
     let mut keys = path.split(['.', '[']).filter(|part| !part.ends_with(']'));
-    let key = keys.clone().next_back().unwrap_or(path);
+    let key = keys.next_back().unwrap_or(path);
     match keys.any(holds_fields) {
         true => is_secret_field(key),
         false => is_secret_key(key),
