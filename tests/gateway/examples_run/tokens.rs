@@ -105,3 +105,25 @@ async fn clients() {
         assert_eq!(answer.status(), status, "{target} {client}");
     }
 }
+
+#[tokio::test]
+async fn tidegate_auth() {
+    let (service, issuer) = (Upstream::saying("ok").await, IdentityProvider::start().await);
+    let (origin, keys) = (issuer.issuer(), issuer.jwks_url());
+    let origin = origin.trim_end_matches('/');
+    let notifications = service.address().to_string();
+    let variables =
+        [("PAGE_ORIGIN", origin), ("ISSUER_KEYS", &*keys), ("NOTIFICATIONS", &*notifications)];
+    let gateway =
+        Example::from_file("tidegate-auth.yaml").at("127.0.0.1:3000").run_with(&variables).await;
+    let alice = issuer.token(json!({"iss": origin, "aud": "notifications"}));
+    let field = format!("Authorization: Bearer {alice}");
+    for (target, fields, status) in [
+        ("/api/notification?userId=alice", &[&*field][..], 200),
+        ("/api/notification?userId=bob", &[&*field], 403),
+        ("/api/notifications/ws?userId=alice", &[], 401),
+        ("/health", &[], 200),
+    ] {
+        assert_eq!(gateway.get(target, fields).await.status(), status, "{target}");
+    }
+}
