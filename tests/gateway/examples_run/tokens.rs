@@ -112,10 +112,15 @@ async fn tidegate_auth() {
     let (origin, keys) = (issuer.issuer(), issuer.jwks_url());
     let origin = origin.trim_end_matches('/');
     let notifications = service.address().to_string();
-    let variables =
-        [("PAGE_ORIGIN", origin), ("ISSUER_KEYS", &*keys), ("NOTIFICATIONS", &*notifications)];
-    let gateway =
-        Example::from_file("tidegate-auth.yaml").at("127.0.0.1:3000").run_with(&variables).await;
+    let example = Example::from_file("tidegate-auth.yaml");
+    let address = format!("127.0.0.1:{}", example.port());
+    let variables = [
+        ("GATEWAY_ADDRESS", &*address),
+        ("PAGE_ORIGIN", origin),
+        ("ISSUER_KEYS", &*keys),
+        ("NOTIFICATIONS", &*notifications),
+    ];
+    let gateway = example.run_with(&variables).await;
     let alice = issuer.token(json!({"iss": origin, "aud": "notifications"}));
     let field = format!("Authorization: Bearer {alice}");
     for (target, fields, status) in [
