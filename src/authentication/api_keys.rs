@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use tidegate_config::HashFormat;
 
 /// Maximum length of a key, in bytes.
-const MAX_KEY_LENGTH: usize = 512;
+const MAX_KEY_BYTES: usize = 512;
 
 /// A SHA-256 hash.
 pub(crate) type Sha256 = [u8; 32];
@@ -118,7 +118,7 @@ impl Scheme for ApiKeyScheme {
             }
         }
         let Some(key) = found else { return Verdict::Missing };
-        if key.len() > MAX_KEY_LENGTH || key.iter().any(u8::is_ascii_control) {
+        if key.len() > MAX_KEY_BYTES || key.iter().any(u8::is_ascii_control) {
             let message = "the API key is too long, or has control characters";
             return Verdict::Refused(Refusal::new("malformed", message));
         }

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) type ForwardScheme = ExternalScheme<ForwardService>;
 
 /// Maximum size of the body of a response that goes to the client, in bytes.
-const MAX_BODY: usize = 1024 * 1024;
+const MAX_ANSWER_BODY_BYTES: usize = 1024 * 1024;
 
 /// A service that is asked over HTTP.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl DecidingService for ForwardService {
             return ServiceAnswer::Unusable(format!("it answers {}", status.as_u16()));
         }
         // It has decided: whatever happens to the body, the request is not admitted.
-        match timeout_at(deadline, HttpClient::collect(response, MAX_BODY)).await {
+        match timeout_at(deadline, HttpClient::collect(response, MAX_ANSWER_BODY_BYTES)).await {
             Ok(Ok(response)) => ServiceAnswer::Denied(Box::new(for_client(response))),
             Ok(Err(error)) => {
                 let reason = format!("the body of its {} cannot be read: {error}", status.as_u16());

@@ -30,7 +30,7 @@ pub(crate) const KEY_SET_PATH: &str = "/.well-known/jwks.json";
 /// The service that the tokens are for.
 const AUDIENCE: &str = "notifications";
 /// Maximum size of a request's body in bytes.
-const MAX_BODY: usize = 1024;
+const MAX_REQUEST_BODY_BYTES: usize = 1024;
 
 /// An issuer of tokens with one key.
 pub(crate) struct Issuer {
@@ -65,7 +65,7 @@ impl Issuer {
         Router::new()
             .route(KEY_SET_PATH, get(async move || Json(key_set)))
             .route("/token", post(issue))
-            .layer(DefaultBodyLimit::max(MAX_BODY))
+            .layer(DefaultBodyLimit::max(MAX_REQUEST_BODY_BYTES))
             .with_state(Arc::new(self))
     }
 

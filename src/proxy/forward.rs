@@ -126,7 +126,7 @@ fn set_path(head: &RequestHeader, upstream: &mut RequestHeader, ctx: &Context) -
     };
     let is_origin_form = upstream.raw_path().starts_with(b"/");
     let query = head.uri.query().map(|query| match head.version {
-        Version::HTTP_2 => path::encode(query, true),
+        Version::HTTP_2 => path::escape_illegal_bytes(query, true),
         _ => Cow::Borrowed(query),
     });
     let is_as_it_came = is_as_it_came && !matches!(query, Some(Cow::Owned(_)));

@@ -1,5 +1,5 @@
 //! Connections to HTTP/1.1 upstreams for Pingora, with two differences to its own: reads are limited to
-//! [`MAX_READ_SIZE`], and idle connections can be closed. Knows nothing of endpoints.
+//! [`MAX_READ_BYTES`], and idle connections can be closed. Knows nothing of endpoints.
 
 use super::descriptors::{IdleWatch, connect_with_room};
 use async_trait::async_trait;
@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
 /// Maximum size of one read, in bytes. Pingora reads up to 64 KiB, nine times before it waits for a client that
 /// takes nothing; with this limit that is 72 KiB of a response instead of 576 KiB.
-pub(crate) const MAX_READ_SIZE: u64 = 8 * 1024;
+pub(crate) const MAX_READ_BYTES: u64 = 8 * 1024;
 
 /// By which Pingora asks for connections here: it looks in its pool for idle ones first.
 pub(crate) static HTTP1: LazyLock<ALPN> =
@@ -84,7 +84,7 @@ struct Http1Stream {
 
 impl Http1Stream {
     fn new(stream: Stream) -> Self {
-        Self { stream: stream.take(MAX_READ_SIZE), idle: None }
+        Self { stream: stream.take(MAX_READ_BYTES), idle: None }
     }
 
     /// The connection is in use.
@@ -114,7 +114,7 @@ impl AsyncRead for Http1Stream {
             }
             return this.inner().poll_read(cx, buffer);
         }
-        this.stream.set_limit(MAX_READ_SIZE);
+        this.stream.set_limit(MAX_READ_BYTES);
         Pin::new(&mut this.stream).poll_read(cx, buffer)
     }
 }

@@ -23,7 +23,7 @@ pub(crate) use breaker::{
     Breaker, ConcurrencyLimit, ConcurrencyLimits, UpstreamLimitExceeded, UpstreamPermit,
 };
 pub(crate) use budget::RetryBudget;
-pub(crate) use connector::{HTTP1, Http1Connector, MAX_READ_SIZE};
+pub(crate) use connector::{HTTP1, Http1Connector, MAX_READ_BYTES};
 pub(crate) use descriptors::{
     UseGuard, close_idle, has_room_for_copies, is_out_of_descriptors, is_out_of_files, is_scarce,
     set_limit as set_file_limit,

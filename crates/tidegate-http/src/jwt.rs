@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 /// Maximum size of a token in bytes.
-pub const MAX_SIZE: usize = 8 * 1024;
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// Maximum size of the header in bytes, decoded.
 const MAX_HEADER_BYTES: usize = 2 * 1024;
@@ -43,7 +43,7 @@ pub struct TokenHeader {
 /// Why a text is no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenFormError {
-    /// It is longer than [`MAX_SIZE`], or its header is too long.
+    /// It is longer than [`MAX_TOKEN_BYTES`], or its header is too long.
     TooLong,
     /// It does not have three parts; a token with five is encrypted (RFC 7516), and nobody here has its key.
     Parts,
@@ -67,7 +67,7 @@ impl<'t> UnverifiedToken<'t> {
     /// # Errors
     /// When the text is no token, or one that two parsers may read differently.
     pub fn parse(text: &'t [u8]) -> Result<Self, TokenFormError> {
-        if text.len() > MAX_SIZE {
+        if text.len() > MAX_TOKEN_BYTES {
             return Err(TokenFormError::TooLong);
         }
         let mut parts = text.split(|byte| *byte == b'.');
@@ -189,7 +189,7 @@ mod tests {
             (token(r#"{"alg":"ES256","cty":"JWT"}"#, "{}"), Nested),
             (token(r#"{"alg":"ES256"}"#, "[]"), Json),
             (token(r#"{"alg":"ES256"}"#, ""), Json),
-            ("a".repeat(MAX_SIZE + 1), TooLong),
+            ("a".repeat(MAX_TOKEN_BYTES + 1), TooLong),
             (token(&format!(r#"{{"alg":"ES256","x":"{}"}}"#, "x".repeat(2048)), "{}"), TooLong),
         ] {
             assert_eq!(UnverifiedToken::parse(text.as_bytes()), Err(error), "{text:.80}");

@@ -5,7 +5,7 @@ mod escapes;
 mod policy;
 mod segments;
 
-pub use escapes::{encode, is_to_be_encoded};
+pub use escapes::{escape_illegal_bytes, is_to_be_encoded};
 pub use policy::{EncodedSlash, PathError, PathPolicy};
 
 use escapes::{canonical, escape, hex_digit, needs_no_escape, normalize_escapes};
@@ -89,7 +89,7 @@ impl<'p> ParsedPath<'p> {
         check_hidden(&canonical(&form), policy)?;
         if policy == PathPolicy::RAW {
             // HTTP/2 allows characters that HTTP/1.1 does not.
-            return Ok(match encode(self.path, false) {
+            return Ok(match escape_illegal_bytes(self.path, false) {
                 Cow::Owned(encoded) => ForwardedForm::Other(encoded),
                 Cow::Borrowed(path) if path == self.normal => ForwardedForm::Normal,
                 Cow::Borrowed(_) => ForwardedForm::AsItCame,

@@ -111,7 +111,7 @@ impl HandshakeTarget {
 pub(super) fn path_of(credentials: Credentials<'_>) -> Cow<'_, str> {
     let path = credentials.exchange.forwarded_path(credentials.head);
     match credentials.head.version {
-        Version::HTTP_2 => path::encode(path, false),
+        Version::HTTP_2 => path::escape_illegal_bytes(path, false),
         _ => Cow::Borrowed(path),
     }
 }
@@ -120,7 +120,7 @@ pub(super) fn path_of(credentials: Credentials<'_>) -> Cow<'_, str> {
 pub(super) fn query_of(head: &RequestHeader) -> Option<Cow<'_, str>> {
     let query = head.uri.query()?;
     Some(match head.version {
-        Version::HTTP_2 => path::encode(query, true),
+        Version::HTTP_2 => path::escape_illegal_bytes(query, true),
         _ => Cow::Borrowed(query),
     })
 }

@@ -17,7 +17,7 @@ const TOKENS_IN_A_SET: usize = 4;
 /// SHA-256 of a token: the cache holds no token, and a match cannot be made up.
 pub(crate) type TokenHash = [u8; 32];
 
-/// A cache of at most 4,096 verified tokens, each of at most [`tidegate_http::jwt::MAX_SIZE`] bytes.
+/// A cache of at most 4,096 verified tokens, each of at most [`tidegate_http::jwt::MAX_TOKEN_BYTES`] bytes.
 ///
 /// Only valid tokens come in, so nobody without one can fill it. The hash chooses a set, and a token can only displace
 /// another one of its set. No request ever waits here: each set has its own lock, held for a few comparisons and never

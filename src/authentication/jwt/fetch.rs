@@ -12,7 +12,7 @@ use tidegate_http::strict_json;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum size of a response in bytes.
-const MAX_SIZE: usize = 256 * 1024;
+const MAX_KEY_SET_BYTES: usize = 256 * 1024;
 
 /// What follows the issuer's URL (OpenID Connect Discovery 1.0, section 4).
 const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
@@ -75,7 +75,8 @@ async fn get(url: &Uri, client: &HttpClient) -> Result<Bytes, String> {
         .header(header::ACCEPT, "application/json")
         .body(Bytes::new())
         .map_err(|error| error.to_string())?;
-    let response = client.send(request, TIMEOUT, MAX_SIZE).await.map_err(|it| it.to_string())?;
+    let response =
+        client.send(request, TIMEOUT, MAX_KEY_SET_BYTES).await.map_err(|it| it.to_string())?;
     match response.status() {
         StatusCode::OK => Ok(response.into_body()),
         status => Err(format!("the answer is {}", status.as_u16())),

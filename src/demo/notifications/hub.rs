@@ -9,11 +9,11 @@ use std::{
 use tokio::sync::{broadcast, watch};
 
 /// Maximum number of notifications per user; the oldest one makes room.
-const MAX_INBOX: usize = 100;
+const MAX_INBOX_NOTIFICATIONS: usize = 100;
 /// Maximum number of users; the least recently active one without an open socket makes room.
 const MAX_USERS: usize = 1_000;
 /// Maximum number of pushes that wait for a slow socket before it misses some.
-const MAX_WAITING: usize = 64;
+const MAX_WAITING_PUSHES: usize = 64;
 
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -111,7 +111,7 @@ impl Users {
         self.clock += 1;
         let user = self.by_id.entry(id.to_owned()).or_insert_with(|| User {
             inbox: VecDeque::new(),
-            pushes: broadcast::Sender::new(MAX_WAITING),
+            pushes: broadcast::Sender::new(MAX_WAITING_PUSHES),
             last_used: 0,
         });
         user.last_used = self.clock;
@@ -124,7 +124,7 @@ impl User {
         let push = PushMessage::Notification { notification: &notification };
         // It fails only when no socket is open, and then the inbox is all there is to do.
         let _ = self.pushes.send(push.text());
-        self.inbox.truncate(MAX_INBOX - 1);
+        self.inbox.truncate(MAX_INBOX_NOTIFICATIONS - 1);
         self.inbox.push_front(notification);
     }
 }
@@ -148,12 +148,12 @@ mod tests {
     fn inbox_keeps_the_newest_100_newest_first() {
         let mut users = Users::default();
         let user = users.entry("user-1").expect("there is room");
-        for number in 0..=MAX_INBOX {
+        for number in 0..=MAX_INBOX_NOTIFICATIONS {
             user.add(notification(&number.to_string()));
         }
-        assert_eq!(user.inbox.len(), MAX_INBOX);
-        assert_eq!(user.inbox[0].title, MAX_INBOX.to_string());
-        assert_eq!(user.inbox[MAX_INBOX - 1].title, "1");
+        assert_eq!(user.inbox.len(), MAX_INBOX_NOTIFICATIONS);
+        assert_eq!(user.inbox[0].title, MAX_INBOX_NOTIFICATIONS.to_string());
+        assert_eq!(user.inbox[MAX_INBOX_NOTIFICATIONS - 1].title, "1");
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
         let mut users = Users::default();
         let user = users.entry("user-1").expect("there is room");
         let mut slow = user.pushes.subscribe();
-        for number in 0..MAX_WAITING + 5 {
+        for number in 0..MAX_WAITING_PUSHES + 5 {
             user.add(notification(&number.to_string()));
         }
         assert!(matches!(slow.try_recv(), Err(broadcast::error::TryRecvError::Lagged(5))));

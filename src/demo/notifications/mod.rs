@@ -33,7 +33,7 @@ use std::{future::Future, io, sync::Arc};
 use tokio::net::TcpListener;
 
 /// Bytes of a request's body, and of a WebSocket message.
-const MAX_MESSAGE: usize = 16 * 1024;
+const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 
 /// Serves the notification service on `listener` until `shutdown` completes.
 ///
@@ -64,7 +64,7 @@ fn router(hub: Arc<NotificationHub>) -> Router {
         .route("/health", get(health))
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
-        .layer(DefaultBodyLimit::max(MAX_MESSAGE))
+        .layer(DefaultBodyLimit::max(MAX_MESSAGE_BYTES))
         .layer(middleware::map_response(forbid_caching))
         .with_state(hub)
 }

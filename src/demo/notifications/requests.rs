@@ -15,11 +15,11 @@ use serde_json::json;
 use std::{sync::Arc, time::SystemTime};
 
 /// Characters of a user id.
-const MAX_USER_ID: usize = 128;
+const MAX_USER_ID_CHARS: usize = 128;
 /// Characters of a title.
-const MAX_TITLE: usize = 200;
+const MAX_TITLE_CHARS: usize = 200;
 /// Characters of a body.
-const MAX_BODY: usize = 2_000;
+const MAX_BODY_CHARS: usize = 2_000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -43,7 +43,7 @@ fn checked_user_id(id: String) -> Result<String, Problem> {
     if id.chars().any(char::is_control) {
         return Err(Problem::bad_request("userId holds a control character"));
     }
-    at_most("userId", MAX_USER_ID, id)
+    at_most("userId", MAX_USER_ID_CHARS, id)
 }
 
 fn at_most(what: &str, max: usize, text: String) -> Result<String, Problem> {
@@ -95,8 +95,8 @@ pub(super) async fn create(
     let notification = Notification {
         id: uuid::Uuid::now_v7().to_string(),
         user_id: checked_user_id(new.user_id)?,
-        title: at_most("title", MAX_TITLE, new.title)?,
-        body: at_most("body", MAX_BODY, new.body)?,
+        title: at_most("title", MAX_TITLE_CHARS, new.title)?,
+        body: at_most("body", MAX_BODY_CHARS, new.body)?,
         created_at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
         read: false,
     };
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn user_id_must_be_present_printable_and_short() {
-        for bad in ["", "a\nb", &"x".repeat(MAX_USER_ID + 1)] {
+        for bad in ["", "a\nb", &"x".repeat(MAX_USER_ID_CHARS + 1)] {
             assert!(checked_user_id(bad.into()).is_err(), "{bad:?}");
         }
         assert!(checked_user_id("Zoë 🦀".into()).is_ok());

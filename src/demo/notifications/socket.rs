@@ -1,6 +1,6 @@
 //! An open WebSocket of a user: pushes go out, pings are answered. Knows nothing of inboxes.
 
-use super::MAX_MESSAGE;
+use super::MAX_MESSAGE_BYTES;
 use super::hub::{NotificationHub, PushMessage};
 use super::problem::Problem;
 use super::requests::{UserQuery, user_from_query};
@@ -68,7 +68,7 @@ pub(super) async fn open_socket(
     // A browser that offers subprotocols fails the connection if none is selected.
     Ok(upgrade
         .protocols([SUBPROTOCOL])
-        .max_message_size(MAX_MESSAGE)
+        .max_message_size(MAX_MESSAGE_BYTES)
         .on_upgrade(move |socket| serve_socket(socket, user_id, pushes, closing)))
 }
 

@@ -10,7 +10,7 @@ mod delegate;
 mod head_buffer;
 
 use crate::proxy::task_state;
-use crate::upstream::MAX_READ_SIZE;
+use crate::upstream::MAX_READ_BYTES;
 use bytes::{Buf, BytesMut};
 use pingora::protocols::Stream;
 use std::cell::Cell;
@@ -371,7 +371,7 @@ impl ClientStream {
     }
 }
 
-/// Reads at most this many bytes, and at most [`MAX_READ_SIZE`]: Pingora reads several times before it waits for an
+/// Reads at most this many bytes, and at most [`MAX_READ_BYTES`]: Pingora reads several times before it waits for an
 /// upstream that does not read.
 fn poll_piece(
     stream: &mut Stream,
@@ -380,7 +380,7 @@ fn poll_piece(
     max: u64,
 ) -> Poll<io::Result<usize>> {
     // Without clearing the buffer first: that would touch pages of Pingora's 64 KiB that no byte is read into.
-    let mut piece = stream.take(max.min(MAX_READ_SIZE));
+    let mut piece = stream.take(max.min(MAX_READ_BYTES));
     let before = buffer.filled().len();
     ready!(Pin::new(&mut piece).poll_read(cx, buffer))?;
     Poll::Ready(Ok(buffer.filled().len() - before))

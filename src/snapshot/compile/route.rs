@@ -183,7 +183,7 @@ impl Compiler<'_> {
         let replacement = written.rewrite.prefix.as_ref()?;
         match &rule.path {
             PathRule::Prefix(prefix) => {
-                let replacement = path::encode(replacement.as_str(), false);
+                let replacement = path::escape_illegal_bytes(replacement.as_str(), false);
                 Some((prefix.len(), replacement.trim_end_matches('/').to_owned()))
             }
             PathRule::Exact(_) => {

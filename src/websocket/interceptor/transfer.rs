@@ -2,7 +2,7 @@
 //! Decides nothing about the end of a session.
 
 use super::{FrameInterceptor, InterceptorPhase};
-use crate::upstream::MAX_READ_SIZE;
+use crate::upstream::MAX_READ_BYTES;
 use crate::websocket::direction_state::InspectionOutcome;
 use crate::websocket::observer::MessageObserver;
 use crate::websocket::settings::LogFrames;
@@ -99,7 +99,7 @@ impl FrameInterceptor {
             buffer.advance(count);
         } else {
             // Less than the buffer has room for: Pingora holds this much for a client that takes nothing.
-            let mut piece = (&mut self.upstream).take(MAX_READ_SIZE);
+            let mut piece = (&mut self.upstream).take(MAX_READ_BYTES);
             ready!(Pin::new(&mut piece).poll_read(cx, buffer))?;
         }
         if buffer.filled().len() == start {

@@ -174,7 +174,7 @@ fn check_path(written: &str) -> Result<(), String> {
         ForwardedForm::Normal | ForwardedForm::AsItCame => &*spelling.normal,
     };
     // Reserved characters are written as one likes, and so are those beyond ASCII.
-    match normal == written || *normal == path::encode(written, false) {
+    match normal == written || *normal == path::escape_illegal_bytes(written, false) {
         true => Ok(()),
         false => Err(format!("the path is not in normal form; write `{normal}`")),
     }

@@ -32,7 +32,7 @@ pub(super) fn canonical(path: &str) -> Cow<'_, str> {
 }
 
 /// With everything escaped that a URL does not have and clients send all the same.
-pub fn encode(text: &str, is_query: bool) -> Cow<'_, str> {
+pub fn escape_illegal_bytes(text: &str, is_query: bool) -> Cow<'_, str> {
     if !text.bytes().any(|byte| is_to_be_encoded(byte, is_query)) {
         return Cow::Borrowed(text);
     }
