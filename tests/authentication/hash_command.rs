@@ -68,7 +68,12 @@ async fn hashes_that_it_prints_are_those_of_the_secrets() {
 fn secrets_that_no_client_can_send_are_refused_and_short_keys_warned_of() {
     for (arguments, input, code, says) in [
         (&[][..], "\n", 2, "error: standard input is empty\n"),
-        (&[], "a\tb\n", 2, "error: no client can send control characters\n"),
+        (
+            &[],
+            "a\tb\n",
+            2,
+            "error: remove the control characters from standard input; no client can send them\n",
+        ),
         (
             &["--key"],
             "short",
