@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
 /// RSA keys, since ring makes none. Generations take turns.
-const RSA: [&[u8]; 2] = [include_bytes!("rsa-1.pem"), include_bytes!("rsa-2.pem")];
+const RSA: [&[u8]; 2] = [include_bytes!("rsa-1.pkcs8"), include_bytes!("rsa-2.pkcs8")];
 
 /// A key with the public part of it.
 pub(super) struct SigningKey {
