@@ -331,7 +331,7 @@ mod tests {
 
     fn rsa() -> (RsaKeyPair, Value) {
         let pem =
-            include_bytes!("../../../crates/tidegate-testing/src/identity_provider/rsa-1.pem");
+            include_bytes!("../../../crates/tidegate-testing/src/identity_provider/rsa-1.pkcs8");
         let pkcs8 = PrivatePkcs8KeyDer::from_pem_slice(pem).unwrap();
         let key = RsaKeyPair::from_pkcs8(pkcs8.secret_pkcs8_der()).unwrap();
         let PublicKeyComponents::<Vec<u8>> { n, e } = key.public().into();
