@@ -162,7 +162,7 @@ impl Work {
 }
 
 impl Busy {
-    /// What the client is told.
+    /// Why the client is refused, as it reads it.
     pub(crate) fn refusal(self) -> Refusal {
         match self {
             Self::InFlight => {

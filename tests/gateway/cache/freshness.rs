@@ -105,7 +105,7 @@ async fn stored_response_answers_conditions_ranges_and_head() {
         assert!(is_hit(&answer), "{fields:?}");
     }
     assert_eq!(upstream.requests().len(), 2);
-    // For who has the resource itself.
+    // These conditions are for the server that has the resource itself.
     let answer = gateway.get("/", &["If-Match: \"v1\""]).await;
     assert_eq!(cache_status(&answer), "tidegate; fwd=bypass");
 }

@@ -146,7 +146,7 @@ async fn cached_route_forwards_the_host_of_its_key() {
     let head = upstream.only_request().await.head;
     assert_eq!(head.only("host"), Some("shop.test"));
     assert_eq!(head.only("x-forwarded-host"), Some("shop.test"));
-    let forwarded = head.only("forwarded").expect("it is told");
+    let forwarded = head.only("forwarded").expect("one Forwarded header");
     assert!(forwarded.contains("host=\"shop.test\""), "{forwarded}");
     // Without a cache it goes on as it came.
     let plain = Config::to(&upstream).start().await;
