@@ -68,6 +68,15 @@ async fn unwise_settings_are_warned_about_with_name_position_and_page() {
         ),
         ("nameless-users", more("identity: {user_id: [{claim: sub}]}"), "3:10"),
         (
+            "readable-password",
+            more(&format!(
+                "require: staff\nauthentication: {{staff: {{basic: {{file: {:?}}}}}}}",
+                root().join("conf/examples/authentication/users.htpasswd")
+            ))
+            .replace("127.0.0.1:3000", "0.0.0.0:3000"),
+            "1:23",
+        ),
+        (
             "cors-off-websockets",
             format!("{TOP}routes: [{{name: all, upstream: used, cors: off}}]\n"),
             "3:44",
