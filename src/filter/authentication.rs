@@ -60,6 +60,7 @@ impl AuthenticationFilter {
         request: &mut Request<'_>,
         identity: Arc<VerifiedIdentity>,
         upstream_headers: Vec<(HeaderName, HeaderValue)>,
+        cookies: Vec<HeaderValue>,
     ) -> Result<Flow, Revoked> {
         let scheme = Arc::clone(identity.shared_scheme());
         request.exchange.authentication = Some(Box::new(AuthenticationOutcome {
@@ -68,7 +69,7 @@ impl AuthenticationFilter {
             reason: None,
             identity: Some(Arc::clone(&identity)),
             upstream_headers,
-            cookies: Vec::new(),
+            cookies,
         }));
         if let Some(user_id) = self.user_id.as_ref().filter(|user_id| user_id.reads_claims()) {
             request.exchange.user_id = user_id.of_claims(&identity);
@@ -87,6 +88,20 @@ impl AuthenticationFilter {
         }
         let reply = Reply::gateway_error(ErrorCode::NotPermitted, refusal.message.clone());
         Ok(Flow::Respond(self.challenged(reply, Some((identity.scheme(), &refusal)))))
+    }
+
+    /// The same; a revoked identity is refused.
+    async fn admit_unless_revoked(
+        &self,
+        request: &mut Request<'_>,
+        identity: Arc<VerifiedIdentity>,
+        upstream_headers: Vec<(HeaderName, HeaderValue)>,
+        cookies: Vec<HeaderValue>,
+    ) -> Flow {
+        match self.admit(request, identity, upstream_headers, cookies) {
+            Ok(flow) => flow,
+            Err(Revoked(identity)) => self.refuse_revoked(request, &identity).await,
+        }
     }
 
     /// Passes on what a scheme answers.
@@ -113,11 +128,7 @@ impl AuthenticationFilter {
             return Self::pass_answer(request, &scheme, *answer, "revoked");
         }
         let refusal = Refusal::new("revoked", "the login was revoked");
-        let scheme = identity.shared_scheme();
-        let result = AuthenticationResult::Refused;
-        Self::record(request, Some(scheme), result, Some(refusal.reason));
-        let reply = Reply::gateway_error(ErrorCode::AuthenticationFailed, refusal.message.clone());
-        Flow::Respond(self.challenged(reply, Some((identity.scheme(), &refusal))))
+        self.refuse(request, identity.shared_scheme(), refusal)
     }
 
     /// With the challenges of all schemes (RFC 9110, section 11.6.1). Only the scheme of this name has refused the
@@ -136,20 +147,12 @@ impl AuthenticationFilter {
         seen.into_iter().fold(reply, |reply, it| reply.header(header::WWW_AUTHENTICATE, it))
     }
 
-    fn refuse(
-        &self,
-        request: &mut Request<'_>,
-        scheme: &Arc<dyn Scheme>,
-        refusal: Refusal,
-    ) -> Flow {
-        Self::record(
-            request,
-            Some(scheme.name()),
-            AuthenticationResult::Refused,
-            Some(refusal.reason),
-        );
+    /// Answers 401 to a credential that the scheme of this name has refused.
+    fn refuse(&self, request: &mut Request<'_>, scheme: &Arc<str>, refusal: Refusal) -> Flow {
+        let result = AuthenticationResult::Refused;
+        Self::record(request, Some(scheme), result, Some(refusal.reason));
         let reply = Reply::gateway_error(ErrorCode::AuthenticationFailed, refusal.message.clone());
-        Flow::Respond(self.challenged(reply, Some((scheme.name(), &refusal))))
+        Flow::Respond(self.challenged(reply, Some((scheme, &refusal))))
     }
 }
 
@@ -163,20 +166,11 @@ impl Filter for AuthenticationFilter {
         let credentials = Credentials { head: request.head, exchange: request.exchange };
         let decision = self.requirement.decide(credentials).await;
         let flow = match decision {
-            Decision::Verified(identity, headers) => match self.admit(request, identity, headers) {
-                Ok(flow) => flow,
-                Err(Revoked(identity)) => self.refuse_revoked(request, &identity).await,
-            },
+            Decision::Verified(identity, headers) => {
+                self.admit_unless_revoked(request, identity, headers, Vec::new()).await
+            }
             Decision::Renewed(identity, cookies) => {
-                match self.admit(request, identity, Vec::new()) {
-                    Ok(flow) => {
-                        if let Some(outcome) = &mut request.exchange.authentication {
-                            outcome.cookies = cookies;
-                        }
-                        flow
-                    }
-                    Err(Revoked(identity)) => self.refuse_revoked(request, &identity).await,
-                }
+                self.admit_unless_revoked(request, identity, Vec::new(), cookies).await
             }
             Decision::AdmitUnverified(scheme) => {
                 Self::record(
@@ -197,7 +191,7 @@ impl Filter for AuthenticationFilter {
                 let reply = Reply::gateway_error(ErrorCode::AuthenticationRequired, message);
                 Flow::Respond(self.challenged(reply, None))
             }
-            Decision::Refused(scheme, refusal) => self.refuse(request, &scheme, refusal),
+            Decision::Refused(scheme, refusal) => self.refuse(request, scheme.name(), refusal),
             Decision::Answer(scheme, answer) => {
                 Self::pass_answer(request, &scheme, *answer, "answered")
             }
